@@ -1,0 +1,117 @@
+"""Every exception a caller may catch.
+
+One base class; a class name says what happened, its message where and what to do next. `code` is the stable word
+that travels on the wire and in `--json`; `fault` in `messages.py` carries it between processes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SandboxError(Exception):
+    """Base of all errors that this project raises on purpose."""
+
+    code: ClassVar[str] = "error"
+
+
+class Problem:
+    """One thing wrong with a file: where (`file`, dotted `path` in it) and what (`message`)."""
+
+    __slots__ = ("file", "message", "path")
+
+    def __init__(self, file: str, path: str, message: str) -> None:
+        self.file, self.path, self.message = file, path, message
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.path}" if self.path else self.file
+        return f"{where}: {self.message}"
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+class ConfigError(SandboxError):
+    """An experiment file cannot be run. `problems` holds everything that is wrong with it, not only the first."""
+
+    code = "config"
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class ContextError(SandboxError):
+    """A dotted name found nothing in `context_infos`, or an output does not fit the names it was given."""
+
+    code = "context"
+
+
+class EnvError(SandboxError):
+    """An environment cannot be made or used. Says which command failed, and its last lines."""
+
+    code = "env"
+
+
+class EnvManagerMissing(EnvError):
+    """The environment manager that a spec asks for is not on this machine."""
+
+    code = "env-manager"
+
+
+class ProtocolError(SandboxError):
+    """A peer sent what this protocol does not allow, or speaks another version of it."""
+
+    code = "protocol"
+
+
+class NotFound(SandboxError):
+    """No experiment, job or worker has the name that was asked for."""
+
+    code = "not-found"
+
+
+class Refused(SandboxError):
+    """The daemon understood and will not do it: the message says why and what would be accepted."""
+
+    code = "refused"
+
+
+class DaemonUnreachable(SandboxError):
+    """No daemon answers on the socket."""
+
+    code = "no-daemon"
+
+
+class ActorStopped(SandboxError):
+    """The actor that was asked has stopped; the message was not, or not wholly, handled."""
+
+    code = "actor-stopped"
+
+
+class WorkerLost(SandboxError):
+    """A worker process ended without delivering its result: exit, signal, or kill. Carries its last lines."""
+
+    code = "worker-lost"
+
+
+class ComponentFailed(SandboxError):
+    """Component code raised inside its worker. `remote_type` and `remote_traceback` are those of the worker."""
+
+    code = "component"
+
+    def __init__(self, message: str, remote_type: str = "", remote_traceback: str = "") -> None:
+        super().__init__(message)
+        self.remote_type = remote_type
+        self.remote_traceback = remote_traceback
+
+
+class StoreError(SandboxError):
+    """The state on disk cannot be read or written."""
+
+    code = "store"
