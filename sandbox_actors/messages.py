@@ -10,9 +10,12 @@ Importable with the standard library and msgspec alone, on Python 3.10 and later
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, Union
 
 import msgspec
+
+from sandbox_actors.errors import ComponentFailed, ConfigError, SandboxError
 
 PROTOCOL_VERSION = 1
 
@@ -36,8 +39,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceback: str = ""
 
 
-class Hello(Message):
-    """First frame of every peer. `token` is what a worker read from its inherited descriptor; clients leave it empty."""
+class Hello(Message, frozen=True, kw_only=True):
+    """First frame of every peer. `token` is what a worker read from its inherited descriptor; clients have none."""
 
     protocol: int
     version: str
@@ -46,13 +49,13 @@ class Hello(Message):
     token: str = ""
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True, kw_only=True):
     protocol: int
     version: str
     pid: int
 
 
-class TurnedAway(Message):
+class TurnedAway(Message, frozen=True, kw_only=True):
     """Answer to a `Hello`, or to a frame that broke the protocol. The sender is not listened to any more."""
 
     fault: Fault
@@ -60,17 +63,17 @@ class TurnedAway(Message):
     version: str
 
 
-class Reply(Message):
+class Reply(Message, frozen=True, kw_only=True):
     id: int
     body: msgspec.Raw
 
 
-class Failed(Message):
+class Failed(Message, frozen=True, kw_only=True):
     id: int
     fault: Fault
 
 
-class Abandon(Message):
+class Abandon(Message, frozen=True, kw_only=True):
     """Whoever sent ask `id` no longer waits for the answer."""
 
     id: int
@@ -80,11 +83,11 @@ class Abandon(Message):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One value of one metric. `step` is None for a result, a number for a point of a series; `time` in Unix seconds."""
+    """One value of one metric. `step` is None for a result, a number in a series; `time` in Unix seconds."""
 
     name: str
-    value: Union[float, int, str, bool, None]
-    step: Union[int, None] = None
+    value: float | int | str | bool | None
+    step: int | None = None
     time: float = 0.0
 
 
@@ -93,8 +96,8 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     name: str
-    value: Union[float, int, str, bool, None]
-    step: Union[int, None]
+    value: float | int | str | bool | None
+    step: int | None
     time: float
     pipeline: str
     job: str
@@ -106,7 +109,7 @@ class ProgressBar(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     done: float
-    total: Union[float, None] = None
+    total: float | None = None
     unit: str = ""
 
 
@@ -125,11 +128,11 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     meta_name: str
     iter: int
     state: str
-    started: Union[float, None] = None
-    finished: Union[float, None] = None
-    seconds: Union[float, None] = None
+    started: float | None = None
+    finished: float | None = None
+    seconds: float | None = None
     worker: str = ""
-    warm: Union[bool, None] = None
+    warm: bool | None = None
     attempt: int = 1
     error: str = ""
     reason: str = ""
@@ -148,8 +151,8 @@ class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
     work_dir: str
     submitted: float
-    started: Union[float, None] = None
-    finished: Union[float, None] = None
+    started: float | None = None
+    finished: float | None = None
     error: str = ""
     reason: str = ""
     jobs_done: int = 0
@@ -184,7 +187,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int
     runs: int
     idle_seconds: float
-    keep_alive_seconds: Union[float, None]
+    keep_alive_seconds: float | None
     job: str = ""
 
 
@@ -201,7 +204,7 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
 # --- client to daemon: requests, and under each the answer --------------------------------------------------------
 
 
-class Submit(Message):
+class Submit(Message, frozen=True, kw_only=True):
     """`definition` is the frozen experiment file. `environ` holds the few variables of the caller that a run heeds."""
 
     definition: Any
@@ -214,13 +217,13 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str
 
 
-class ListExperiments(Message):
+class ListExperiments(Message, frozen=True, kw_only=True):
     """Answer: list[ExperimentRow], newest first."""
 
     limit: int = 1000
 
 
-class Show(Message):
+class Show(Message, frozen=True, kw_only=True):
     """`experiment` wherever it occurs: an id, a name (its newest), `@` for the newest of all, `@~1` the one before.
 
     Answer: ExperimentDetail.
@@ -229,7 +232,7 @@ class Show(Message):
     experiment: str
 
 
-class Changes(Message):
+class Changes(Message, frozen=True, kw_only=True):
     """What has changed in an experiment since an earlier answer. Waits up to `wait` seconds for there to be something.
 
     Answer: Changed. Start with `after=0, after_progress=0` for everything so far.
@@ -249,14 +252,14 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
     next: int
     next_progress: int
-    experiment: Union[ExperimentRow, None]
+    experiment: ExperimentRow | None
     jobs: list[JobRow]
     metrics: list[MetricRow]
-    progress: Union[dict[str, ProgressBar], None]
+    progress: dict[str, ProgressBar] | None
     finished: bool
 
 
-class ReadLog(Message):
+class ReadLog(Message, frozen=True, kw_only=True):
     """Bytes of a job's log from `offset`. `job` is a meta_name, `pipeline.meta_name`, or empty for the newest job.
 
     Waits up to `wait` seconds for more to be written. Answer: LogChunk.
@@ -277,7 +280,7 @@ class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
 
 
-class ReadMetrics(Message):
+class ReadMetrics(Message, frozen=True, kw_only=True):
     """`name` is a metric (`loss`), or qualified by its job (`train.loss`, `baseline.train.loss`); empty for all.
 
     Answer: list[MetricRow], in commit order, at most `limit` after sequence number `after`.
@@ -289,34 +292,34 @@ class ReadMetrics(Message):
     limit: int = 10_000
 
 
-class CancelExperiment(Message):
+class CancelExperiment(Message, frozen=True, kw_only=True):
     """Answer: ExperimentRow, when the experiment has ended."""
 
     experiment: str
 
 
-class ResumeExperiment(Message):
+class ResumeExperiment(Message, frozen=True, kw_only=True):
     """Go on with an ended experiment at the first job that has not succeeded. Answer: Submitted."""
 
     experiment: str
 
 
-class ListWorkers(Message):
+class ListWorkers(Message, frozen=True, kw_only=True):
     """Answer: list[WorkerRow]."""
 
 
-class StopWorker(Message):
+class StopWorker(Message, frozen=True, kw_only=True):
     """Answer: WorkerRow as it was, when the process is gone. A worker in use is refused unless `force`."""
 
     worker: str
     force: bool = False
 
 
-class GetStatus(Message):
+class GetStatus(Message, frozen=True, kw_only=True):
     """Answer: DaemonStatus."""
 
 
-class StopDaemon(Message):
+class StopDaemon(Message, frozen=True, kw_only=True):
     """Answer: DaemonStatus, at once. With `now`, running experiments are cut off; else no job is started any more."""
 
     now: bool = False
@@ -348,7 +351,7 @@ class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     paths: list[str] = []
 
 
-class Run(Message):
+class Run(Message, frozen=True, kw_only=True):
     """Build the component from `config` and call its `run(*args, **kwargs)`.
 
     `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
@@ -371,10 +374,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     values: list[Any]
     is_tuple: bool = False
-    load_seconds: Union[float, None] = None
+    load_seconds: float | None = None
 
 
-class FollowLog(Message):
+class FollowLog(Message, frozen=True, kw_only=True):
     """Follow the log of run `run` from its beginning, turning lines into points by the component's `_watch_run`.
 
     Answer: Followed, after `EndLog` came and all that was written till then was read.
@@ -392,13 +395,13 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     points: int
 
 
-class EndLog(Message):
+class EndLog(Message, frozen=True, kw_only=True):
     """No one writes to the log of run `run` any more. Answer: nothing (nil)."""
 
     run: str
 
 
-class Exit(Message):
+class Exit(Message, frozen=True, kw_only=True):
     """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
 
 
@@ -408,22 +411,22 @@ WorkerTask = Union[Run, FollowLog, EndLog, Exit]
 # --- worker to daemon ---------------------------------------------------------------------------------------------
 
 
-class Report(Message):
+class Report(Message, frozen=True, kw_only=True):
     """Points and progress of run `run`. Answer: nothing (nil), when the points are stored."""
 
     run: str
     points: list[Point] = []
-    progress: Union[ProgressBar, None] = None
+    progress: ProgressBar | None = None
 
 
-class Query(Message):
+class Query(Message, frozen=True, kw_only=True):
     """`watcher.query(name)`. Answer: the newest value of that metric in the experiment of run `run`, or nil."""
 
     run: str
     name: str
 
 
-class Pull(Message):
+class Pull(Message, frozen=True, kw_only=True):
     """For exporters: the metrics of the experiment of run `run` after `after`. Waits up to `wait` seconds.
 
     Answer: Pulled.
@@ -446,7 +449,7 @@ WorkerRequest = Union[Report, Query, Pull]
 # --- the asks themselves ------------------------------------------------------------------------------------------
 
 
-class Ask(Message):
+class Ask(Message, frozen=True, kw_only=True):
     """`body` is a ClientRequest, a WorkerRequest or a WorkerTask, decoded by whoever knows which."""
 
     id: int
@@ -460,3 +463,31 @@ decode_frame = msgspec.msgpack.Decoder(Frame).decode
 decode_client_request = msgspec.msgpack.Decoder(ClientRequest).decode
 decode_worker_request = msgspec.msgpack.Decoder(WorkerRequest).decode
 decode_worker_task = msgspec.msgpack.Decoder(WorkerTask).decode
+
+
+# --- errors on their way ------------------------------------------------------------------------------------------
+
+
+def fault_of(error: BaseException) -> Fault:
+    """An exception as data. Errors raised on purpose travel without a traceback, unless they brought a remote one."""
+    if isinstance(error, ComponentFailed):
+        return Fault(code=error.code, message=str(error), kind=error.remote_type, traceback=error.remote_traceback)
+    if isinstance(error, SandboxError):
+        return Fault(code=error.code, message=str(error), kind=type(error).__name__)
+    kind = type(error).__name__
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return Fault(code="internal", message=f"{kind}: {error}", kind=kind, traceback=text)
+
+
+def error_of(fault: Fault) -> SandboxError:
+    """The exception that `fault` was made from; ComponentFailed with the remote traceback where it is none of ours."""
+    for kind in _plain_errors(SandboxError):
+        if kind.code == fault.code:
+            return kind(fault.message)
+    return ComponentFailed(fault.message, remote_type=fault.kind, remote_traceback=fault.traceback)
+
+
+def _plain_errors(base: type[SandboxError]) -> list[type[SandboxError]]:
+    """The subclasses, at any depth, that can be made again from their message alone."""
+    direct = [kind for kind in base.__subclasses__() if kind not in (ComponentFailed, ConfigError)]
+    return direct + [deeper for kind in direct for deeper in _plain_errors(kind)]
