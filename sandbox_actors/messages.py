@@ -11,7 +11,7 @@ Importable with the standard library and msgspec alone, on Python 3.10 and later
 from __future__ import annotations
 
 import traceback
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 
@@ -325,20 +325,20 @@ class StopDaemon(Message, frozen=True, kw_only=True):
     now: bool = False
 
 
-ClientRequest = Union[
-    Submit,
-    ListExperiments,
-    Show,
-    Changes,
-    ReadLog,
-    ReadMetrics,
-    CancelExperiment,
-    ResumeExperiment,
-    ListWorkers,
-    StopWorker,
-    GetStatus,
-    StopDaemon,
-]
+ClientRequest = (
+    Submit
+    | ListExperiments
+    | Show
+    | Changes
+    | ReadLog
+    | ReadMetrics
+    | CancelExperiment
+    | ResumeExperiment
+    | ListWorkers
+    | StopWorker
+    | GetStatus
+    | StopDaemon
+)
 
 
 # --- daemon to worker ---------------------------------------------------------------------------------------------
@@ -405,7 +405,7 @@ class Exit(Message, frozen=True, kw_only=True):
     """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
 
 
-WorkerTask = Union[Run, FollowLog, EndLog, Exit]
+WorkerTask = Run | FollowLog | EndLog | Exit
 
 
 # --- worker to daemon ---------------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
 
 
-WorkerRequest = Union[Report, Query, Pull]
+WorkerRequest = Report | Query | Pull
 
 
 # --- the asks themselves ------------------------------------------------------------------------------------------
@@ -456,7 +456,7 @@ class Ask(Message, frozen=True, kw_only=True):
     body: msgspec.Raw
 
 
-Frame = Union[Hello, Welcome, TurnedAway, Ask, Reply, Failed, Abandon]
+Frame = Hello | Welcome | TurnedAway | Ask | Reply | Failed | Abandon
 
 encode = msgspec.msgpack.Encoder().encode
 decode_frame = msgspec.msgpack.Decoder(Frame).decode
