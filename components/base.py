@@ -1,0 +1,172 @@
+"""The base classes of components. Method names are those of Data-Juicer Sandbox: a class written for it runs here.
+
+A component lives in a worker process of its own. For every run the worker makes an instance from the run's config,
+sends file descriptors 1 and 2 to the run's log, and calls `run`. What is expensive to make is made by `load()`, once
+per process and model, kept by the worker, and handed to every later instance as `loaded`; whatever `run` changes in
+it, `run` has to put back, because a warm run gives bit for bit what a cold run gives.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from sandbox_actors.errors import ComponentFailed
+
+
+class Config(dict[str, Any]):
+    """A component's config: a dict whose keys are attributes too, at every depth, also inside lists.
+
+    `config.train.lr`, `config["train"]["lr"]` and `config.get("train")` are the same thing, so that code written for
+    dicts and code written for namespaces both work. A key that is not there raises AttributeError as an attribute
+    and KeyError as an item; a key that is also a method of dict (`items`) is reached as an item only.
+    """
+
+    def __init__(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        super().__init__()
+        self.update(values or {}, **more)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, _configured(value))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the config has no key {name!r}; it has {', '.join(self) or 'none'}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"the config has no key {name!r}") from None
+
+    def update(self, values: Any = (), /, **more: Any) -> None:
+        for key, value in dict(values, **more).items():
+            self[key] = value
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def __or__(self, other: Any) -> Config:  # type: ignore[override]
+        return Config({**self, **other})
+
+    def clone(self) -> Config:
+        """A copy that shares nothing but the leaves."""
+        return Config(self.as_dict())
+
+    copy = clone
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same values in plain dicts and lists."""
+        return {key: _plain(value) for key, value in self.items()}
+
+
+def _configured(value: Any) -> Any:
+    if isinstance(value, Mapping) and not isinstance(value, Config):
+        return Config(value)
+    return [_configured(each) for each in value] if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.as_dict()
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+class Watcher(Protocol):
+    """Where a component's metrics go. Both calls return when the daemon has answered."""
+
+    def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
+        """Record a number, a string, or a mapping of them (flattened with dots). Without a step it is a result."""
+
+    def query(self, meta_name: str) -> Any:
+        """The newest value recorded under that name in this experiment, or None."""
+
+
+class Component:
+    """What warmth adds to every component. The worker calls these; a component without a model defines neither."""
+
+    loaded: Any = None
+
+    def load(self) -> Any:
+        """Make what later runs share: imports, a model. Called once per process and model; returns `loaded`."""
+        return None
+
+    def unload(self) -> None:
+        """Give back what `load()` made, before another model is loaded or the process ends."""
+        self.loaded = None
+
+
+class BaseModelExecutor(Component):
+    """Trains a model, or infers with one.
+
+    Two processes divide the work. The worker awaits `run`, which is `_run`: there `print()` goes to the run's log,
+    and so does what C code and child processes write. The log watcher, a process of its own with an instance of its
+    own that never loads anything, hands each complete line of that log to `_watch_run`, which calls
+    `self.watcher.watch` for what it finds. So metrics arrive while `_run` holds the interpreter, and those of the
+    last lines before a crash arrive too.
+    """
+
+    def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
+        self.model_config = model_config
+        self.watcher = watcher
+        self.executor: Any = None
+
+    async def run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> Any:
+        """Do the work; what it returns is recorded as the job's output, a tuple as several."""
+        return await self._run(run_type, run_obj, **kwargs)
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has to define `async _run(self, run_type, run_obj)`")
+
+    async def watch_run(self, lines: Iterable[str], **kwargs: Any) -> None:
+        """Turn the lines of a log into metrics, for use without a daemon."""
+        for line in lines:
+            self._watch_run(line, **kwargs)
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        """Record what one complete line of the log says. Here: nothing."""
+
+    def data_connector(self, input_data: Any, **kwargs: Any) -> Any:
+        """Turn a dataset in Data-Juicer's format into what the model's framework reads. Here: unchanged."""
+        return input_data
+
+    def run_subprocess(self, script_path: str, run_args: Iterable[Any], working_dir: str, cmd: str = "bash") -> None:
+        """Run a script to its end, its output going to the run's log. Raises ComponentFailed unless it exits with 0."""
+        command = [cmd, str(script_path), *(str(arg) for arg in run_args)]
+        try:
+            status = subprocess.run(command, cwd=working_dir, stdin=subprocess.DEVNULL, check=False).returncode
+        except OSError as error:
+            raise ComponentFailed(f"cannot start {' '.join(command)} in {working_dir}: {error}") from error
+        if status:
+            how = f"exited with status {status}" if status > 0 else f"was ended by signal {-status}"
+            raise ComponentFailed(f"{' '.join(command)} {how}, in {working_dir}; its last lines are in the run's log")
+
+
+class BaseEvaluator(Component):
+    """Measures data or a model."""
+
+    def __init__(self, eval_config: Any) -> None:
+        self.eval_config = eval_config
+
+    def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> Any:
+        """`eval_type` is `data` or `model`. Returns a number or a mapping of numbers, which become results."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `run(self, eval_type, eval_obj)`")
+
+
+class BaseDataPoolManipulator(Component):
+    """Makes datasets out of datasets, or out of anything else: the base of general data executors too."""
+
+    def __init__(self, data_pool_cfg: Any) -> None:
+        self.data_pool_cfg = data_pool_cfg
+
+    def run(self) -> Any:
+        """Returns the path that was written, or the list of paths; a tuple is several outputs."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `run(self)`")

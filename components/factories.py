@@ -1,0 +1,145 @@
+"""The ten factories: which class a component config's `type` means, and in which env it runs.
+
+Plain data, imported by the daemon and by `sandbox check`: classes are named as strings and imported by workers only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox_actors.errors import ConfigError, Problem
+
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One component class, as the daemon needs to know it.
+
+    target        `module:Class`
+    env           name of the env spec it runs in, unless the job names another; empty for a user's own class
+    model_fields  dotted config keys that identify what `load()` makes: while their values stay the same, it is kept
+    required      dotted config keys without which it cannot run
+    reads         those config keys that name files or folders it reads, one path or a list of them
+    is_light      its process starts in a fraction of a second and holds nothing worth keeping warm
+    """
+
+    target: str
+    env: str = ""
+    model_fields: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    is_light: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factory:
+    """`entries` by the `type` that asks for them. `default_type` is meant where a config has no `type`, if any is."""
+
+    name: str
+    entries: Mapping[str, Entry]
+    default_type: str | None = None
+
+    def resolve(self, config: Mapping[str, Any] | None) -> Entry:
+        """The entry that the `type` of a component config asks for; `package.module:Class` is a class of the user's.
+
+        Raises ConfigError, with one problem at `type` that names the nearest known type.
+        """
+        wanted = (config or {}).get("type", self.default_type)
+        if isinstance(wanted, str) and wanted in self.entries:
+            return self.entries[wanted]
+        if isinstance(wanted, str) and _TARGET.fullmatch(wanted):
+            return Entry(target=wanted)
+        raise ConfigError([Problem(self.name, "type", self._complaint(wanted))])
+
+    def _complaint(self, wanted: Any) -> str:
+        known = f"known: {', '.join(sorted(self.entries))}" if self.entries else "it has no types of its own"
+        own = "a class of your own is written package.module:Class"
+        if wanted is None:
+            return f"missing; {known}; {own}"
+        nearest = difflib.get_close_matches(str(wanted), self.entries, n=1)
+        hint = f", did you mean {nearest[0]!r}?" if nearest else ";"
+        return f"unknown type {wanted!r}{hint} {known}; {own}"
+
+
+DATA_JUICER = "data-juicer"
+TRANSFORMERS = "transformers"
+PLAIN = "plain"
+
+
+def _recipe_runner(target: str) -> Entry:
+    return Entry(target=target, env=DATA_JUICER, required=("dataset_path", "export_path"), reads=("dataset_path",))
+
+
+FACTORIES: dict[str, Factory] = {
+    factory.name: factory
+    for factory in (
+        Factory(
+            name="DataAnalyzerFactory",
+            default_type="data_juicer",
+            entries={"data_juicer": _recipe_runner("components.data.analyzer:DataAnalyzer")},
+        ),
+        Factory(
+            name="DataExecutorFactory",
+            default_type="data_juicer",
+            entries={"data_juicer": _recipe_runner("components.data.executor:DataExecutor")},
+        ),
+        Factory(name="GeneralProbeFactory", entries={}),
+        Factory(name="DataPoolManipulatorFactory", entries={}),
+        Factory(
+            name="GeneralDataExecutorFactory",
+            entries={
+                "python_docs_corpus": Entry(
+                    target="components.data.corpus:PythonDocsCorpus",
+                    env=PLAIN,
+                    required=("export_path",),
+                    is_light=True,
+                ),
+                "tokenizer_training": Entry(
+                    target="components.models.tokenizer:TokenizerTraining",
+                    env=TRANSFORMERS,
+                    required=("dataset_path", "export_path"),
+                    reads=("dataset_path",),
+                    is_light=True,
+                ),
+            },
+        ),
+        Factory(
+            name="ModelTrainExecutorFactory",
+            entries={
+                "transformers": Entry(
+                    target="components.models.transformers_trainer:TransformersTrainExecutor",
+                    env=TRANSFORMERS,
+                    model_fields=("model", "seed"),
+                    required=("model", "tokenizer", "train_dataset", "output_dir"),
+                    reads=("tokenizer", "train_dataset"),
+                ),
+            },
+        ),
+        Factory(name="ModelInferExecutorFactory", entries={}),
+        Factory(name="ModelInferEvaluatorFactory", entries={}),
+        Factory(name="DataEvaluatorFactory", entries={}),
+        Factory(
+            name="ModelEvaluatorFactory",
+            entries={
+                "perplexity": Entry(
+                    target="components.evaluators.perplexity:PerplexityEvaluator",
+                    env=TRANSFORMERS,
+                    required=("model", "dataset_path"),
+                    reads=("model", "dataset_path"),
+                ),
+            },
+        ),
+    )
+}
+
+REFINERS: dict[str, Entry] = {
+    "RefineRecipeViaKSigmaHook": Entry(
+        target="components.data.k_sigma:KSigmaRefiner", env=DATA_JUICER, required=("path_k_sigma_recipe",)
+    ),
+}
+"""What the refining hooks run, by hook: they have no factory, because there is nothing to choose between."""
