@@ -10,6 +10,8 @@ Importable with the standard library and msgspec alone, on Python 3.10 and later
 
 from __future__ import annotations
 
+import json
+import time
 import traceback
 from typing import Any
 
@@ -89,6 +91,16 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: float | int | str | bool | None
     step: int | None = None
     time: float = 0.0
+
+
+def points_of(res: Any, name: str, step: int | None = None) -> list[Point]:
+    """`res` as points taken now: one, or one for each leaf of a mapping, named `<name>.<key>...` as in the seed."""
+    now = time.time()
+    if not isinstance(res, dict):
+        value = res if res is None or isinstance(res, (bool, int, float, str)) else json.dumps(res, default=str)
+        return [Point(name=name, value=value, step=step, time=now)]
+    prefix = f"{name}." if name else ""
+    return [point for key, item in res.items() for point in points_of(item, f"{prefix}{key}", step)]
 
 
 class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -391,8 +403,12 @@ class FollowLog(Message, frozen=True, kw_only=True):
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """`errors` counts the lines at which `_watch_run` raised; `first_error` is the traceback of the first."""
+
     lines: int
     points: int
+    errors: int = 0
+    first_error: str = ""
 
 
 class EndLog(Message, frozen=True, kw_only=True):

@@ -1,0 +1,42 @@
+"""Entry point of a worker process: `python -I KIT/sandbox_actors/worker/__main__.py SOCKET NAME LIFELINE`.
+
+SOCKET is the daemon's worker socket. LIFELINE is an inherited descriptor, the reading end of a pipe: its first line is
+the token with which the worker proves who it is, and its end means that the daemon is gone.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    # Isolated mode puts no folder on sys.path: add the kit that this file was handed over in.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from sandbox_actors.worker.host import Host
+    from sandbox_actors.worker.link import Link
+
+    socket, name, lifeline = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    faulthandler.enable(2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    token = _read_line(lifeline)
+    os.set_inheritable(lifeline, False)
+    link = Link(socket, name, token, lifeline)
+    link.open()
+    Host(link).serve()
+    link.close()
+
+
+def _read_line(descriptor: int) -> str:
+    """Read byte by byte, so that nothing after the line is taken from the pipe."""
+    line = bytearray()
+    while (byte := os.read(descriptor, 1)) not in (b"\n", b""):
+        line += byte
+    return line.decode("ascii")
+
+
+if __name__ == "__main__":
+    main()

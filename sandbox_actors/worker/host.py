@@ -1,0 +1,138 @@
+"""Runs one component in the main thread of a worker, one task of the daemon after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import inspect
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+from components.base import Config
+from sandbox_actors.errors import ComponentFailed, SandboxError
+from sandbox_actors.messages import ComponentRef, EndLog, Exit, Followed, FollowLog, Outcome, Run
+from sandbox_actors.worker.capture import captured
+from sandbox_actors.worker.follow import LogFollower
+from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.values import outcome_of
+from sandbox_actors.worker.watching import LogRunWatcher, RunWatcher
+
+
+class Host:
+    """Keeps what `load()` returned from one run to the next, as long as they want the same model."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._model_key: str | None = None
+        self._loaded: Any = None
+
+    def serve(self) -> None:
+        """Do what the daemon asks until it asks to exit."""
+        while True:
+            asked = self._link.next_task()
+            if asked is None:
+                continue
+            id, task = asked
+            try:
+                answer = self._handle(task)
+            except Exception as error:
+                self._link.fail(id, error)
+            else:
+                self._link.reply(id, answer)
+            if isinstance(task, Exit):
+                return
+
+    def _handle(self, task: Any) -> Outcome | Followed | None:
+        if isinstance(task, Run):
+            return self._run(task)
+        if isinstance(task, FollowLog):
+            return self._follow(task)
+        if isinstance(task, EndLog):
+            return None  # the run ended before its log watcher had begun to follow
+        return None
+
+    def _run(self, task: Run) -> Outcome:
+        os.chdir(task.cwd)
+        with captured(task.log):
+            try:
+                kind = component_class(task.component)
+                instance = build(kind, task.config, RunWatcher(self._link, task.run))
+                load_seconds = self._load(instance, task.model_key)
+                return outcome_of(call(instance, task.args, task.kwargs), load_seconds)
+            except SandboxError:
+                traceback.print_exc()
+                raise
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                raise self._told(error) from error
+            finally:
+                instance = None
+                gc.collect()
+
+    def _load(self, instance: Any, model_key: str) -> float | None:
+        """Let `instance` have the loaded model; seconds that loading took, None where it was there or isn't needed."""
+        if not hasattr(instance, "load"):
+            return None
+        if self._model_key == model_key:
+            instance.loaded = self._loaded
+            return None
+        self._unload(instance)
+        started = time.monotonic()
+        self._loaded = instance.loaded = instance.load()
+        self._model_key = model_key
+        return time.monotonic() - started
+
+    def _unload(self, instance: Any) -> None:
+        if self._model_key is None:
+            return
+        instance.loaded, self._loaded, self._model_key = self._loaded, None, None
+        if hasattr(instance, "unload"):
+            instance.unload()
+        instance.loaded = None
+        gc.collect()
+
+    def _follow(self, task: FollowLog) -> Followed:
+        os.chdir(task.cwd)
+        kind = component_class(task.component)
+        watcher = LogRunWatcher(self._link, task.run)
+        component = build(kind, task.config, watcher) if hasattr(kind, "_watch_run") else None
+        return LogFollower(self._link, task, component, watcher).follow()
+
+    def _told(self, error: BaseException) -> ComponentFailed:
+        """The error of a component for the daemon, with the traceback from the component on; also into the log."""
+        first = error.__traceback__
+        while first is not None and first.tb_frame.f_code.co_filename.startswith(os.path.dirname(__file__)):
+            first = first.tb_next
+        text = "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
+        print(text, file=sys.stderr, end="", flush=True)
+        kind = type(error).__name__
+        said = f"{kind}: {error}" if str(error) else kind
+        if isinstance(error, SystemExit):
+            said = f"the component called sys.exit({error.code!r}) instead of returning a result"
+        return ComponentFailed(said, remote_type=kind, remote_traceback=text)
+
+
+def component_class(component: ComponentRef) -> Any:
+    """Import what `component` names, its folders put on `sys.path` first."""
+    for path in reversed(component.paths):
+        if path not in sys.path:
+            sys.path.insert(0, path)
+    module, _, name = component.target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def build(kind: Any, config: Any, watcher: RunWatcher) -> Any:
+    """`kind(config)`, with the watcher where its constructor takes one."""
+    configured = Config(config) if isinstance(config, dict) else config
+    if "watcher" in inspect.signature(kind).parameters:
+        return kind(configured, watcher=watcher)
+    return kind(configured)
+
+
+def call(instance: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """`instance.run(...)`, through asyncio where it is a coroutine."""
+    result = instance.run(*args, **kwargs)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result

@@ -1,0 +1,37 @@
+"""The watcher as a component sees it: `watch` a value, `query` one. The values go to the daemon's SandboxWatcher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sandbox_actors.messages import Point, Query, Report, points_of
+from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.values import plain
+
+
+class RunWatcher:
+    """Given to a component in its own process: a call returns when the value is stored."""
+
+    def __init__(self, link: Link, run: str) -> None:
+        self._link, self._run = link, run
+
+    def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
+        """Record `res` under `meta_name`, a mapping flattened with dots. Without `step` it is a result."""
+        self._link.ask(Report(run=self._run, points=points_of(plain(res, meta_name), meta_name, step)))
+
+    def query(self, meta_name: str) -> Any:
+        """The newest value recorded under `meta_name` in this experiment, or None."""
+        return msgspec.msgpack.decode(self._link.ask(Query(run=self._run, name=meta_name)))
+
+
+class LogRunWatcher(RunWatcher):
+    """Given to a component in its log watcher: values are gathered, and handed on with the next report."""
+
+    def __init__(self, link: Link, run: str) -> None:
+        super().__init__(link, run)
+        self.points: list[Point] = []
+
+    def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
+        self.points += points_of(plain(res, meta_name), meta_name, step)
