@@ -1,0 +1,214 @@
+"""One supervised child process: in a session of its own, on a lifeline, and ended with everything it started.
+
+The child is watched through a pidfd, which becomes readable when the process ends, whatever its sockets and pipes
+say. A lifeline is a pipe of which the child holds the reading end: it ends when this process does, by whatever
+means. (A parent-death signal would not do: it is tied to the thread that spawned, and trio's threads come and go.)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import trio
+
+from sandbox_actors.errors import SandboxError
+
+MARK = "SANDBOX_PROCESS"
+"""Environment variable that every child inherits: it finds what left the child's session and process tree."""
+
+TERMINATE_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+TAIL_BYTES = 4096
+
+_threads = trio.CapacityLimiter(8)  # trio's own limiter may be full of threads that are stuck in a slow disk
+
+
+class SpawnFailed(SandboxError):
+    """The operating system did not start a process."""
+
+    code = "spawn"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended. `status` is its exit status, negative for a signal, None where someone else reaped it."""
+
+    status: int | None
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "ended in a way that nobody saw"
+        if self.status < 0:
+            return f"was ended by {signal.Signals(-self.status).name}"
+        return f"exited with status {self.status}"
+
+
+class Child:
+    """A running child. It lives in the nursery that it was spawned in: when that is cancelled, it is ended."""
+
+    def __init__(self, name: str, pid: int, lifeline: int, output: Path) -> None:
+        self.name, self.pid, self.output = name, pid, output
+        self.ending: Ending | None = None
+        self._lifeline = lifeline
+        self._pidfd = os.pidfd_open(pid)
+        self._ended = trio.Event()
+
+    async def wait(self) -> Ending:
+        """Wait until the process, and all that it started, has ended."""
+        await self._ended.wait()
+        assert self.ending is not None
+        return self.ending
+
+    async def end(self, grace: float = TERMINATE_GRACE) -> Ending:
+        """Terminate the process, kill it after `grace` seconds, and wait until it is gone with all that it started."""
+        self.signal(signal.SIGTERM)
+        with trio.move_on_after(grace):
+            return await self.wait()
+        self.signal(signal.SIGKILL)
+        return await self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send `number` to the process itself, if it still runs."""
+        if self._pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def memory(self) -> int:
+        """Resident bytes of the process; 0 when it has ended."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def last_lines(self, count: int = 20) -> str:
+        """The end of what the process itself wrote, outside of runs."""
+        return tail(self.output, count)
+
+    async def supervise(self) -> None:
+        """Watch the process to its end, then end what it left behind. The task that `spawn` starts."""
+        try:
+            await trio.lowlevel.wait_readable(self._pidfd)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._finish()
+
+    async def _finish(self) -> None:
+        strays = await self._family()
+        self.signal(signal.SIGTERM)
+        with trio.move_on_after(TERMINATE_GRACE):
+            await trio.lowlevel.wait_readable(self._pidfd)
+        self.signal(signal.SIGKILL)
+        await trio.lowlevel.wait_readable(self._pidfd)
+        self.ending = _reap(self._pidfd)
+        strays += await self._family()
+        await trio.to_thread.run_sync(kill, strays, limiter=_threads)
+        os.close(self._lifeline)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._ended.set()
+
+    async def _family(self) -> list[psutil.Process]:
+        return await trio.to_thread.run_sync(family, self.pid, self.name, limiter=_threads)
+
+
+def _reap(pidfd: int) -> Ending:
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        return Ending(None)
+    assert result is not None
+    is_exit = result.si_code == os.CLD_EXITED
+    return Ending(result.si_status if is_exit else -result.si_status)
+
+
+async def spawn(
+    nursery: trio.Nursery, name: str, command: Sequence[str], environ: Mapping[str, str], output: Path, secret: str = ""
+) -> Child:
+    """Start `command`, with the number of the descriptor that is its lifeline as one more argument.
+
+    `name` marks the child and its descendants; `secret` is the first line on the lifeline, for what must
+    not stand in an argument list. Standard output and error are appended to the file `output`.
+    Raises SpawnFailed.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = await trio.to_thread.run_sync(
+            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, limiter=_threads
+        )
+    except BaseException as error:
+        os.close(writing)
+        if isinstance(error, OSError):
+            raise SpawnFailed(f"cannot start {command[0]}: {error.strerror or error}") from error
+        raise
+    finally:
+        os.close(reading)
+    os.write(writing, secret.encode("ascii") + b"\n")
+    child = Child(name, pid, writing, output)
+    nursery.start_soon(child.supervise)
+    return child
+
+
+def _start(command: list[str], environ: dict[str, str], output: Path, lifeline: int) -> int:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lifeline,),
+            start_new_session=True,
+        )
+    process.returncode = 0  # reaped through the pidfd: keep Popen from doing it, and from warning that nobody did
+    return process.pid
+
+
+def family(pid: int, name: str) -> list[psutil.Process]:
+    """All processes that descend from `pid`, or carry its mark because they or a parent left its session."""
+    found: dict[int, psutil.Process] = {}
+    try:
+        found.update((child.pid, child) for child in psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        found = {}  # it is gone: those it left behind carry its mark
+    mark = f"{MARK}={name}".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) not in found and int(entry.name) != pid:
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = psutil.Process(int(entry.name))
+            except (OSError, psutil.Error):
+                continue  # ended meanwhile, or another user's
+    return list(found.values())
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL each that still runs (psutil checks that the pid was not reused), and wait until they are gone."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+    psutil.wait_procs(list(processes), timeout=TERMINATE_GRACE)
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last `lines` lines of a file, of at most `TAIL_BYTES` bytes; empty where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return ""
+    text = data.decode("utf-8", "replace").replace("\r", "\n")
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
