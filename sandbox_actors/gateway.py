@@ -45,8 +45,9 @@ Serve = Callable[["Peer", msgspec.Raw], Awaitable[Any]]
 class Peer:
     """One process at the other end of the socket; the ActorRef of what runs there."""
 
-    def __init__(self, router: Router, identity: bytes, hello: Hello) -> None:
+    def __init__(self, router: Router, identity: bytes, hello: Hello, forget: Callable[[Peer], None]) -> None:
         self.identity, self.hello = identity, hello
+        self._forget = forget
         self.serving: dict[int, trio.CancelScope] = {}
         self._router = router
         self._promises = Promises()
@@ -94,6 +95,7 @@ class Peer:
 
     def end(self, error: SandboxError) -> None:
         """The peer is gone: everyone who waits for it gets `error`, and what it had asked is dropped."""
+        self._forget(self)
         self._promises.end(error)
         for scope in self.serving.values():
             scope.cancel()
@@ -118,10 +120,8 @@ class Gateway:
             self._nursery = nursery
             await self._router.run(self._deliver)
 
-    def forget(self, peer: Peer, error: SandboxError) -> None:
-        """The process behind `peer` is gone, or not to be heard any more."""
-        if self._peers.pop(peer.identity, None) is not None:
-            peer.end(error)
+    def _forget(self, peer: Peer) -> None:
+        self._peers.pop(peer.identity, None)
 
     def _deliver(self, identity: bytes, data: bytes) -> None:
         peer = self._peers.get(identity)
@@ -143,7 +143,7 @@ class Gateway:
                 f"{frame.name} ({frame.version}) speaks {frame.protocol}"
             )
         self._admit(frame)
-        peer = self._peers[identity] = Peer(self._router, identity, frame)
+        peer = self._peers[identity] = Peer(self._router, identity, frame, self._forget)
         peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
         self._arrived(peer)
 
@@ -180,10 +180,10 @@ class Gateway:
         try:
             peer.send(frame)
         except PeerGone as error:
-            self.forget(peer, error)
+            peer.end(error)
 
     def _turn_away(self, identity: bytes, error: ProtocolError) -> None:
-        peer = self._peers.pop(identity, None)
+        peer = self._peers.get(identity)
         if peer is not None:
             peer.end(error)
         farewell = TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)

@@ -72,9 +72,11 @@ class LogFollower:
     def _take(self, lines: Any) -> None:
         for line in lines:
             self._read += 1
-            self._bar = bar_in(line) or self._bar
+            bar, text = split_bar(line)
+            self._bar = bar or self._bar
             if self._component is not None:
-                self._watch(line)
+                for part in text:
+                    self._watch(part)
             if len(self._watcher.points) >= BATCH:
                 self._report()
 
@@ -98,13 +100,15 @@ class LogFollower:
             self._bar, self._bar_reported = None, now
 
 
-def bar_in(line: str) -> ProgressBar | None:
-    """The progress bar of tqdm that `line` shows, if it shows one."""
-    if "%|" not in line:
-        return None
-    match = _BAR.search(line)
+def split_bar(line: str) -> tuple[ProgressBar | None, list[str]]:
+    """The progress bar of tqdm that `line` shows, if it shows one, and the line; in two where text follows the bar.
+
+    A bar does not end its line, so that the next `print` continues it: what it printed is a line of its own.
+    """
+    match = _BAR.search(line) if "%|" in line else None
     if match is None:
-        return None
+        return None, [line]
     done = float(match["done"]) * _SCALE[match["done_unit"]]
     total = float(match["total"]) * _SCALE[match["total_unit"]]
-    return ProgressBar(label=(match["label"] or "").strip(), done=done, total=total, unit=match["unit"] or "")
+    bar = ProgressBar(label=(match["label"] or "").strip(), done=done, total=total, unit=match["unit"] or "")
+    return bar, [part for part in (line[: match.end()], line[match.end() :]) if part.strip()]

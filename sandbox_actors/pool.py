@@ -1,0 +1,275 @@
+"""Component actors: which are warm, which are leased, and which have to go.
+
+A lease takes an idle actor that hosts the same component in the same env, best one that has the same model loaded,
+and otherwise spawns one. Afterwards the actor stays, idle, until its keep-alive is over, until there are too many or
+too large ones, or until a run fails in it: what a failed run left behind in its process is nobody's to build on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import trio
+
+from sandbox_actors.capacity import Capacity
+from sandbox_actors.environments import ReadyEnv
+from sandbox_actors.errors import NotFound, ProtocolError, Refused, WorkerLost
+from sandbox_actors.gateway import Peer
+from sandbox_actors.kit import ENTRY
+from sandbox_actors.messages import ComponentRef, Exit, Hello, WorkerRow
+from sandbox_actors.process import Child, spawn
+
+ARRIVAL_TIMEOUT = 60.0
+"""Seconds in which a new worker has to greet the daemon. It takes a tenth of one; a machine under load more."""
+
+LAST_WORDS = 0.05
+"""Seconds in which what an ended process had sent before its end is still taken in."""
+
+EXIT_GRACE = 5.0
+"""Seconds that a worker has to unload and exit when it is asked to."""
+
+MAX_IDLE = 12
+MAX_IDLE_MEMORY = 0.5
+"""Share of the machine's memory that idle actors may hold together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a job needs of an actor. `model_key` names what its `load()` makes; cpus of 0 take part in no queue."""
+
+    label: str
+    component: ComponentRef
+    env: ReadyEnv
+    model_key: str
+    cpus: int
+    keep_alive: float
+
+    @property
+    def process_key(self) -> tuple[object, ...]:
+        """Actors with equal keys can stand in for each other, but for the loaded model."""
+        return (self.component.target, tuple(self.component.paths), self.env.python, self.cpus)
+
+
+@dataclass(eq=False)
+class ComponentActor:
+    """One worker process and the component in it. `warm_model` is the model it has loaded, as far as is known."""
+
+    name: str
+    wanted: Wanted
+    child: Child
+    peer: Peer | None = None
+    state: str = "starting"
+    warm_model: str | None = None
+    job: str = ""
+    runs: int = 0
+    keep_alive: float = 0.0
+    idle_since: float = field(default_factory=time.monotonic)
+    rss: int = 0
+    gone: trio.Event = field(default_factory=trio.Event)
+
+    def row(self) -> WorkerRow:
+        return WorkerRow(
+            worker=self.name,
+            pid=self.child.pid,
+            component=self.wanted.label,
+            env=self.wanted.env.name,
+            state=self.state,
+            model=self.warm_model or "",
+            rss_bytes=self.child.memory(),
+            runs=self.runs,
+            idle_seconds=round(time.monotonic() - self.idle_since, 3) if self.state == "idle" else 0.0,
+            keep_alive_seconds=self.keep_alive,
+            job=self.job,
+        )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it."""
+
+    actor: ComponentActor
+    peer: Peer
+    warm: bool
+
+
+class Pool:
+    """Owns every worker process. `run` is its life; `admit` and `arrived` are given to the worker gateway."""
+
+    def __init__(self, socket: Path, kit: Path, logs: Path, capacity: Capacity) -> None:
+        self._socket, self._kit, self._logs, self._capacity = socket, kit, logs, capacity
+        self._actors: dict[str, ComponentActor] = {}
+        self._tokens: dict[str, str] = {}
+        self._arrivals: dict[str, trio.Event] = {}
+        self._numbers = itertools.count(1)
+        self._changed = trio.Event()
+
+    # --- for the worker gateway ---
+
+    def admit(self, hello: Hello) -> None:
+        """Let in who knows the token of the worker it says it is. Raises ProtocolError."""
+        if not secrets.compare_digest(self._tokens.get(hello.name, ""), hello.token) or not hello.token:
+            raise ProtocolError(f"{hello.name} is not a worker that this daemon has started")
+
+    def arrived(self, peer: Peer) -> None:
+        del self._tokens[peer.name]
+        self._actors[peer.name].peer = peer
+        self._arrivals.pop(peer.name).set()
+
+    # --- leases ---
+
+    @asynccontextmanager
+    async def lease(self, wanted: Wanted, on_wait: Callable[[str], None]) -> AsyncIterator[Lease]:
+        """An actor for one run, waiting first until its cpus are free; `on_wait` is told for what.
+
+        A block that ends with an error, or is cancelled, costs the actor its process.
+        """
+        async with self._capacity.hold(wanted.cpus, on_wait):
+            actor = self._idle_like(wanted)
+            warm = actor is not None and actor.warm_model == wanted.model_key
+            if actor is None:
+                on_wait(f"starts {wanted.label} in env {wanted.env.name}")
+                actor = await self._spawn(wanted)
+            assert actor.peer is not None
+            actor.state, actor.keep_alive = "running", wanted.keep_alive
+            try:
+                yield Lease(actor, actor.peer, warm)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._end(actor)
+                raise
+            self._settle(actor, wanted.model_key)
+
+    def _idle_like(self, wanted: Wanted) -> ComponentActor | None:
+        """The idle actor to use: with the same model if there is one, without any model, or none.
+
+        One with another model is left as it is, since a new process keeps both warm; when that makes one too many,
+        the least recently used goes.
+        """
+        idle = [a for a in self._actors.values() if a.state == "idle" and a.wanted.process_key == wanted.process_key]
+        same = [actor for actor in idle if actor.warm_model in (wanted.model_key, None)]
+        return max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
+
+    def _settle(self, actor: ComponentActor, model_key: str) -> None:
+        if actor.state != "running":
+            return  # it ended, or was told to stop, while it ran
+        actor.runs += 1
+        actor.warm_model, actor.rss = model_key, actor.child.memory()
+        actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
+        self._wake()
+
+    # --- what the CLI shows and does ---
+
+    def rows(self) -> list[WorkerRow]:
+        return [actor.row() for actor in self._actors.values()]
+
+    async def stop(self, name: str, force: bool) -> WorkerRow:
+        """End one actor. Raises NotFound, or Refused while it is in use, unless `force`."""
+        actor = self._actors.get(name)
+        if actor is None:
+            raise NotFound(f"no worker is called {name}: `sandbox ps` lists them")
+        if actor.state == "running" and not force:
+            raise Refused(f"{name} runs {actor.job}: `sandbox cancel` its experiment, or stop it with --force")
+        row = actor.row()
+        await self._end(actor)
+        return row
+
+    # --- processes ---
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the workers, and send away the idle ones that are due. Cancelling it ends them all."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                self._changed = trio.Event()
+                now = time.monotonic()
+                idle = [actor for actor in self._actors.values() if actor.state == "idle"]
+                for actor in due(idle, now, MAX_IDLE, int(psutil.virtual_memory().total * MAX_IDLE_MEMORY)):
+                    actor.state = "stopping"
+                    nursery.start_soon(self._end, actor)
+                next_due = min((a.idle_since + a.keep_alive - now for a in idle if a.state == "idle"), default=60.0)
+                with trio.move_on_after(min(max(next_due, 0.01), 60.0)):
+                    await self._changed.wait()
+
+    async def _spawn(self, wanted: Wanted) -> ComponentActor:
+        name = f"{wanted.label}-{next(self._numbers)}"
+        token = self._tokens[name] = secrets.token_hex(16)
+        arrival = self._arrivals[name] = trio.Event()
+        command = [wanted.env.python, "-I", "-u", "-X", "utf8", str(self._kit / ENTRY), str(self._socket), name]
+        try:
+            environ = {**wanted.env.environ, **_threads_environ(wanted.cpus)}
+            output = self._logs / f"{name}.log"
+            output.unlink(missing_ok=True)
+            child = await spawn(self._nursery, f"{name}.{token[:8]}", command, environ, output, token)
+            actor = self._actors[name] = ComponentActor(name, wanted, child, keep_alive=wanted.keep_alive)
+            self._nursery.start_soon(self._watch, actor)
+            with trio.move_on_after(ARRIVAL_TIMEOUT):
+                await arrival.wait()
+        except BaseException:
+            if name in self._actors:
+                with trio.CancelScope(shield=True):
+                    await self._actors[name].child.end(0)
+            raise
+        finally:
+            self._tokens.pop(name, None)
+            self._arrivals.pop(name, None)
+        if actor.peer is None:
+            ending = await child.end(0)
+            raise WorkerLost(f"worker {name} {ending} before it had started\n{child.last_lines()}".rstrip())
+        return actor
+
+    async def _watch(self, actor: ComponentActor) -> None:
+        """Wait for the end of an actor's process, then tell everyone who waits for an answer of it."""
+        ending = await actor.child.wait()
+        await trio.sleep(LAST_WORDS)
+        self._actors.pop(actor.name, None)
+        actor.state = "ended"
+        arrival = self._arrivals.get(actor.name)
+        if arrival is not None:
+            arrival.set()
+        if actor.peer is not None:
+            words = actor.child.last_lines()
+            told = f"worker {actor.name} (pid {actor.child.pid}) {ending} without delivering a result"
+            actor.peer.end(WorkerLost(f"{told}\n{words}".rstrip()))
+        actor.gone.set()
+        self._wake()
+
+    async def _end(self, actor: ComponentActor) -> None:
+        """Ask an idle actor to exit; terminate one that runs, or does not exit. Returns when the process is gone."""
+        is_idle = actor.state != "running" and actor.peer is not None
+        actor.state = "stopping"
+        with trio.move_on_after(EXIT_GRACE if is_idle else 0):
+            assert actor.peer is not None
+            await actor.peer.tell(Exit())
+            await actor.gone.wait()
+            return
+        await actor.child.end()
+        await actor.gone.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+
+
+def due(idle: list[ComponentActor], now: float, max_idle: int, max_memory: int) -> list[ComponentActor]:
+    """Which idle actors have to go at time `now`: those over their keep-alive, then the least recently used until at
+    most `max_idle` are left and they hold at most `max_memory` bytes."""
+    expired = [actor for actor in idle if now - actor.idle_since >= actor.keep_alive]
+    left = sorted((actor for actor in idle if actor not in expired), key=lambda actor: actor.idle_since)
+    crowded = []
+    while left and (len(left) > max_idle or sum(actor.rss for actor in left) > max_memory):
+        crowded.append(left.pop(0))
+    return expired + crowded
+
+
+def _threads_environ(cpus: int) -> dict[str, str]:
+    """As many threads as cpus, which wait without spinning: two spinning pools on two cores cost a factor of 10."""
+    count = str(max(1, cpus))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
+    return {**dict.fromkeys(names, count), "OMP_WAIT_POLICY": "PASSIVE"}
