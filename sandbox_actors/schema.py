@@ -1,0 +1,80 @@
+"""The tables of the store.
+
+`seq` is one sequence over experiments, jobs and metrics: a row gets the next number whenever it is written, so that
+"what has changed since N" is a range of an index. Columns carry the names of the Structs in `messages.py`.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE experiments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    project TEXT NOT NULL,
+    state TEXT NOT NULL,
+    source TEXT NOT NULL,
+    cwd TEXT NOT NULL,
+    work_dir TEXT NOT NULL,
+    submitted REAL NOT NULL,
+    started REAL,
+    finished REAL,
+    error TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT ''
+);
+
+CREATE TABLE submissions (
+    experiment INTEGER PRIMARY KEY REFERENCES experiments (id),
+    submit BLOB NOT NULL
+);
+
+CREATE TABLE jobs (
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    iter INTEGER NOT NULL,
+    "index" INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    pipeline TEXT NOT NULL,
+    list TEXT NOT NULL,
+    hook TEXT NOT NULL,
+    meta_name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    started REAL,
+    finished REAL,
+    seconds REAL,
+    worker TEXT NOT NULL,
+    warm INTEGER,
+    attempt INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    log TEXT NOT NULL,
+    PRIMARY KEY (experiment, iter, "index")
+) WITHOUT ROWID;
+
+CREATE INDEX jobs_by_seq ON jobs (experiment, seq);
+
+CREATE TABLE outputs (
+    experiment INTEGER NOT NULL,
+    iter INTEGER NOT NULL,
+    "index" INTEGER NOT NULL,
+    outputs BLOB NOT NULL,
+    PRIMARY KEY (experiment, iter, "index"),
+    FOREIGN KEY (experiment, iter, "index") REFERENCES jobs (experiment, iter, "index")
+);
+
+CREATE TABLE metrics (
+    seq INTEGER PRIMARY KEY,
+    experiment INTEGER NOT NULL REFERENCES experiments (id),
+    pipeline TEXT NOT NULL,
+    job TEXT NOT NULL,
+    iter INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value,
+    step INTEGER,
+    time REAL NOT NULL
+);
+
+CREATE INDEX metrics_by_experiment ON metrics (experiment, seq);
+CREATE INDEX metrics_by_name ON metrics (experiment, name, seq)
+"""
