@@ -20,6 +20,9 @@ CHANGES_BYTES = 4 * 1024 * 1024
 
 SUGGESTIONS = 3
 
+CFGS = "cfgs"
+"""First part of the names under which configs are watched; only who asks for one by name gets it among metrics."""
+
 Connection = sqlite3.Connection
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -39,8 +42,9 @@ EXPERIMENT = """
         (SELECT count(*) FROM jobs j WHERE j.experiment = e.id) AS jobs_total,
         (SELECT count(*) FROM jobs j WHERE j.experiment = e.id AND j.state = 'succeeded') AS jobs_done
     FROM experiments e"""
-NAMED = """
-    (:name IN ('', name, job || '.' || name, pipeline || '.' || name, pipeline || '.' || job || '.' || name)
+NAMED = f"""
+    ((:name = '' AND name NOT GLOB '{CFGS}.*')
+     OR :name IN (name, job || '.' || name, pipeline || '.' || name, pipeline || '.' || job || '.' || name)
      OR name = job || '.' || :name)"""
 """Whether a metric is meant by `:name`: its own name, with or without its job, its pipeline, or both before it."""
 

@@ -27,9 +27,13 @@ ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows written after some sequence number, up to and including `next`. `is_all`: none is left."""
+    """The rows written after some sequence number, up to and including `next`. `is_all`: none is left.
+
+    `state` is that of the experiment, also where its row has not changed.
+    """
 
     next: int
+    state: str
     experiment: ExperimentRow | None
     jobs: list[JobRow]
     metrics: list[MetricRow]
@@ -164,7 +168,7 @@ class Store:
         await self._database.write(work, durable=False)
 
     async def metrics(self, id: str, name: str = "", after: int = 0, limit: int = 10_000) -> list[MetricRow]:
-        """In commit order. `name` is a metric's, alone or behind its job, its pipeline, or both; empty for all.
+        """In commit order. `name` is a metric's, alone or behind its job, its pipeline, or both; empty for all metrics.
 
         May bring fewer than there are: ask again after the last one until nothing comes.
         """
@@ -194,6 +198,7 @@ class Store:
             end = last if is_all else metrics[-1].seq
             return Delta(
                 next=end,
+                state=experiment.state,
                 experiment=experiment if after < experiment.seq <= end else None,
                 jobs=[job for job in jobs if job.seq <= end],
                 metrics=metrics,

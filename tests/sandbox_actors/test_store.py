@@ -199,6 +199,17 @@ def test_a_metric_is_found_by_its_name_alone_or_qualified(path: Path, name: str)
     with_store(path, act)
 
 
+def test_configs_are_not_among_the_metrics_unless_asked_for_by_name(path: Path) -> None:
+    async def act(store: Store) -> None:
+        await add(store)
+        for name in ("cfgs.train.lr", "loss"):
+            await store.add_points("1", [Point(name=name, value=1)], pipeline="", job="", iter=1)
+        assert [row.name for row in await store.metrics("1")] == ["loss"]
+        assert [row.name for row in await store.metrics("1", "cfgs.train.lr")] == ["cfgs.train.lr"]
+
+    with_store(path, act)
+
+
 def test_changes_bring_what_was_written_since_and_only_that_experiments(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store, jobs=2)
