@@ -153,7 +153,8 @@ class Gateway:
                 refusal = Refused(f"{ASKS_OPEN} asks of this peer are open already")
                 self._answer(peer, Failed(id=frame.id, fault=fault_of(refusal)))
             else:
-                self._nursery.start_soon(self._serve_ask, peer, frame)
+                scope = peer.serving[frame.id] = trio.CancelScope()
+                self._nursery.start_soon(self._serve_ask, peer, frame, scope)
         elif isinstance(frame, (Reply, Failed)):
             peer.settle(frame)
         elif isinstance(frame, Abandon):
@@ -163,9 +164,8 @@ class Gateway:
         else:
             raise ProtocolError(f"{type(frame).__name__} is not for a peer to send now")
 
-    async def _serve_ask(self, peer: Peer, ask: Ask) -> None:
-        with trio.CancelScope() as scope:
-            peer.serving[ask.id] = scope
+    async def _serve_ask(self, peer: Peer, ask: Ask, scope: trio.CancelScope) -> None:
+        with scope:
             try:
                 body = encode(await self._serve(peer, ask.body))
                 if len(body) > MAX_FRAME // 2:

@@ -1,0 +1,207 @@
+"""The hooks: what a job does. Each says which config its component gets, how it is called, and what becomes of the
+result: which part is the job's output, and which values go to the watcher.
+
+A hook decides and does nothing itself: the coordinator leases the actor, calls it, and records what the hook says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from components.factories import FACTORIES, REFINERS, Entry
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.messages import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What to ask of an actor: the component's registry entry, its config, and the arguments of its `run`."""
+
+    entry: Entry
+    config: dict[str, Any]
+    args: list[Any] = field(default_factory=list)
+
+    @property
+    def model_key(self) -> str:
+        """Names what the component's `load()` makes: equal keys mean that it need not be made again.
+
+        The values of the registry entry's `model_fields`; of a class of the user's own, about which nothing is known,
+        the whole config.
+        """
+        if self.entry.env and not self.entry.model_fields:
+            return "-"
+        fields = self.entry.model_fields or tuple(self.config)
+        identity = {name: _at(self.config, name) for name in fields}
+        digest = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:8]
+        names = [value.rstrip("/").rpartition("/")[2] for value in identity.values() if isinstance(value, str)]
+        return f"{names[0]}#{digest}" if names and self.entry.model_fields else digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What becomes of a result: the job's outputs, and what the watcher is told under the job's `meta_name`."""
+
+    values: list[Any]
+    is_tuple: bool = False
+    watched: Any = None
+
+
+class Hook:
+    """Base of the hooks: a component made by `factory` from `extra_configs`, whose result is the output."""
+
+    factory: ClassVar[str] = ""
+    config_name: ClassVar[str] = "extra_configs"
+
+    def call(self, dj_configs: Any, extra_configs: Any, queried: Any = None) -> Call:
+        """The call for a job whose inputs are in its configs. `queried` is what `query` was answered with.
+
+        Raises ConfigError where the configs fit no component.
+        """
+        config = self._mapping(dj_configs if self.config_name == "dj_configs" else extra_configs)
+        entry = FACTORIES[self.factory].resolve(config)
+        self._require(entry, config)
+        return Call(entry=entry, config=config, args=self.arguments(config))
+
+    def arguments(self, config: Mapping[str, Any]) -> list[Any]:
+        return []
+
+    def record(self, outcome: Outcome) -> Recorded:
+        return Recorded(values=outcome.values, is_tuple=outcome.is_tuple)
+
+    def _mapping(self, config: Any) -> dict[str, Any]:
+        if not isinstance(config, dict):
+            got = "nothing" if config is None else f"{config!r}"
+            raise ConfigError([Problem(type(self).__name__, self.config_name, f"a mapping is needed here, not {got}")])
+        return config
+
+    def _require(self, entry: Entry, config: Mapping[str, Any]) -> None:
+        missing = [name for name in entry.required if _at(config, name) is None]
+        if missing:
+            where = type(self).__name__
+            raise ConfigError([Problem(where, f"{self.config_name}.{name}", "missing") for name in missing])
+
+
+class ProbeViaAnalyzerHook(Hook):
+    """Data-Juicer's analyzer; output: the analysed dataset, watched: the overall analysis, `<row>.<stat>`."""
+
+    factory = "DataAnalyzerFactory"
+    config_name = "dj_configs"
+
+    def record(self, outcome: Outcome) -> Recorded:
+        result = _mapping_result(outcome, self)
+        return Recorded(values=[result["export_path"]], watched=result["overall"])
+
+
+class ProcessDataHook(Hook):
+    """Data-Juicer's executor; output: the processed dataset, watched: how many samples came in and were kept."""
+
+    factory = "DataExecutorFactory"
+    config_name = "dj_configs"
+
+    def record(self, outcome: Outcome) -> Recorded:
+        result = _mapping_result(outcome, self)
+        counts = {name: value for name, value in result.items() if name.startswith("samples")}
+        return Recorded(values=[result["export_path"]], watched=counts)
+
+
+class RefineRecipeViaKSigmaHook(Hook):
+    """New bounds for the recipe in `dj_configs`, from an earlier analysis; output: the refined recipe's path."""
+
+    def call(self, dj_configs: Any, extra_configs: Any, queried: Any = None) -> Call:
+        config = {**self._mapping(extra_configs), "recipe": dj_configs}
+        if queried:
+            config.setdefault("analysis", queried)
+        entry = REFINERS[type(self).__name__]
+        self._require(entry, config)
+        return Call(entry=entry, config=config)
+
+    def record(self, outcome: Outcome) -> Recorded:
+        result = outcome.values[0]
+        if isinstance(result, dict):
+            return Recorded(values=[result["path"]])
+        return Recorded(values=[result])
+
+
+class GeneralProbeHook(Hook):
+    factory = "GeneralProbeFactory"
+
+
+class DataPoolManipulationHook(Hook):
+    factory = "DataPoolManipulatorFactory"
+
+
+class GeneralDataExecutorHook(Hook):
+    factory = "GeneralDataExecutorFactory"
+
+
+class TrainModelHook(Hook):
+    """A model executor's `run(type)`; its metrics come from its log, through the log watcher."""
+
+    factory = "ModelTrainExecutorFactory"
+
+    def arguments(self, config: Mapping[str, Any]) -> list[Any]:
+        return [config.get("type")]
+
+
+class InferModelHook(TrainModelHook):
+    factory = "ModelInferExecutorFactory"
+
+
+class EvaluateDataHook(Hook):
+    """An evaluator's `run("data")`; its result is the output, and watched."""
+
+    factory = "DataEvaluatorFactory"
+
+    def arguments(self, config: Mapping[str, Any]) -> list[Any]:
+        return ["data"]
+
+    def record(self, outcome: Outcome) -> Recorded:
+        watched = outcome.values if outcome.is_tuple else outcome.values[0]
+        return Recorded(values=outcome.values, is_tuple=outcome.is_tuple, watched=watched)
+
+
+class EvaluateModelHook(EvaluateDataHook):
+    """An evaluator's `run("model")`; its result is the output, and watched."""
+
+    factory = "ModelEvaluatorFactory"
+
+    def arguments(self, config: Mapping[str, Any]) -> list[Any]:
+        return ["model"]
+
+
+HOOKS: dict[str, Hook] = {
+    hook.__name__: hook()
+    for hook in (
+        ProbeViaAnalyzerHook,
+        GeneralProbeHook,
+        RefineRecipeViaKSigmaHook,
+        ProcessDataHook,
+        DataPoolManipulationHook,
+        GeneralDataExecutorHook,
+        TrainModelHook,
+        InferModelHook,
+        EvaluateDataHook,
+        EvaluateModelHook,
+    )
+}
+
+
+def _mapping_result(outcome: Outcome, hook: Hook) -> dict[str, Any]:
+    result = outcome.values[0] if len(outcome.values) == 1 else None
+    if not isinstance(result, dict) or "export_path" not in result:
+        raise ComponentFailed(
+            f"{type(hook).__name__} expects a mapping with export_path of its component, got {result!r}"
+        )
+    return result
+
+
+def _at(config: Any, dotted: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    for part in dotted.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
