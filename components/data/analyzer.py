@@ -1,0 +1,83 @@
+"""The analyzer: statistics of a dataset, sample by sample and overall, by Data-Juicer's own Analyzer."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.base import Component
+from components.data.juicer import Job, Juicer
+from components.data.recipe import recipe_error
+
+_NOT_NUMBERS = ("unique", "top", "freq")
+"""Rows of the overall analysis that describe texts."""
+
+
+class DataAnalyzer(Component):
+    """`config` is a recipe; `plots: true` in it adds Data-Juicer's plots to the analysis.
+
+    `run` returns a mapping:
+
+    export_path    the dataset with the statistics of each sample under `__dj__stats__`
+    stats_path     the statistics alone, one sample a line
+    analysis_path  a folder with the overall analysis as a table, and the plots
+    samples        how many samples were analysed
+    overall        {row: {statistic: number}}, the rows count, mean, std, min, 25%, 50%, 75%, max
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def load(self) -> Juicer:
+        return Juicer()
+
+    def unload(self) -> None:
+        if self.loaded is not None:
+            self.loaded.close()
+        super().unload()
+
+    def run(self) -> dict[str, Any]:
+        juicer: Juicer = self.loaded or self.load()
+        with juicer.job(self.config, export_original_dataset=True) as job:
+            analyzer = juicer.Analyzer(job.config)
+            dataset = job.load(analyzer.dataset_builder)
+            analyzer.run(dataset=dataset, skip_return=True)
+            if analyzer.overall_result is None:
+                raise recipe_error("process", "no operator in it computes statistics, so there is nothing to analyse")
+            analysis = self._keep_analysis(Path(analyzer.analysis_path), job)
+            delivered = job.deliver()
+        stats = delivered.get(f"{job.target.stem}_stats.jsonl")
+        result = {
+            "export_path": str(job.target) if job.target.name in delivered else None,
+            "stats_path": str(stats) if stats else None,
+            "analysis_path": str(analysis),
+            "samples": len(dataset),
+            "overall": numbers(analyzer.overall_result),
+        }
+        print(f"{result['samples']} samples analysed, see {analysis}")
+        return result
+
+    @staticmethod
+    def _keep_analysis(made: Path, job: Job) -> Path:
+        """Out of the staging folder, to a folder named after the export; one that the recipe chose stays there."""
+        if job.owns(made):
+            final = job.target.with_name(f"{job.target.stem}_analysis")
+            shutil.rmtree(final, ignore_errors=True)
+            return Path(shutil.move(made, final))
+        return made
+
+
+def numbers(table: Any) -> dict[str, dict[str, float]]:
+    """The numbers in an overall analysis (a data frame), by row and statistic, without what is missing or infinite."""
+    return {
+        str(row): {
+            str(column): float(value)
+            for column, value in values.items()
+            if not isinstance(value, str) and math.isfinite(value)
+        }
+        for row, values in table.iterrows()
+        if row not in _NOT_NUMBERS
+    }

@@ -1,0 +1,297 @@
+"""Data-Juicer made fit for a long life in one process: imported once, set up for speed, and left as it was found.
+
+Written against py-data-juicer 1.6.1. What it does by itself and must not do in a warm worker, and what is done here:
+
+- It installs missing packages at run time. Here that is an ImportError that names the package.
+- Its `core` packages import ray, and the end of every operator imports torch and throws the loaded models away. Here
+  the packages are entered without their `__init__`, and models stay loaded until `close()`.
+- It forks a process pool for every statistic, draws plots that nobody asked for, and leaks their figures. Here the
+  statistics are computed in the process, plots are opt-in, and figures are closed.
+- Parsing one config takes 0.9 s, most of it in parsers made for it. Here one parser is made and kept.
+- It leaves behind caches, temporary folders, and a folder a run. Here all of that lives in a staging folder beside the
+  result, and goes with it; results are moved to their place when they are complete.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.dummy import Pool as ThreadPool
+from pathlib import Path
+from typing import Any
+
+from components.base import Config
+from components.data.recipe import check_dataset, recipe_error
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+
+FAST = {
+    "auto_op_parallelism": False,
+    "event_logging": {"enabled": False},
+    "load_dataset_kwargs": {"num_proc": None},
+    "np": None,
+    "open_monitor": False,
+    "skip_op_error": False,
+    "use_cache": False,
+}
+"""Settings that a recipe may overrule: everything in this process, no cache, and a failing operator is an error."""
+
+NOT_ITS_OWN = ("type", "plots")
+"""Keys of our configs that Data-Juicer does not know."""
+
+
+_TALKATIVE = ("data_juicer.config.config", "data_juicer.core.executor.event_logging_mixin")
+
+
+class Juicer:
+    """The imported library, with the parser of its configs. One a process; runs follow one another."""
+
+    def __init__(self) -> None:
+        import_data_juicer()
+        from data_juicer.config import config
+        from data_juicer.core import analyzer
+        from data_juicer.core.executor import default_executor
+
+        self.Analyzer = analyzer.Analyzer
+        self.DefaultExecutor = default_executor.DefaultExecutor
+        self._analyzer_module = analyzer
+        self._plots = {name: getattr(analyzer, name) for name in ("ColumnWiseAnalysis", "CorrelationAnalysis")}
+        self._set_up = config.init_setup_from_cfg
+        self._load_operators = config.load_custom_operators
+        self._parser = config.build_base_parser()
+        self._parser.exit_on_error = False
+        self._own_operators: set[str] = set()
+
+    def close(self) -> None:
+        """Give back the models that operators have loaded."""
+        importlib.import_module("data_juicer.utils.model_utils").MODEL_ZOO.clear()
+
+    @contextmanager
+    def job(self, recipe: Mapping[str, Any], **defaults: Any) -> Iterator[Job]:
+        """Everything one run needs, and everything global put back after it.
+
+        `defaults` stand behind the recipe's own settings. Raises ConfigError for a recipe that Data-Juicer cannot
+        run. While the job is open, the recipe's export path is a file in a staging folder, which `deliver()` empties.
+        """
+        own = {key: value for key, value in Config(recipe).as_dict().items() if key not in NOT_ITS_OWN}
+        settings = {**FAST, **defaults, **own}
+        target = _target(settings)
+        check_dataset(settings)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.stem}-", dir=target.parent))
+        settings["export_path"] = str(staging / "result" / target.name)
+        settings.setdefault("work_dir", str(staging / "work"))
+        settings["ds_cache_dir"] = settings.get("ds_cache_dir") or str(staging / "cache")
+        try:
+            with _globals_restored(staging):
+                self._choose_plots(bool(recipe.get("plots", False)))
+                yield Job(self._configure(settings), target, staging)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _choose_plots(self, is_wanted: bool) -> None:
+        for name, real in self._plots.items():
+            setattr(self._analyzer_module, name, real if is_wanted else _NoPlots)
+
+    def _configure(self, settings: dict[str, Any]) -> Any:
+        """A parsed config, with its operators checked: the same steps as in Data-Juicer's own `init_configs`."""
+        if settings["np"] == 1:
+            settings["np"] = None
+        auto = settings.get("auto", False)
+        try:
+            # The parser insists on one of --config and --auto; the latter is what changes nothing but itself.
+            config = self._parser.parse_object({**settings, "auto": True}, env=False)
+        except Exception as error:
+            raise _explained(error, settings, self._parser) from error
+        config.auto = auto
+        if config.executor_type != "default":
+            raise recipe_error("executor_type", f"{config.executor_type!r} is not to be had here, only 'default'")
+        self._add_operators(config.custom_operator_paths)
+        config = self._set_up(config, load_configs_only=True)
+        _check_operators(config)
+        _choose_cache(config.use_cache)
+        return config
+
+    def _add_operators(self, paths: list[str]) -> None:
+        for path in map(os.path.abspath, paths or []):
+            if path not in self._own_operators:
+                self._load_operators([path])
+                self._own_operators.add(path)
+
+
+class Job:
+    """One run: its parsed `config`, and where its results are made and belong."""
+
+    def __init__(self, config: Any, target: Path, staging: Path) -> None:
+        self.config = config
+        self.target = target
+        self._staging = staging
+
+    def load(self, builder: Any) -> Any:
+        """The input dataset. Raises ComponentFailed where it has no samples, which Data-Juicer stumbles over later."""
+        try:
+            dataset = builder.load_dataset()
+        except StopIteration:
+            dataset = []
+        except Exception as error:
+            reason = error.__cause__ or error
+            raise ComponentFailed(f"Data-Juicer cannot read {self._source()}: {reason}") from error
+        if not len(dataset):
+            raise ComponentFailed(f"{self._source()} has no samples with text in them")
+        return dataset
+
+    def deliver(self) -> dict[str, Path]:
+        """Move what was exported to where the recipe wants it. Returns the new paths by name."""
+        delivered = {}
+        for made in sorted((self._staging / "result").iterdir()):
+            final = self.target.parent / made.name
+            os.replace(made, final)
+            delivered[made.name] = final
+        return delivered
+
+    def owns(self, path: Path) -> bool:
+        """Whether `path` lies in the staging folder, and so goes when the job is over."""
+        return self._staging in path.parents
+
+    def _source(self) -> str:
+        return str(self.config.dataset_path or self.config.dataset)
+
+
+def _target(settings: Mapping[str, Any]) -> Path:
+    path = settings.get("export_path")
+    if not isinstance(path, str) or not path:
+        raise recipe_error("export_path", "missing: the path of the dataset to be written, for instance out.jsonl")
+    if "://" in path:
+        raise recipe_error("export_path", f"{path} is not a local path")
+    return Path(path).absolute()
+
+
+def _explained(error: Exception, settings: Mapping[str, Any], parser: Any) -> ConfigError:
+    """The parser's complaint, and every other key that it does not know, with the nearest that it does."""
+    known = {action.dest.split(".")[0] for action in parser._actions}
+    unknown = [key for key in settings if key not in known]
+    if not unknown:
+        return recipe_error("", " ".join(str(error).split()))
+    problems = []
+    for key in unknown:
+        nearest = difflib.get_close_matches(key, known, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        problems.append(Problem("recipe", key, f"Data-Juicer has no such setting{hint}"))
+    return ConfigError(problems)
+
+
+def _check_operators(config: Any) -> None:
+    from data_juicer.core.preflight import PipelineConfigError, pre_instantiation_check
+
+    for entry in config.process:
+        if len(entry) != 1:
+            raise recipe_error("process", f"an entry is one operator with its parameters, not {entry}")
+    try:
+        pre_instantiation_check(config.process)
+    except PipelineConfigError as error:
+        raise ConfigError(
+            [Problem("recipe", f"process.{each.op_name}", str(each).split("] ", 1)[-1]) for each in error.errors]
+        ) from error
+
+
+def _choose_cache(is_used: bool) -> None:
+    import datasets
+
+    (datasets.enable_caching if is_used else datasets.disable_caching)()
+
+
+@contextmanager
+def _globals_restored(staging: Path) -> Iterator[None]:
+    """Data-Juicer and `datasets` change the working folder, the temporary folder and their caches for good."""
+    from datasets import fingerprint
+
+    for name in ("result", "cache", "temporary"):
+        (staging / name).mkdir()
+    folder, temporary = os.getcwd(), tempfile.tempdir
+    fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = None
+    os.environ["TMPDIR"], before = str(staging / "temporary"), os.environ.get("TMPDIR")
+    tempfile.tempdir = None
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        tempfile.tempdir = temporary
+        fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
+
+
+class _NoPlots:
+    """Stands for the analyses whose only result is pictures."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def analyze(self, *_: Any, **__: Any) -> None: ...
+
+
+# --- importing ---------------------------------------------------------------------------------------------------
+
+
+def import_data_juicer() -> None:
+    """Import Data-Juicer without what it does not need, and keep it from installing, freeing and forking."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    lazy_loader = importlib.import_module("data_juicer.utils.lazy_loader")
+    lazy_loader.LazyLoader._install_package = classmethod(_refuse_to_install)
+    _quieten_log()
+    _enter("data_juicer.core", {"Analyzer": "analyzer", "DefaultExecutor": "executor.default_executor"})
+    _enter("data_juicer.core.executor", {"ExecutorBase": "base", "DefaultExecutor": "default_executor"})
+    base_op: Any = importlib.import_module("data_juicer.ops.base_op")
+    base_op.free_models = _keep_models
+    overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
+    overall_analysis.Pool = ThreadPool
+    importlib.import_module("data_juicer.utils.datasets_json_compat").apply_stdlib_json_patch_for_datasets()
+
+
+def _enter(name: str, exports: Mapping[str, str]) -> None:
+    """Make a package known without running its `__init__`; the classes it exports are imported when asked for."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ComponentFailed(f"this Data-Juicer has no {name}; the components are written for py-data-juicer 1.6.1")
+    package = importlib.util.module_from_spec(spec)
+
+    def find(attribute: str) -> Any:
+        if attribute not in exports:
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        return getattr(importlib.import_module(f"{name}.{exports[attribute]}"), attribute)
+
+    package.__dict__["__getattr__"] = find
+    sys.modules[name] = package
+    parent, _, own = name.rpartition(".")
+    setattr(sys.modules[parent], own, package)
+
+
+def _refuse_to_install(_: type, package: str, pip_args: Any = None) -> None:
+    raise ImportError(
+        f"Data-Juicer asks for the package {package!r}, which its env lacks, and an env does not change under a run; "
+        f"add it to the deps of the job's env"
+    )
+
+
+def _keep_models(*_: Any, **__: Any) -> None:
+    """In place of Data-Juicer's `free_models`, which also imports torch."""
+
+
+def _quieten_log() -> None:
+    """One short line a step on stderr; the modules named warn of settings that were chosen here on purpose."""
+    logger: Any = importlib.import_module("loguru").logger
+    logger.remove()
+    logger.add(
+        lambda line: sys.stderr.write(line),
+        format="{time:HH:mm:ss} {level} {message}",
+        filter={"": "INFO", **dict.fromkeys(_TALKATIVE, "ERROR")},
+    )
