@@ -1,0 +1,264 @@
+"""The face of every env: five verbs, a python, and the variables of what runs with it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from envs import installing, processes
+from envs.environ import tool_environ, worker_environ
+from envs.places import Marker, Place
+from envs.pythons import uv_binary
+from envs.requirements import absolute, flattened
+from sandbox_actors.errors import EnvError, EnvManagerMissing
+
+Output = Callable[[bytes], object]
+PIP = installing.Request(lines=("pip",))
+"""In every env: without a pip of its own, `pip install` in it would run the host's, and fill the host's env."""
+
+
+class Env(ABC):
+    """One env: named, made by one manager, and lying in one folder.
+
+    A name with a slash in it is a path. An env that is there already, whoever made it, is used as it is and only
+    added to. Raises EnvError; what the manager and the installer print goes to `output`, by default standard error.
+    """
+
+    def __init__(
+        self,
+        env_name: str,
+        env_manager: str,
+        env_config_path: str | Path | None = None,
+        env_py_version: str | float | None = None,
+        *,
+        prefix: Path | None = None,
+        output: Output | None = None,
+    ) -> None:
+        if not env_name or "\0" in env_name or env_name in (".", ".."):
+            raise EnvError(f"{env_name!r} cannot be the name of an env")
+        self.env_name = env_name
+        self.env_manager = env_manager
+        self.env_config_path = Path(env_config_path).expanduser().absolute() if env_config_path else None
+        self.env_py_version = str(env_py_version or "")
+        self.output = output or _to_stderr
+        self._prefix = prefix
+
+    # --- what the seed names ---------------------------------------------------------------------------------------
+
+    def create(self, cancel: threading.Event | None = None) -> None:
+        """Make the env, unless it exists. When this raises, or the process dies in it, there is no env."""
+        if self.exists():
+            return
+        self.require_manager()
+        place = self.place
+        with place.claimed():
+            if self.exists():
+                return
+            if place.is_left_over():
+                place.clear()
+            elif place.prefix.exists() and any(place.prefix.iterdir()):
+                raise EnvError(f"{place.prefix} is there already and is no env: remove it, or take another name")
+            tag, started = processes.new_tag(), time.time()
+            with place.changing(tag):
+                self.make_with_pip(tag, cancel)
+                self.install(installing.Request(lines=tuple(self.configured())), tag, cancel)
+                seconds = round(time.time() - started, 3)
+                place.write_marker(
+                    Marker(name=self.env_name, manager=self.env_manager, created=started, seconds=seconds)
+                )
+
+    def check_availability(self) -> bool:
+        """Whether this machine has the manager. `why_unavailable` says why not."""
+        return not self.why_unavailable
+
+    def exists(self) -> bool:
+        """There is a finished env of this name."""
+        return self.place.is_finished()
+
+    def install_py_deps(
+        self, deps: str | Path | Sequence[str], *, timeout: float | None = None, cancel: threading.Event | None = None
+    ) -> None:
+        """Return when the env holds `deps`: a requirements file, a list of requirements, or the folder of a code base,
+        which is installed editable. What is there already is not looked for again."""
+        self._require_env()
+        request = installing.Request(lines=tuple(_lines(deps)))
+        stamps = installing.Stamps(self.prefix)
+        if not stamps.has(request):
+            self.install(request, processes.new_tag(), cancel, timeout)
+            stamps.add(request)
+        self.place.touch()
+
+    def run_cmd(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        check: bool = True,
+        cwd: str | Path | None = None,
+        environ: dict[str, str] | None = None,
+        output: Output | None = None,
+        timeout: float | None = None,
+        cancel: threading.Event | None = None,
+    ) -> int:
+        """Run a command in the env and return its exit status. A string goes to /bin/sh, a list to no shell.
+
+        What it writes goes to `output` as it comes, by default to standard output. `environ` is added to the env's
+        variables. A status other than 0 raises CommandFailed with the last lines, unless `check` is false. `timeout`
+        (seconds), `cancel` and KeyboardInterrupt end the command and all that it started.
+        """
+        self._require_env()
+        self.place.touch()
+        done = processes.run(
+            cmd if isinstance(cmd, str) else [str(word) for word in cmd],
+            environ={**self.environ(), **(environ or {})},
+            cwd=Path(cwd) if cwd else None,
+            output=output or _to_stdout,
+            timeout=timeout,
+            cancel=cancel,
+        )
+        if check and done.status:
+            raise processes.CommandFailed(processes.shown(cmd), processes.described(done.status), done.tail)
+        return done.status
+
+    # --- beyond the seed -------------------------------------------------------------------------------------------
+
+    @property
+    def why_unavailable(self) -> str:
+        """What this machine lacks, and how to get it; empty when nothing."""
+        try:
+            uv_binary()
+        except EnvManagerMissing as error:
+            return str(error)
+        return self.lacking()
+
+    @property
+    def prefix(self) -> Path:
+        """The folder of the env, absolute."""
+        if self._prefix is None:
+            self._prefix = self.find_prefix()
+        return self._prefix
+
+    @property
+    def place(self) -> Place:
+        return Place(self.prefix)
+
+    @property
+    def python_executable(self) -> str:
+        return str(self.place.python)
+
+    def environ(self) -> dict[str, str]:
+        """The variables of a process in this env; nothing of the host's Python environment is in them."""
+        return worker_environ(self.prefix)
+
+    def remove(self) -> None:
+        """Remove an env that was made by `create`. One that its user made himself is refused."""
+        place = self.place
+        with place.claimed():
+            if place.is_finished() and place.read_marker() is None:
+                raise EnvError(f"{place.prefix} was not made by the sandbox: remove it by hand")
+            with place.changing(processes.new_tag()):
+                place.clear()
+
+    def install(
+        self,
+        request: installing.Request,
+        tag: str,
+        cancel: threading.Event | None = None,
+        timeout: float | None = None,
+        *,
+        is_compiled: bool = True,
+    ) -> None:
+        """Fulfil a request by one call of the resolver, whether or not it is fulfilled already."""
+        if not request.lines:
+            return
+        options = [*self.installer_options(), *(["--compile-bytecode"] if is_compiled else [])]
+        with installing.arguments(uv_binary(), self.place.python, request) as command:
+            self.call([*command, *options], tag, cancel, timeout)
+
+    def make_with_pip(self, tag: str, cancel: threading.Event | None = None) -> None:
+        """Make an env with a python and a pip at `prefix`, where there is nothing."""
+        self.make(tag, cancel)
+        if not (self.prefix / "bin" / "pip").exists():  # not compiled: that takes longer than all else, for few uses
+            self.install(PIP, tag, cancel, is_compiled=False)
+
+    def call(
+        self, command: Sequence[str], tag: str, cancel: threading.Event | None = None, timeout: float | None = None
+    ) -> None:
+        """Run a manager or installer; CommandFailed with its last lines when it fails."""
+        self.output(f"$ {processes.shown(command)}\n".encode())
+        processes.check(
+            command, environ=tool_environ(), output=self.output, tag=tag, cancel=cancel, timeout=timeout, hint=_hint
+        )
+
+    def require_manager(self) -> None:
+        if why := self.why_unavailable:
+            raise EnvManagerMissing(why)
+
+    def configured(self) -> list[str]:
+        """The requirements that `env_config_path` brings in."""
+        return []
+
+    def installer_options(self) -> list[str]:
+        """What the installer has to be told about envs of this kind."""
+        return []
+
+    @abstractmethod
+    def find_prefix(self) -> Path:
+        """Where the env of this name lies, or would be made."""
+
+    @abstractmethod
+    def lacking(self) -> str:
+        """Why the manager cannot be used; empty when it can."""
+
+    @abstractmethod
+    def make(self, tag: str, cancel: threading.Event | None) -> None:
+        """Make an env with a python at `prefix`, where there is nothing."""
+
+    def _require_env(self) -> None:
+        if not self.exists():
+            raise EnvError(f"there is no env {self.env_name!r} at {self.prefix}: make it with create()")
+
+
+def _lines(deps: str | Path | Sequence[str]) -> list[str]:
+    if not isinstance(deps, (str, Path)):
+        return [absolute(entry, lambda path: Path(path).expanduser().absolute()) for entry in installing.checked(deps)]
+    path = Path(deps).expanduser().absolute()
+    if path.is_file():
+        return flattened([path])
+    if not path.is_dir():
+        raise EnvError(f"{path} is no requirements file and no folder of a code base; requirements go in a list")
+    if (path / "pyproject.toml").exists() or (path / "setup.py").exists():
+        return [f"-e {path}"]
+    if (path / "requirements.txt").exists():
+        return flattened([path / "requirements.txt"])
+    raise EnvError(f"{path} holds no pyproject.toml, setup.py or requirements.txt: nothing says what to install")
+
+
+def _hint(tail: list[str]) -> str:
+    """What to do about the failures that people meet most."""
+    text = "\n".join(tail).lower()
+    if "no space left" in text or "os error 28" in text:
+        return "the disk is full: free some space, for instance by removing envs that are not used"
+    if "dns error" in text or "failed to fetch" in text or "connect" in text:
+        return "the package index cannot be reached: check the network, and the index that pip or uv is set up with"
+    return ""
+
+
+def _to_stdout(data: bytes) -> None:
+    _write(sys.stdout, data)
+
+
+def _to_stderr(data: bytes) -> None:
+    _write(sys.stderr, data)
+
+
+def _write(stream: object, data: bytes) -> None:
+    target = getattr(stream, "buffer", None)
+    if target is not None:
+        target.write(data)
+        target.flush()
+    elif hasattr(stream, "write"):
+        stream.write(data.decode("utf-8", "replace"))

@@ -1,0 +1,242 @@
+"""Commands as children of this process: streamed, bounded in time, and ended with everything that they started.
+
+A child gets a session of its own, so that Ctrl-C at a terminal reaches only us, and a tag in its environment, which
+its descendants inherit. The tag finds them where a process group or a walk down the tree would not: after `setsid`,
+and after a parent in between has died.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import selectors
+import shlex
+import subprocess
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import psutil
+
+from sandbox_actors.errors import EnvError
+
+TAG = "SANDBOX_ENV_COMMAND"
+TAIL_LINES = 20
+CHUNK = 64 * 1024
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+POLL = 0.1
+"""Seconds after which a wait looks again whether it was cancelled, or whether an exit went unnoticed."""
+
+
+class CommandFailed(EnvError):
+    """A command could not be started, failed, or ran out of time. The message ends with its last lines."""
+
+    def __init__(self, command: str, what: str, tail: Sequence[str] = (), hint: str = "") -> None:
+        lines = [f"{command}: {what}", *(f"  | {line}" for line in tail)]
+        super().__init__("\n".join([*lines, hint] if hint else lines))
+        self.command, self.what, self.tail, self.hint = command, what, list(tail), hint
+
+
+class Finished(NamedTuple):
+    """How a command ended. `status` is minus the signal's number where a signal ended it."""
+
+    status: int
+    tail: list[str]
+
+
+def new_tag() -> str:
+    return uuid.uuid4().hex
+
+
+def shown(command: str | Sequence[str]) -> str:
+    """The command as one could type it."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def run(
+    command: str | Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    output: Callable[[bytes], object] = lambda _: None,
+    timeout: float | None = None,
+    cancel: threading.Event | None = None,
+    tag: str = "",
+) -> Finished:
+    """Run to the end and hand everything it writes to `output` as it comes. A string goes to /bin/sh, a list does not.
+
+    Returns when the command itself has ended: what it left running in the background goes on. After `timeout` seconds,
+    when `cancel` is set, or when an exception passes through (KeyboardInterrupt, one of `output`'s), the command and
+    all that it started is ended, and CommandFailed, or that exception, is raised.
+    """
+    tag = tag or new_tag()
+    try:
+        child = subprocess.Popen(
+            command,
+            shell=isinstance(command, str),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**environ, TAG: tag},
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandFailed(shown(command), f"cannot be started: {error}") from error
+    tail = Tail()
+
+    def take(data: bytes) -> None:
+        tail.add(data)
+        output(data)
+
+    assert child.stdout is not None
+    with child.stdout as stream:
+        try:
+            what = _follow(child, stream, take, timeout, cancel)
+        except BaseException:
+            end_tree(tag, child.pid)
+            child.wait()
+            raise
+        if what:
+            end_tree(tag, child.pid)
+            child.wait()
+            raise CommandFailed(shown(command), what, tail.lines())
+    return Finished(child.returncode, tail.lines())
+
+
+def check(
+    command: str | Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    output: Callable[[bytes], object] = lambda _: None,
+    timeout: float | None = None,
+    cancel: threading.Event | None = None,
+    tag: str = "",
+    hint: Callable[[list[str]], str] = lambda _: "",
+) -> None:
+    """`run`, and CommandFailed unless the exit status is 0. `hint` says from the last lines what to do next."""
+    done = run(command, environ=environ, cwd=cwd, output=output, timeout=timeout, cancel=cancel, tag=tag)
+    if done.status:
+        raise CommandFailed(shown(command), described(done.status), done.tail, hint(done.tail))
+
+
+def described(status: int) -> str:
+    return f"ended with exit status {status}" if status > 0 else f"was ended by signal {-status}"
+
+
+class Tail:
+    """The last lines of a stream of bytes. `\\r` ends a line too: bars redraw theirs with it."""
+
+    def __init__(self, lines: int = TAIL_LINES) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._lines: deque[str] = deque(maxlen=lines)
+        self._open = ""
+
+    def add(self, data: bytes) -> list[str]:
+        """The lines that `data` completed."""
+        text = self._open + self._decode(data)
+        *whole, self._open = text.replace("\r", "\n").split("\n")
+        self._open = self._open[-CHUNK:]
+        found = [line.rstrip() for line in whole if line.strip()]
+        self._lines.extend(found)
+        return found
+
+    def lines(self) -> list[str]:
+        return [*self._lines, *([self._open.rstrip()] if self._open.strip() else [])]
+
+
+def _follow(
+    child: subprocess.Popen[bytes],
+    stream: IO[bytes],
+    take: Callable[[bytes], None],
+    timeout: float | None,
+    cancel: threading.Event | None,
+) -> str:
+    """Read until the child has ended; why it has to be ended before that, or an empty string."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    descriptor = stream.fileno()
+    os.set_blocking(descriptor, False)
+    with selectors.DefaultSelector() as selector, _exit_descriptor(child.pid) as exit_descriptor:
+        selector.register(descriptor, selectors.EVENT_READ)
+        if exit_descriptor is not None:
+            selector.register(exit_descriptor, selectors.EVENT_READ)
+        while child.poll() is None:
+            if cancel is not None and cancel.is_set():
+                return "was cancelled"
+            if deadline is not None and time.monotonic() >= deadline:
+                return f"was still running after {timeout:g} seconds"
+            wait = POLL if deadline is None else max(0.0, min(POLL, deadline - time.monotonic()))
+            for key, _ in selector.select(wait):
+                if key.fd == descriptor and not _read(descriptor, take):
+                    selector.unregister(descriptor)
+        while _read(descriptor, take):
+            pass
+    return ""
+
+
+def _read(descriptor: int, take: Callable[[bytes], None]) -> bool:
+    """Hand on what is there. False at the end of the stream, or when nothing is there now."""
+    try:
+        data = os.read(descriptor, CHUNK)
+    except BlockingIOError:
+        return False
+    if data:
+        take(data)
+    return bool(data)
+
+
+@contextlib.contextmanager
+def _exit_descriptor(pid: int) -> Iterator[int | None]:
+    """A descriptor that becomes readable when the process ends; None where the system has no such thing."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def strays(tag: str) -> list[psutil.Process]:
+    """Every process of ours whose environment carries the tag."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(TAG) == tag:
+                found.append(process)
+    return found
+
+
+def end_tree(tag: str, pid: int | None = None, grace: float = GRACE) -> None:
+    """End all that carries the tag, and the descendants of `pid`: SIGTERM, a bounded wait, then SIGKILL."""
+    targets = _tree(tag, pid)
+    for process in targets:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(targets, timeout=grace)
+    for _ in range(100):
+        alive = list({*alive, *_tree(tag, pid)})
+        if not alive:
+            return
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        _, alive = psutil.wait_procs(alive, timeout=1)
+
+
+def _tree(tag: str, pid: int | None) -> list[psutil.Process]:
+    found = set(strays(tag))
+    if pid is not None:
+        with contextlib.suppress(psutil.Error):
+            leader = psutil.Process(pid)
+            found.update([leader, *leader.children(recursive=True)])
+    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

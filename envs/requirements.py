@@ -1,0 +1,108 @@
+"""Requirements as pip takes them: which name local folders, and what a requirements file asks for in all."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tomllib
+
+from sandbox_actors.errors import EnvError
+
+_EDITABLE = re.compile(r"(?:-e|--editable)[\s=]+")
+_INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:[\s=]+|(?=[./~\w]))(.+)")
+_FILE_URL = re.compile(r"(?:[\w.-]+(?:\[[\w.,\s-]*\])?\s*@\s*)?file://(?:localhost)?(/[^\s;#]+)")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def local_path(requirement: str) -> tuple[str, bool] | None:
+    """The path that a requirement names, and whether it is to be installed editable; None for a package's name."""
+    text, editable = _split_editable(requirement)
+    if url := _FILE_URL.match(text):
+        return url.group(1), editable
+    if "://" in text or not (editable or text.startswith(("/", "./", "../", "~")) or text in (".", "..")):
+        return None
+    return text.partition("[")[0].partition(";")[0].strip(), editable
+
+
+def absolute(requirement: str, find: Callable[[str], Path]) -> str:
+    """The same requirement, its local path passed through `find`."""
+    text, editable = _split_editable(requirement)
+    local = local_path(requirement)
+    if local is None or "://" in text:
+        return requirement.strip()
+    return ("-e " if editable else "") + str(find(local[0])) + text[len(local[0]) :]
+
+
+def package_name(requirement: str) -> str:
+    """The normalised name of the package that is asked for; empty where the requirement does not tell."""
+    found = None if local_path(requirement) else _NAME.match(requirement.strip())
+    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
+
+
+def flattened(paths: Sequence[Path | str]) -> list[str]:
+    """The lines of requirements files and of those they include, without comments and with absolute paths.
+
+    A relative path in a file is looked up beside the file, then from the current folder. EnvError if a file is missing.
+    """
+    lines: list[str] = []
+    seen: set[Path] = set()
+    for path in paths:
+        _flatten(Path(path).expanduser().resolve(), lines, seen)
+    return lines
+
+
+def project_name(folder: Path) -> str:
+    """What the code base in a folder calls itself; empty where only running its setup.py would tell."""
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        if name := project.get("project", {}).get("name"):
+            return str(name)
+    except (OSError, ValueError, AttributeError):
+        pass
+    setup = configparser.ConfigParser(interpolation=None)
+    try:
+        setup.read(folder / "setup.cfg", encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return ""
+    return setup.get("metadata", "name", fallback="")
+
+
+def _flatten(path: Path, lines: list[str], seen: set[Path]) -> None:
+    if path in seen:
+        return
+    seen.add(path)
+
+    def find(relative: str) -> Path:
+        named = Path(relative).expanduser()
+        beside = (path.parent / named).resolve()
+        return beside if beside.exists() or not named.exists() else named.resolve()
+
+    for line in _logical_lines(path):
+        include = _INCLUDE.fullmatch(line)
+        if include and "://" not in include.group(2):
+            target = find(include.group(2).strip())
+            if include.group(1) in ("-r", "--requirement"):
+                _flatten(target, lines, seen)
+            else:
+                lines.append(f"-c {target}")
+        else:
+            lines.append(absolute(line, find))
+
+
+def _logical_lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnvError(f"requirements file {path} cannot be read: {error}") from error
+    joined = re.sub(r"\\\r?\n", " ", text)
+    return [line for line in (_COMMENT.sub("", raw).strip() for raw in joined.splitlines()) if line]
+
+
+def _split_editable(requirement: str) -> tuple[str, bool]:
+    text = requirement.strip()
+    flag = _EDITABLE.match(text)
+    return (text[flag.end() :].strip(), True) if flag else (text, False)

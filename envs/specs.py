@@ -1,0 +1,177 @@
+"""Env specs: what an environment is made of, as data. Read from `configs/envs/`, a file, or an experiment's `envs`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from envs.fingerprints import digest, host_python, path_digest
+from envs.requirements import absolute, flattened
+from sandbox_actors.errors import ConfigError, Problem
+
+SPEC_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "envs"
+VIRTUAL_MANAGERS = ("uv", "venv", "virtualenv")
+CONDA_MANAGERS = ("conda", "mamba", "micromamba", "rattler")
+MANAGERS = (*VIRTUAL_MANAGERS, *CONDA_MANAGERS)
+_LISTS = ("deps", "requirements", "packages", "channels", "extra_index", "find_links", "pre_install", "post_install")
+_VERSION = re.compile(r"\d+(\.\d+){0,2}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an env is made of. All paths in it are absolute: whoever reads a spec from a file resolves them.
+
+    manager       one of MANAGERS
+    python        version, such as `3.11`; empty for the one that runs the daemon
+    deps          requirements as pip takes them; a local folder is installed as it is now, `-e FOLDER` editable
+    requirements  requirements files
+    packages      conda packages (conda-like managers only)
+    channels      conda channels, first one first
+    config        an environment file of conda's, to start from
+    extra_index   more indexes to find deps in; like `find_links`, in addition to what the machine is set up with
+    pre_install, post_install   commands run in the env before and after deps are installed; a string goes to /bin/sh
+    path          an env that its user manages: used as it is, and only added to
+    """
+
+    name: str
+    manager: str = "uv"
+    python: str = ""
+    deps: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    config: str = ""
+    extra_index: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    pre_install: tuple[str | tuple[str, ...], ...] = ()
+    post_install: tuple[str | tuple[str, ...], ...] = ()
+    path: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that change when an env built from this spec would be another one.
+
+        Reads the files and folders that the spec names: EnvError where one is missing.
+        """
+        recipe = msgspec.structs.asdict(self)
+        del recipe["name"], recipe["find_links"]
+        recipe["python"] = self.python or host_python()
+        recipe["config"] = path_digest(Path(self.config)) if self.config else ""
+        recipe["requirements"] = ()
+        return digest(recipe, [*self.deps, *flattened(self.requirements)])
+
+
+def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
+    """The spec of that name in `configs/envs/`, the spec file at that path, or the env in the folder at that path.
+
+    A relative path is looked up from `base`, by default the current folder. Raises ConfigError.
+    """
+    base = base or Path.cwd()
+    known = spec_names()
+    if name_or_path in known:
+        return _read(SPEC_FOLDER / f"{name_or_path}.yaml")
+    path = (base / Path(name_or_path).expanduser()).resolve()
+    if path.is_file():
+        return _read(path)
+    if (path / "bin" / "python").exists():
+        return EnvSpec(name=slug(path.name), path=str(path))
+    raise ConfigError([Problem(name_or_path, "", f"no env spec or env of that name{_nearest(name_or_path, known)}")])
+
+
+def spec_names() -> list[str]:
+    return sorted(path.stem for path in SPEC_FOLDER.glob("*.yaml"))
+
+
+def spec_from(value: Any, name: str, base: Path, file: str, key: str = "") -> EnvSpec:
+    """A spec from what a file says: a mapping, or the name or path of a spec. `file` and `key` say where, in errors."""
+    if isinstance(value, str):
+        return load_spec(value, base)
+    if not isinstance(value, Mapping):
+        raise ConfigError([Problem(file, key, "an env is a mapping, or the name or path of an env spec")])
+    try:
+        spec = msgspec.convert({"name": name, **{str(k): _as_list(k, v) for k, v in value.items()}}, EnvSpec)
+    except msgspec.ValidationError as error:
+        raise ConfigError([Problem(file, key, f"{error}{_nearest_field(value)}")]) from error
+    if problems := [Problem(file, f"{key}.{field}".lstrip("."), text) for field, text in _wrong(spec)]:
+        raise ConfigError(problems)
+    return _resolved(spec, base)
+
+
+def slug(name: str) -> str:
+    """The name with all that is no letter, digit, dot, dash or underscore replaced: fit for a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "env"
+
+
+def _read(path: Path) -> EnvSpec:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            value = YAML(typ="safe").load(stream)
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
+    if not isinstance(value, Mapping):
+        raise ConfigError([Problem(str(path), "", "an env spec is a mapping")])
+    return spec_from(value, path.stem, path.parent, str(path))
+
+
+def _as_list(field: Any, value: Any) -> Any:
+    """One string where a list is meant, `python: 3.11` where YAML reads a number, nothing where a key has no value."""
+    if value is None:
+        return [] if field in _LISTS else ""
+    if field in _LISTS and isinstance(value, str):
+        return [value]
+    return str(value) if field == "python" and isinstance(value, (int, float)) else value
+
+
+def _wrong(spec: EnvSpec) -> list[tuple[str, str]]:
+    problems = []
+    if not _NAME.fullmatch(spec.name):
+        problems.append(("name", f"{spec.name!r} is not made of letters, digits, dots, dashes and underscores"))
+    if spec.manager not in MANAGERS:
+        problems.append(("manager", f"unknown manager {spec.manager!r}{_nearest(spec.manager, list(MANAGERS))}"))
+    if spec.python and "/" not in spec.python and not _VERSION.fullmatch(spec.python):
+        problems.append(("python", f"{spec.python!r} is no version such as '3.11', nor the path of a python"))
+    if spec.manager in VIRTUAL_MANAGERS:
+        problems += [
+            (field, f"only {', '.join(CONDA_MANAGERS)} take this, and the manager is {spec.manager}")
+            for field in ("packages", "channels", "config")
+            if getattr(spec, field)
+        ]
+    for field in ("deps", "requirements", "packages", "channels", "extra_index", "find_links"):
+        if any(not entry.strip() for entry in getattr(spec, field)):
+            problems.append((field, "an entry is empty"))
+    return problems
+
+
+def _resolved(spec: EnvSpec, base: Path) -> EnvSpec:
+    def find(path: str) -> Path:
+        return (base / Path(path).expanduser()).resolve()
+
+    def placed(path: str) -> str:
+        return str(find(path)) if path and "://" not in path else path
+
+    return msgspec.structs.replace(
+        spec,
+        deps=tuple(absolute(entry, find) for entry in spec.deps),
+        requirements=tuple(placed(path) for path in spec.requirements),
+        find_links=tuple(placed(path) for path in spec.find_links),
+        channels=tuple(placed(path) if path.startswith(("/", "./", "../", "~")) else path for path in spec.channels),
+        config=placed(spec.config),
+        path=placed(spec.path),
+    )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}" if known else ""
+
+
+def _nearest_field(value: Mapping[Any, Any]) -> str:
+    unknown = [str(key) for key in value if str(key) not in EnvSpec.__struct_fields__]
+    return _nearest(unknown[0], list(EnvSpec.__struct_fields__)) if unknown else ""

@@ -1,0 +1,76 @@
+"""Virtual environments, made by uv, by the standard library's venv, or by virtualenv."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+from envs.base import Env, Output
+from envs.places import default_root
+from envs.pythons import find_python, uv_binary
+from envs.requirements import flattened
+from envs.specs import VIRTUAL_MANAGERS
+from sandbox_actors.errors import EnvError
+
+
+class VirtualEnv(Env):
+    """An env of the manager `venv`, `virtualenv` or `uv`. Packages are installed by uv in all three.
+
+    A plain name is looked up in the current folder, and made among the user's sandbox envs when it is not there.
+    `env_config_path` is a requirements file, installed when the env is made.
+    """
+
+    def __init__(
+        self,
+        env_name: str,
+        env_manager: str = "venv",
+        env_config_path: str | Path | None = None,
+        env_py_version: str | float | None = None,
+        *,
+        prefix: Path | None = None,
+        output: Output | None = None,
+    ) -> None:
+        if env_manager not in VIRTUAL_MANAGERS:
+            raise EnvError(f"{env_manager!r} makes no virtual environments; {', '.join(VIRTUAL_MANAGERS)} do")
+        super().__init__(env_name, env_manager, env_config_path, env_py_version, prefix=prefix, output=output)
+
+    def find_prefix(self) -> Path:
+        here = Path(self.env_name).expanduser().absolute()
+        if os.sep in self.env_name or (here / "pyvenv.cfg").exists():
+            return here
+        return default_root() / self.env_name
+
+    def lacking(self) -> str:
+        if self.env_manager == "venv" and importlib.util.find_spec("venv") is None:
+            return "this python has no venv module: install it (python3-venv on Debian), or use the manager uv"
+        if self.env_manager == "virtualenv" and not _virtualenv():
+            return "virtualenv is not installed: pip install virtualenv, or use the manager uv"
+        return ""
+
+    def make(self, tag: str, cancel: threading.Event | None) -> None:
+        python = find_python(self.env_py_version, self.output, tag)
+        target = str(self.prefix)
+        commands = {
+            "uv": lambda: [uv_binary(), "venv", "--no-project", "--no-progress", "--python", python, target],
+            "venv": lambda: [python, "-I", "-m", "venv", "--without-pip", target],
+            "virtualenv": lambda: [*_virtualenv(), "--no-seed", "--no-vcs-ignore", "--python", python, target],
+        }
+        self.call(commands[self.env_manager](), tag, cancel)
+
+    def configured(self) -> list[str]:
+        return flattened([self.env_config_path]) if self.env_config_path else []
+
+    def environ(self) -> dict[str, str]:
+        return {**super().environ(), "VIRTUAL_ENV": str(self.prefix)}
+
+
+def _virtualenv() -> list[str]:
+    """How virtualenv is called here; empty where it is not installed."""
+    if importlib.util.find_spec("virtualenv"):
+        return [sys.executable, "-m", "virtualenv"]
+    found = shutil.which("virtualenv")
+    return [found] if found else []
