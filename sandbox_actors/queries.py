@@ -16,7 +16,7 @@ from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, Submit
 
 CHANGES_ROWS = 5_000
 CHANGES_BYTES = 4 * 1024 * 1024
-"""The most metrics, and of text in them, that one answer brings; the rest comes with the next one."""
+"""The most metrics, and bytes of text in them, that one answer brings; the rest comes with the next one."""
 
 SUGGESTIONS = 3
 
@@ -142,7 +142,7 @@ def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
     taken: list[MetricRow] = []
     size = 0
     for row in rows:
-        size += len(row.value) if isinstance(row.value, str) else 0
+        size += len(row.value.encode()) if isinstance(row.value, str) else 0
         if size > CHANGES_BYTES and taken:
             return taken, True
         taken.append(row)

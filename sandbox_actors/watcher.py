@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
@@ -27,6 +28,9 @@ from sandbox_actors.store import ENDED, Outputs, Store
 
 LONGEST_WAIT = 60.0
 """Seconds after which a follower is answered even if nothing has happened."""
+
+LONGEST_TEXT = 32 * 1024
+"""Characters of one value."""
 
 Value: TypeAlias = float | int | str | bool | None
 
@@ -80,8 +84,12 @@ class SandboxWatcher:
     async def watch_points(
         self, experiment: str, points: Sequence[Point], *, pipeline: str = "", job: str = "", iter: int = 1
     ) -> None:
-        """Record points as they come from a worker; `job` is the meta_name of the job they come from."""
+        """Record points as they come from a worker; `job` is the meta_name of the job they come from.
+
+        Text longer than `LONGEST_TEXT` is cut, and says so: it would not fit into an answer with others.
+        """
         if points:
+            points = [_cut(point) for point in points]
             await self._store.add_points(experiment, points, pipeline=pipeline, job=job, iter=iter)
             self._feed(experiment).wake()
 
@@ -175,6 +183,13 @@ class SandboxWatcher:
         feed = self._feed(experiment)
         ended = {str(row.index) for row in rows if row.state in ENDED}
         feed.keep_bars({job: bar for job, bar in feed.bars.items() if job not in ended})
+
+
+def _cut(point: Point) -> Point:
+    if not isinstance(point.value, str) or len(point.value) <= LONGEST_TEXT:
+        return point
+    left_out = len(point.value) - LONGEST_TEXT
+    return msgspec.structs.replace(point, value=f"{point.value[:LONGEST_TEXT]}... [{left_out} characters more]")
 
 
 async def _comes_before(event: trio.Event, deadline: float) -> bool:

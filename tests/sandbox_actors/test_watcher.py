@@ -13,7 +13,7 @@ import trio.testing
 from sandbox_actors.errors import NotFound
 from sandbox_actors.messages import Changed, JobRow, Point, ProgressBar, Pulled, Submit
 from sandbox_actors.store import Outputs, open_store
-from sandbox_actors.watcher import SandboxWatcher
+from sandbox_actors.watcher import LONGEST_TEXT, SandboxWatcher
 
 
 def job(index: int, state: str) -> JobRow:
@@ -74,6 +74,14 @@ def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
         await watcher.watch_cfgs("1", {"train": {"dj_configs": None, "extra_configs": {"lr": 0.01, "layers": [1, 2]}}})
         assert await watcher.query("1", "cfgs.train.extra_configs.lr") == 0.01
         assert await watcher.query("1", "cfgs.train.extra_configs.layers") == "[1, 2]"
+
+    with_watcher(tmp_path, act)
+
+
+def test_a_text_too_long_for_an_answer_is_cut_and_says_so(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        await watcher.watch("1", "x" * (LONGEST_TEXT + 7), "report")
+        assert await watcher.query("1", "report") == "x" * LONGEST_TEXT + "... [7 characters more]"
 
     with_watcher(tmp_path, act)
 
