@@ -1,0 +1,120 @@
+"""Where the daemon's files are: everything below one home, and the two sockets.
+
+A client and a daemon find the same places from the same environment; nothing is read or made here but by `prepare`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox_actors.errors import Refused
+
+HOME_VARIABLE = "SANDBOX_HOME"
+SOCKET_VARIABLE = "SANDBOX_SOCKET"
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes that fit into a Unix socket address on Linux."""
+
+APP = "sandbox-actors"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """`socket` is where clients connect, `worker_socket` where workers do; all else is in `home`."""
+
+    home: Path
+    socket: Path
+    worker_socket: Path
+
+    @property
+    def store(self) -> Path:
+        return self.home / "state.sqlite3"
+
+    @property
+    def envs(self) -> Path:
+        return self.home / "envs"
+
+    @property
+    def experiments(self) -> Path:
+        return self.home / "experiments"
+
+    @property
+    def daemon_log(self) -> Path:
+        return self.home / "daemon.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the daemon that serves this home, as long as it lives."""
+        return self.home / "daemon.lock"
+
+    def logs(self, experiment: str) -> Path:
+        """The folder of the logs of an experiment, named by its id."""
+        return self.experiments / experiment / "log"
+
+    def prepare(self) -> None:
+        """Make the folders that are not there, for this user alone.
+
+        Raises Refused where a socket would not be safe in its folder.
+        """
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in dict.fromkeys((self.socket.parent, self.worker_socket.parent)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_is_ours(folder)
+
+
+def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
+    """The places that these environment variables mean. Raises Refused for a socket path that is too long."""
+    home = _home(environ)
+    return Paths(home=home, socket=_socket(environ, home), worker_socket=_short(home / "workers.sock"))
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if given := environ.get(HOME_VARIABLE):
+        return Path(given).expanduser().absolute()
+    state = environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state") / APP
+
+
+def _socket(environ: Mapping[str, str], home: Path) -> Path:
+    if given := environ.get(SOCKET_VARIABLE):
+        path = Path(given).expanduser().absolute()
+        if _fits(path):
+            return path
+        raise Refused(
+            f"{SOCKET_VARIABLE}={given}: a socket path may have {SOCKET_PATH_LIMIT} bytes; choose a shorter one"
+        )
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    # A home that was asked for has a socket of its own: two homes must not share one.
+    is_default_home = not environ.get(HOME_VARIABLE)
+    if is_default_home and os.path.isabs(runtime) and os.access(runtime, os.W_OK | os.X_OK):
+        return _short(Path(runtime) / APP / "daemon.sock")
+    return _short(home / "daemon.sock")
+
+
+def _short(path: Path) -> Path:
+    """`path`, or where it is too long for an address, one in the temporary folder that stands for it."""
+    if _fits(path):
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{digest}" / path.name
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
+
+
+def _check_is_ours(folder: Path) -> None:
+    """Ours, or one like /tmp: others may add to it, but not take the place of what is there."""
+    found = folder.stat()
+    is_shared = bool(found.st_mode & 0o022) and not found.st_mode & stat.S_ISVTX
+    if is_shared or not os.access(folder, os.W_OK):
+        raise Refused(
+            f"{folder}: a socket there could be replaced by others, or cannot be made; "
+            f"make the folder yours alone (chmod 700), or set {SOCKET_VARIABLE}"
+        )
