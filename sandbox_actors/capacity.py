@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -17,15 +17,16 @@ class Capacity:
         self._changed = trio.Event()
 
     @asynccontextmanager
-    async def hold(self, amount: int, on_wait: Callable[[str], None]) -> AsyncIterator[None]:
+    async def hold(self, amount: int, on_wait: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
         """Hold `amount` units (at most all there are) for the block; `on_wait` is told when that means waiting."""
         amount = min(amount, self.total)
         ticket = object()
         self._queue.append(ticket)
         try:
             while amount and (self._queue[0] is not ticket or amount > self.free):
-                on_wait(f"waits for {amount} of {self.total} cpus, {self.free} are free")
-                await self._changed.wait()
+                changed = self._changed
+                await on_wait(f"waits for {amount} of {self.total} cpus, {self.free} are free")
+                await changed.wait()
             self.free -= amount
         finally:
             self._queue.remove(ticket)

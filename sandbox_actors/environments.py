@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from typing import Any
 import msgspec
 import trio
 
-from envs.specs import EnvSpec
+from envs.build import Ready, find_built
+from envs.environ import worker_environ
+from envs.specs import SPEC_FOLDER, EnvSpec
 from sandbox_actors.errors import EnvError
 from sandbox_actors.messages import ProgressBar
 
@@ -22,6 +25,12 @@ OnProgress = Callable[[ProgressBar], None]
 
 CANCEL_GRACE = 5.0
 """Seconds that a builder has to stop its installer and clear what is half made."""
+
+FROZEN = {"PYTHONUNBUFFERED": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1", "PIP_NO_INDEX": "1"}
+"""Nothing is installed into an env while it is in use. Some libraries try when they miss another one: with these
+variables that fails, in child processes too."""
+
+_threads = trio.CapacityLimiter(4)
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class _Build:
     done: trio.Event = field(default_factory=trio.Event)
     cancel: trio.CancelScope = field(default_factory=trio.CancelScope)
     waiting: list[OnProgress] = field(default_factory=list)
-    answer: dict[str, Any] | None = None
+    ready: Ready | None = None
+    failure: str = ""
 
 
 class Environments:
@@ -48,7 +58,6 @@ class Environments:
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         self._root, self._environ = root, environ
-        self._ready: dict[str, ReadyEnv] = {}
         self._builds: dict[str, _Build] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -61,10 +70,10 @@ class Environments:
 
         Raises EnvError with the command that failed and its last lines.
         """
-        key = spec.fingerprint
-        ready = self._ready.get(key)
-        if ready is not None and Path(ready.python).exists():
-            return ready
+        key = await trio.to_thread.run_sync(lambda: spec.fingerprint, limiter=_threads)
+        found = await trio.to_thread.run_sync(find_built, spec, self._root, key, limiter=_threads)
+        if found is not None:
+            return self._ready(spec, found)
         build = self._builds.get(key)
         if build is None:
             build = self._builds[key] = _Build()
@@ -76,16 +85,13 @@ class Environments:
             build.waiting.remove(on_progress)
             if not build.waiting:
                 build.cancel.cancel()
-        return self._settled(spec, key, build.answer)
+        if build.ready is None:
+            raise EnvError(build.failure or f"the builder of env {spec.name} was ended; its log is in {self._root}")
+        return self._ready(spec, build.ready)
 
-    def _settled(self, spec: EnvSpec, key: str, answer: dict[str, Any] | None) -> ReadyEnv:
-        if answer is None:
-            raise EnvError(f"the builder of env {spec.name} ended without an answer: see its log below {self._root}")
-        if answer["event"] != "ready":
-            raise EnvError(answer["message"])
-        ready = ReadyEnv(spec.name, answer["python"], worker_environ(self._environ))
-        self._ready[key] = ready
-        return ready
+    def _ready(self, spec: EnvSpec, built: Ready) -> ReadyEnv:
+        environ = {**worker_environ(Path(built.path), self._environ), **FROZEN}
+        return ReadyEnv(spec.name, built.python, environ)
 
     async def _build(self, spec: EnvSpec, key: str, build: _Build) -> None:
         command = [sys.executable, "-m", "envs.build", "--root", str(self._root)]
@@ -95,7 +101,7 @@ class Environments:
                 async with trio.open_nursery() as nursery:
                     start = partial(trio.run_process, deliver_cancel=_end_builder, start_new_session=True, check=False)
                     process = await nursery.start(
-                        partial(start, command, stdin=b"", stdout=-1, capture_stdout=False, cwd=_source_root())
+                        partial(start, command, stdin=b"", stdout=subprocess.PIPE, cwd=SPEC_FOLDER.parents[1])
                     )
                     async for line in _lines(process.stdout):
                         self._take(build, msgspec.json.decode(line))
@@ -104,30 +110,14 @@ class Environments:
             build.done.set()
 
     def _take(self, build: _Build, told: dict[str, Any]) -> None:
-        if told["event"] != "progress":
-            build.answer = told
-            return
-        bar = ProgressBar(label=told["message"], done=told.get("done") or 0, total=told.get("total"))
-        for on_progress in build.waiting:
-            on_progress(bar)
-
-
-def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a process in an env: those of the daemon without what belongs to its own Python.
-
-    Nothing may be installed into an env while it is in use; some libraries do so by themselves when they miss another
-    one. The variables of uv and pip make that fail in child processes too.
-    """
-    own = ("PYTHON", "VIRTUAL_ENV", "CONDA", "_CONDA", "CONDA_PREFIX", "PIP_", "UV_", "SANDBOX_")
-    kept = {name: value for name, value in environ.items() if not name.startswith(own)}
-    return {**kept, "PYTHONUNBUFFERED": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1", "PIP_NO_INDEX": "1"}
-
-
-def _source_root() -> str:
-    """The folder that `envs` is imported from, so that the builder finds it too."""
-    import envs
-
-    return str(Path(envs.__file__).parents[1])
+        if told["event"] == "ready":
+            build.ready = msgspec.convert(told, Ready)
+        elif told["event"] == "failed":
+            build.failure = f"{told['message']}\nthe whole log: {told.get('log', '')}"
+        else:
+            bar = ProgressBar(label=told["message"], done=told.get("done") or 0, total=told.get("total"))
+            for on_progress in build.waiting:
+                on_progress(bar)
 
 
 async def _lines(stream: Any) -> Any:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from components.factories import FACTORIES, REFINERS, Entry
+from sandbox_actors.catalogue import HOOKS as SPECS
+from sandbox_actors.catalogue import HookSpec
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 from sandbox_actors.messages import Outcome
 
@@ -34,7 +36,7 @@ class Call:
         the whole config.
         """
         if self.entry.env and not self.entry.model_fields:
-            return "-"
+            return ""
         fields = self.entry.model_fields or tuple(self.config)
         identity = {name: _at(self.config, name) for name in fields}
         digest = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:8]
@@ -52,19 +54,23 @@ class Recorded:
 
 
 class Hook:
-    """Base of the hooks: a component made by `factory` from `extra_configs`, whose result is the output."""
+    """Base of the hooks: a component made by the hook's factory from one of its configs; its result is the output."""
 
-    factory: ClassVar[str] = ""
-    config_name: ClassVar[str] = "extra_configs"
+    @property
+    def spec(self) -> HookSpec:
+        return SPECS[type(self).__name__]
 
-    def call(self, dj_configs: Any, extra_configs: Any, queried: Any = None) -> Call:
-        """The call for a job whose inputs are in its configs. `queried` is what `query` was answered with.
+    @property
+    def needs_analysis(self) -> bool:
+        """Whether `call` wants the analysis that was watched under the job's meta_name."""
+        return False
 
-        Raises ConfigError where the configs fit no component.
-        """
-        config = self._mapping(dj_configs if self.config_name == "dj_configs" else extra_configs)
-        entry = FACTORIES[self.factory].resolve(config)
-        self._require(entry, config)
+    def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
+        """The call for a job whose inputs are in its configs. Raises ConfigError where these fit no component."""
+        factory, name = self.spec.factories[0]
+        config = self._mapping(dj_configs if name == "dj_configs" else extra_configs, name)
+        entry = FACTORIES[factory].resolve(config)
+        self._require(entry, config, name)
         return Call(entry=entry, config=config, args=self.arguments(config))
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
@@ -73,24 +79,20 @@ class Hook:
     def record(self, outcome: Outcome) -> Recorded:
         return Recorded(values=outcome.values, is_tuple=outcome.is_tuple)
 
-    def _mapping(self, config: Any) -> dict[str, Any]:
+    def _mapping(self, config: Any, name: str) -> dict[str, Any]:
         if not isinstance(config, dict):
             got = "nothing" if config is None else f"{config!r}"
-            raise ConfigError([Problem(type(self).__name__, self.config_name, f"a mapping is needed here, not {got}")])
+            raise ConfigError([Problem(type(self).__name__, name, f"a mapping is needed here, not {got}")])
         return config
 
-    def _require(self, entry: Entry, config: Mapping[str, Any]) -> None:
-        missing = [name for name in entry.required if _at(config, name) is None]
+    def _require(self, entry: Entry, config: Mapping[str, Any], name: str) -> None:
+        missing = [field for field in entry.required if _at(config, field) is None]
         if missing:
-            where = type(self).__name__
-            raise ConfigError([Problem(where, f"{self.config_name}.{name}", "missing") for name in missing])
+            raise ConfigError([Problem(type(self).__name__, f"{name}.{field}", "missing") for field in missing])
 
 
 class ProbeViaAnalyzerHook(Hook):
     """Data-Juicer's analyzer; output: the analysed dataset, watched: the overall analysis, `<row>.<stat>`."""
-
-    factory = "DataAnalyzerFactory"
-    config_name = "dj_configs"
 
     def record(self, outcome: Outcome) -> Recorded:
         result = _mapping_result(outcome, self)
@@ -100,9 +102,6 @@ class ProbeViaAnalyzerHook(Hook):
 class ProcessDataHook(Hook):
     """Data-Juicer's executor; output: the processed dataset, watched: how many samples came in and were kept."""
 
-    factory = "DataExecutorFactory"
-    config_name = "dj_configs"
-
     def record(self, outcome: Outcome) -> Recorded:
         result = _mapping_result(outcome, self)
         counts = {name: value for name, value in result.items() if name.startswith("samples")}
@@ -110,14 +109,19 @@ class ProcessDataHook(Hook):
 
 
 class RefineRecipeViaKSigmaHook(Hook):
-    """New bounds for the recipe in `dj_configs`, from an earlier analysis; output: the refined recipe's path."""
+    """New bounds for the recipe in `dj_configs`, from the analysis of an earlier job that has the same meta_name;
+    output: the refined recipe's path."""
 
-    def call(self, dj_configs: Any, extra_configs: Any, queried: Any = None) -> Call:
-        config = {**self._mapping(extra_configs), "recipe": dj_configs}
-        if queried:
-            config.setdefault("analysis", queried)
+    @property
+    def needs_analysis(self) -> bool:
+        return True
+
+    def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
+        config = {**self._mapping(extra_configs, "extra_configs"), "recipe": self._mapping(dj_configs, "dj_configs")}
+        if analysis:
+            config.setdefault("analysis", analysis)
         entry = REFINERS[type(self).__name__]
-        self._require(entry, config)
+        self._require(entry, config, "extra_configs")
         return Call(entry=entry, config=config)
 
     def record(self, outcome: Outcome) -> Recorded:
@@ -128,34 +132,30 @@ class RefineRecipeViaKSigmaHook(Hook):
 
 
 class GeneralProbeHook(Hook):
-    factory = "GeneralProbeFactory"
+    """The result of the component is the output."""
 
 
 class DataPoolManipulationHook(Hook):
-    factory = "DataPoolManipulatorFactory"
+    """The result of the component is the output."""
 
 
 class GeneralDataExecutorHook(Hook):
-    factory = "GeneralDataExecutorFactory"
+    """The result of the component is the output."""
 
 
 class TrainModelHook(Hook):
     """A model executor's `run(type)`; its metrics come from its log, through the log watcher."""
-
-    factory = "ModelTrainExecutorFactory"
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return [config.get("type")]
 
 
 class InferModelHook(TrainModelHook):
-    factory = "ModelInferExecutorFactory"
+    """A model executor's `run(type)`, whose result is the output."""
 
 
 class EvaluateDataHook(Hook):
     """An evaluator's `run("data")`; its result is the output, and watched."""
-
-    factory = "DataEvaluatorFactory"
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return ["data"]
@@ -167,8 +167,6 @@ class EvaluateDataHook(Hook):
 
 class EvaluateModelHook(EvaluateDataHook):
     """An evaluator's `run("model")`; its result is the output, and watched."""
-
-    factory = "ModelEvaluatorFactory"
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return ["model"]

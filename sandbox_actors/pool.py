@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,6 @@ from pathlib import Path
 import psutil
 import trio
 
-from sandbox_actors.capacity import Capacity
 from sandbox_actors.environments import ReadyEnv
 from sandbox_actors.errors import NotFound, ProtocolError, Refused, WorkerLost
 from sandbox_actors.gateway import Peer
@@ -42,7 +41,7 @@ MAX_IDLE_MEMORY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a job needs of an actor. `model_key` names what its `load()` makes; cpus of 0 take part in no queue."""
+    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus` is how many threads it may use."""
 
     label: str
     component: ComponentRef
@@ -102,8 +101,8 @@ class Lease:
 class Pool:
     """Owns every worker process. `run` is its life; `admit` and `arrived` are given to the worker gateway."""
 
-    def __init__(self, socket: Path, kit: Path, logs: Path, capacity: Capacity) -> None:
-        self._socket, self._kit, self._logs, self._capacity = socket, kit, logs, capacity
+    def __init__(self, socket: Path, kit: Path, logs: Path) -> None:
+        self._socket, self._kit, self._logs = socket, kit, logs
         self._actors: dict[str, ComponentActor] = {}
         self._tokens: dict[str, str] = {}
         self._arrivals: dict[str, trio.Event] = {}
@@ -125,26 +124,21 @@ class Pool:
     # --- leases ---
 
     @asynccontextmanager
-    async def lease(self, wanted: Wanted, on_wait: Callable[[str], None]) -> AsyncIterator[Lease]:
-        """An actor for one run, waiting first until its cpus are free; `on_wait` is told for what.
-
-        A block that ends with an error, or is cancelled, costs the actor its process.
-        """
-        async with self._capacity.hold(wanted.cpus, on_wait):
-            actor = self._idle_like(wanted)
-            warm = actor is not None and actor.warm_model == wanted.model_key
-            if actor is None:
-                on_wait(f"starts {wanted.label} in env {wanted.env.name}")
-                actor = await self._spawn(wanted)
-            assert actor.peer is not None
-            actor.state, actor.keep_alive = "running", wanted.keep_alive
-            try:
-                yield Lease(actor, actor.peer, warm)
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    await self._end(actor)
-                raise
-            self._settle(actor, wanted.model_key)
+    async def lease(self, wanted: Wanted) -> AsyncIterator[Lease]:
+        """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process."""
+        actor = self._idle_like(wanted)
+        warm = actor is not None and actor.warm_model == wanted.model_key
+        if actor is None:
+            actor = await self._spawn(wanted)
+        assert actor.peer is not None
+        actor.state, actor.keep_alive = "running", wanted.keep_alive
+        try:
+            yield Lease(actor, actor.peer, warm)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._end(actor)
+            raise
+        self._settle(actor, wanted.model_key)
 
     def _idle_like(self, wanted: Wanted) -> ComponentActor | None:
         """The idle actor to use: with the same model if there is one, without any model, or none.

@@ -176,6 +176,14 @@ class Store:
         values = {"id": id, "name": name, "after": after, "limit": limit}
         return await self._database.read(lambda db: queries.bounded(queries.metric_rows(db, query, values))[0])
 
+    async def job_results(self, id: str, pipeline: str, job: str, iter: int) -> list[MetricRow]:
+        """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
+        query = (
+            f"SELECT {queries.METRIC} FROM metrics WHERE experiment = ? AND pipeline = ? AND job = ? AND iter = ? "
+            "AND step IS NULL ORDER BY seq"
+        )
+        return await self._database.read(lambda db: list(queries.metric_rows(db, query, (id, pipeline, job, iter))))
+
     async def newest_metric(self, id: str, name: str) -> MetricRow | None:
         query = f"{queries.METRICS} AND {queries.NAMED} ORDER BY seq DESC LIMIT 1"
         values = {"id": id, "name": name}

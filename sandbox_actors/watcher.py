@@ -18,6 +18,7 @@ from sandbox_actors.messages import (
     Changed,
     ExperimentRow,
     JobRow,
+    MetricRow,
     Point,
     ProgressBar,
     Pulled,
@@ -97,6 +98,10 @@ class SandboxWatcher:
         """The newest value of a metric, named as in `Store.metrics`; None where there is none."""
         row = await self._store.newest_metric(experiment, meta_name)
         return row.value if row else None
+
+    async def query_job(self, experiment: str, pipeline: str, job: str, iter: int) -> list[MetricRow]:
+        """All results that the jobs of that meta_name have told in one iteration, oldest first."""
+        return await self._store.job_results(experiment, pipeline, job, iter)
 
     # --- what the coordinator tells -------------------------------------------------------------------------------
 
