@@ -1,0 +1,164 @@
+"""Real English text that every Python carries: the language reference behind `help()`, and the library's docstrings.
+
+Cut into paragraphs and left as it is: prose, tables, signatures, code, near-empty lines and repeats, which is what a
+data recipe is there to sort out. Nothing is downloaded and nothing is imported for its docstrings: they are read off
+the syntax trees, in the order of the file names, so that one interpreter always gives the same corpus.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import random
+import re
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components.base import BaseDataPoolManipulator
+from sandbox_actors.errors import ConfigError, Problem
+
+FORMAT = 1
+"""Part of the digest: a change in how the corpus is made makes it anew."""
+
+PASSED_OVER = frozenset(
+    ("encodings", "idle_test", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tests", "turtledemo")
+)
+"""Folders of the library without documentation of its own: tests, tables, programs, and what others installed."""
+
+_BLANK_LINES = re.compile(r"\n[ \t]*\n")
+_MANIFEST = "corpus.json"
+
+
+class Paragraph(NamedTuple):
+    """`source` is the topic or the module file that `text` comes from."""
+
+    text: str
+    source: str
+
+
+class PythonDocsCorpus(BaseDataPoolManipulator):
+    """Writes `train.jsonl` and `heldout.jsonl` into the folder `export_path`; returns both paths.
+
+    heldout  so many different paragraphs are set aside before anything else (default 500); no sample equals one
+    samples  so many of the others are drawn (default: all of them), repeats included
+    seed     of both draws (default 42); what is held out does not depend on `samples`
+
+    Made on first use. A corpus of the same settings and interpreter is found again by its manifest.
+    """
+
+    def run(self) -> tuple[str, str]:
+        started = time.monotonic()
+        folder = Path(str(self.data_pool_cfg["export_path"])).absolute()
+        settings = self._settings()
+        train, heldout = folder / "train.jsonl", folder / "heldout.jsonl"
+        manifest = {"digest": _digest(settings), "settings": settings}
+        if _is_made(folder, manifest, (train, heldout)):
+            print(f"found again: {train}, {heldout}")
+            return str(train), str(heldout)
+        samples, aside = split(list(paragraphs()), **settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MANIFEST).unlink(missing_ok=True)
+        _write_lines(train, samples)
+        _write_lines(heldout, aside)
+        files = {path.name: _file_digest(path) for path in (train, heldout)}
+        _write_text(folder / _MANIFEST, json.dumps({**manifest, "files": files}, indent=2) + "\n")
+        print(f"{len(samples)} samples and {len(aside)} held out, made in {time.monotonic() - started:.1f} s: {folder}")
+        return str(train), str(heldout)
+
+    def _settings(self) -> dict[str, int | None]:
+        config = self.data_pool_cfg
+        settings = {"samples": config.get("samples"), "heldout": config.get("heldout", 500)}
+        for name, value in settings.items():
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ConfigError([Problem("corpus", name, f"a number of samples is wanted here, not {value!r}")])
+        return {**settings, "seed": config.get("seed", 42)}
+
+
+def paragraphs() -> Iterator[Paragraph]:
+    """All of them: the topics of `help()` first, then the library's docstrings, files in the order of their names."""
+    from pydoc_data.topics import topics
+
+    for name, text in sorted(topics.items()):
+        yield from _cut(text, name)
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in _module_files(library):
+        source = path.relative_to(library).as_posix()
+        try:
+            tree = ast.parse(path.read_bytes())
+        except SyntaxError:  # a template or sample that is not meant to be imported
+            continue
+        for docstring in _docstrings(tree):
+            yield from _cut(docstring, source)
+
+
+def split(
+    everything: list[Paragraph], samples: int | None, heldout: int | None, seed: Any
+) -> tuple[list[Paragraph], list[Paragraph]]:
+    """`samples` paragraphs and `heldout` others, none of the first equal to one of the second, both in random order."""
+    chance = random.Random(f"heldout {seed}")
+    different = list({paragraph.text: paragraph for paragraph in reversed(everything)}.values())[::-1]
+    wanted = heldout or 0
+    if wanted >= len(different):
+        problem = f"{wanted} is more than there is: {len(different)} different paragraphs"
+        raise ConfigError([Problem("corpus", "heldout", problem)])
+    aside = chance.sample(different, wanted)
+    texts = {paragraph.text for paragraph in aside}
+    others = [paragraph for paragraph in everything if paragraph.text not in texts]
+    chance = random.Random(f"samples {seed}")
+    return chance.sample(others, min(samples or len(others), len(others))), aside
+
+
+def _cut(text: str, source: str) -> Iterator[Paragraph]:
+    writable = text.encode("utf-8", "replace").decode("utf-8")  # a docstring may hold half a surrogate pair
+    return (Paragraph(piece.strip("\n"), source) for piece in _BLANK_LINES.split(writable) if piece.strip())
+
+
+def _module_files(library: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(library):
+        folders[:] = sorted(name for name in folders if name not in PASSED_OVER)
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
+
+
+def _docstrings(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+    docstring = ast.get_docstring(node, clean=False)
+    if docstring:
+        yield docstring
+    for child in node.body:
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _docstrings(child)
+
+
+def _is_made(folder: Path, manifest: dict[str, Any], files: Iterable[Path]) -> bool:
+    try:
+        found = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        wanted = {**manifest, "files": {path.name: _file_digest(path) for path in files}}
+    except (OSError, ValueError):
+        return False
+    return bool(found == wanted)
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    identity = [FORMAT, sys.version, sysconfig.get_path("stdlib"), settings]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_lines(path: Path, samples: Iterable[Paragraph]) -> None:
+    lines = (json.dumps(sample._asdict(), ensure_ascii=False) for sample in samples)
+    _write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """All of it or nothing: a run that is cut off leaves no half file under the name."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
