@@ -1,0 +1,69 @@
+"""An experiment file, and everything that is wrong with it, before anything runs.
+
+loaded = load_experiment("sandbox.yaml", ["baseline.train.extra_configs.max_steps=50"], catalogue)
+definition = freeze(loaded.require())
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox_actors.catalogue import Catalogue
+from sandbox_actors.document import read_document
+from sandbox_actors.draft import draft_experiment
+from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.experiment import Experiment, Job, Pipeline, Resources, freeze, thaw
+from sandbox_actors.source import Source
+
+__all__ = [
+    "Experiment",
+    "Job",
+    "Loaded",
+    "Pipeline",
+    "Resources",
+    "freeze",
+    "load_experiment",
+    "read_config",
+    "thaw",
+]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`experiment` is None exactly when there are `errors`."""
+
+    experiment: Experiment | None
+    errors: list[Problem]
+    warnings: list[Problem]
+
+    def require(self) -> Experiment:
+        """The experiment. Raises ConfigError with all the errors if it has any."""
+        if self.experiment is None:
+            raise ConfigError(self.errors)
+        return self.experiment
+
+
+def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalogue | None = None) -> Loaded:
+    """Reads an experiment file and the files it names, and checks it whole. Relative paths are from the current folder.
+
+    `overrides` are settings like `pipeline.meta_name.extra_configs.key=value`, made before anything is checked. Hooks,
+    types and operators are checked against `catalogue`, if one is given.
+    """
+    source = Source(path)
+    source.include_jobs()
+    source.include_configs()
+    draft = draft_experiment(source)
+    return Loaded(None if draft.errors else draft.experiment, draft.errors, draft.warnings)
+
+
+def read_config(path: str, cwd: str) -> dict[str, Any]:
+    """The config in a file, for those that are read when their job starts. Raises ConfigError."""
+    document = read_document(os.path.join(cwd, os.path.expanduser(path)))
+    if not document.errors and not isinstance(document.value or {}, dict):
+        document.errors.append(Problem(document.file, "", "holds no mapping"))
+    if document.errors:
+        raise ConfigError(document.errors)
+    return document.value or {}

@@ -1,0 +1,122 @@
+"""The experiment that a document describes, as far as the document is right, and where each of its jobs stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+from sandbox_actors.catalogue import JOB_LISTS
+from sandbox_actors.document import Path
+from sandbox_actors.errors import Problem
+from sandbox_actors.experiment import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
+from sandbox_actors.file_format import FILE_LISTS, ExperimentPart, JobPart
+from sandbox_actors.quantities import parse_bytes, parse_duration, parse_keep_alive
+from sandbox_actors.shape import find_misfits, without
+from sandbox_actors.source import Source
+
+_LIST_OF_KEY = {key: list_name for list_name, key in FILE_LISTS.items()}
+
+
+@dataclass
+class Draft:
+    """`errors` and `warnings` so far. `places` says of each job, in the order in which they run, where it stands.
+
+    `has_all_jobs` is False when some jobs are so wrong that they are left out.
+    """
+
+    experiment: Experiment
+    places: list[Path]
+    has_all_jobs: bool
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def draft_experiment(source: Source) -> Draft:
+    """Builds on what is right in the document; whatever has the wrong shape is an error and left out."""
+    misfits = [] if source.errors and source.value is None else list(find_misfits(source.value, ExperimentPart))
+    source.value = without(source.value, [path for path, _ in misfits])
+    builder = _Builder(source)
+    pipelines = builder.pipelines()
+    draft = Draft(builder.experiment(pipelines), builder.places, builder.has_all_jobs)
+    draft.errors = [*source.errors, *(source.problem(*misfit) for misfit in misfits), *builder.errors]
+    draft.warnings = list(source.warnings)
+    return draft
+
+
+class _Builder:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.places: list[Path] = []
+        self.errors: list[Problem] = []
+        self.has_all_jobs = True
+
+    def experiment(self, pipelines: list[Pipeline]) -> Experiment:
+        value = self._source.value if isinstance(self._source.value, dict) else {}
+        own = {key: each for key, each in value.items() if key != "pipelines" and key not in _LIST_OF_KEY}
+        part = msgspec.convert(own, ExperimentPart)
+        name = part.experiment_name or PurePath(self._source.file).stem
+        targets = [part.iter_targets] if isinstance(part.iter_targets, str) else part.iter_targets or []
+        return Experiment(
+            project_name=part.project_name or "sandbox",
+            experiment_name=name,
+            work_dir=part.work_dir or f"./outputs/{name.replace('/', '_')}",
+            resume=bool(part.resume),
+            debug=bool(part.debug),
+            hpo_config=part.hpo_config if isinstance(part.hpo_config, dict) else None,
+            max_iter_num=1 if part.max_iter_num is None else part.max_iter_num,
+            iter_targets=targets,
+            iter_targets_mode=part.iter_targets_mode or "all",
+            iter_updater=part.iter_updater or {},
+            envs=part.envs or {},
+            parallel=bool(part.parallel),
+            pipelines=pipelines,
+        )
+
+    def pipelines(self) -> list[Pipeline]:
+        return [self._pipeline(path, name, lists or {}) for path, name, lists in self._source.pipelines()]
+
+    def _pipeline(self, path: Path, name: str, lists: dict[str, Any]) -> Pipeline:
+        jobs: dict[str, list[Job]] = {list_name: [] for list_name in JOB_LISTS}
+        for list_name, key in FILE_LISTS.items():
+            for index, entry in enumerate(lists.get(key) or ()):
+                if isinstance(entry, dict):
+                    place = (*path, key, index)
+                    self.places.append(place)
+                    jobs[list_name].append(self._job(place, entry))
+                else:
+                    self.has_all_jobs = False
+        return Pipeline(name=name, **jobs)
+
+    def _job(self, path: Path, entry: dict[str, Any]) -> Job:
+        part = msgspec.convert({"hook": "", **entry}, JobPart)
+        resources = part.resources or Resources()
+        return Job(
+            hook=part.hook,
+            meta_name=part.meta_name or ANONYMOUS_JOB,
+            dj_configs=part.dj_configs or None,
+            extra_configs=part.extra_configs or None,
+            input=part.input or {},
+            output=[part.output] if isinstance(part.output, str) and part.output else part.output or None,
+            local=part.local or {},
+            env=part.env or None,
+            resources=Resources(
+                cpus=resources.cpus,
+                gpus=resources.gpus,
+                memory=self._quantity(parse_bytes, resources.memory, (*path, "resources", "memory")),
+            ),
+            keep_alive=self._quantity(parse_keep_alive, part.keep_alive, (*path, "keep_alive")),
+            timeout=self._quantity(parse_duration, part.timeout, (*path, "timeout")),
+            retries=part.retries or 0,
+            component_path=part.component_path or None,
+        )
+
+    def _quantity(self, parse: Callable[[float | str], Any], value: float | str | None, path: Path) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            self.errors.append(self._source.problem(path, str(error)))
+            return None
