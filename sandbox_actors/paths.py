@@ -60,11 +60,13 @@ class Paths:
     def prepare(self) -> None:
         """Make the folders that are not there, for this user alone.
 
-        Raises Refused where a socket would not be safe in its folder.
+        Raises Refused where that fails, or a socket would not be safe in its folder.
         """
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in dict.fromkeys((self.socket.parent, self.worker_socket.parent)):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in dict.fromkeys((self.home, self.socket.parent, self.worker_socket.parent)):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise Refused(f"{folder} cannot be made: {error.strerror}; set {HOME_VARIABLE} to another") from error
             _check_is_ours(folder)
 
 
