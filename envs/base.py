@@ -13,7 +13,6 @@ from envs import installing, processes
 from envs.environ import tool_environ, worker_environ
 from envs.places import Marker, Place
 from envs.pythons import uv_binary
-from envs.requirements import absolute, flattened
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 Output = Callable[[bytes], object]
@@ -62,10 +61,10 @@ class Env(ABC):
                 place.clear()
             elif place.prefix.exists() and any(place.prefix.iterdir()):
                 raise EnvError(f"{place.prefix} is there already and is no env: remove it, or take another name")
-            tag, started = processes.new_tag(), time.time()
-            with place.changing(tag):
-                self.make_with_pip(tag, cancel)
-                self.install(installing.Request(lines=tuple(self.configured())), tag, cancel)
+            control, started = processes.control(cancel), time.time()
+            with place.changing(control.tag):
+                self.make_with_pip(control)
+                self.install(installing.Request(lines=tuple(self.configured())), control)
                 seconds = round(time.time() - started, 3)
                 place.write_marker(
                     Marker(name=self.env_name, manager=self.env_manager, created=started, seconds=seconds)
@@ -85,10 +84,10 @@ class Env(ABC):
         """Return when the env holds `deps`: a requirements file, a list of requirements, or the folder of a code base,
         which is installed editable. What is there already is not looked for again."""
         self._require_env()
-        request = installing.Request(lines=tuple(_lines(deps)))
+        request = installing.Request(lines=tuple(installing.lines_of(deps)))
         stamps = installing.Stamps(self.prefix)
         if not stamps.has(request):
-            self.install(request, processes.new_tag(), cancel, timeout)
+            self.install(request, processes.control(cancel, timeout))
             stamps.add(request)
         self.place.touch()
 
@@ -114,10 +113,9 @@ class Env(ABC):
         done = processes.run(
             cmd if isinstance(cmd, str) else [str(word) for word in cmd],
             environ={**self.environ(), **(environ or {})},
+            control=processes.control(cancel, timeout),
             cwd=Path(cwd) if cwd else None,
             output=output or _to_stdout,
-            timeout=timeout,
-            cancel=cancel,
         )
         if check and done.status:
             raise processes.CommandFailed(processes.shown(cmd), processes.described(done.status), done.tail)
@@ -159,39 +157,27 @@ class Env(ABC):
         with place.claimed():
             if place.is_finished() and place.read_marker() is None:
                 raise EnvError(f"{place.prefix} was not made by the sandbox: remove it by hand")
-            with place.changing(processes.new_tag()):
+            with place.changing(processes.control().tag):
                 place.clear()
 
-    def install(
-        self,
-        request: installing.Request,
-        tag: str,
-        cancel: threading.Event | None = None,
-        timeout: float | None = None,
-        *,
-        is_compiled: bool = True,
-    ) -> None:
+    def install(self, request: installing.Request, control: processes.Control, *, is_compiled: bool = True) -> None:
         """Fulfil a request by one call of the resolver, whether or not it is fulfilled already."""
         if not request.lines:
             return
         options = [*self.installer_options(), *(["--compile-bytecode"] if is_compiled else [])]
         with installing.arguments(uv_binary(), self.place.python, request) as command:
-            self.call([*command, *options], tag, cancel, timeout)
+            self.call([*command, *options], control)
 
-    def make_with_pip(self, tag: str, cancel: threading.Event | None = None) -> None:
+    def make_with_pip(self, control: processes.Control) -> None:
         """Make an env with a python and a pip at `prefix`, where there is nothing."""
-        self.make(tag, cancel)
+        self.make(control)
         if not (self.prefix / "bin" / "pip").exists():  # not compiled: that takes longer than all else, for few uses
-            self.install(PIP, tag, cancel, is_compiled=False)
+            self.install(PIP, control, is_compiled=False)
 
-    def call(
-        self, command: Sequence[str], tag: str, cancel: threading.Event | None = None, timeout: float | None = None
-    ) -> None:
+    def call(self, command: Sequence[str], control: processes.Control) -> None:
         """Run a manager or installer; CommandFailed with its last lines when it fails."""
         self.output(f"$ {processes.shown(command)}\n".encode())
-        processes.check(
-            command, environ=tool_environ(), output=self.output, tag=tag, cancel=cancel, timeout=timeout, hint=_hint
-        )
+        processes.check(command, environ=tool_environ(), control=control, output=self.output, hint=_hint)
 
     def require_manager(self) -> None:
         if why := self.why_unavailable:
@@ -214,27 +200,12 @@ class Env(ABC):
         """Why the manager cannot be used; empty when it can."""
 
     @abstractmethod
-    def make(self, tag: str, cancel: threading.Event | None) -> None:
+    def make(self, control: processes.Control) -> None:
         """Make an env with a python at `prefix`, where there is nothing."""
 
     def _require_env(self) -> None:
         if not self.exists():
             raise EnvError(f"there is no env {self.env_name!r} at {self.prefix}: make it with create()")
-
-
-def _lines(deps: str | Path | Sequence[str]) -> list[str]:
-    if not isinstance(deps, (str, Path)):
-        return [absolute(entry, lambda path: Path(path).expanduser().absolute()) for entry in installing.checked(deps)]
-    path = Path(deps).expanduser().absolute()
-    if path.is_file():
-        return flattened([path])
-    if not path.is_dir():
-        raise EnvError(f"{path} is no requirements file and no folder of a code base; requirements go in a list")
-    if (path / "pyproject.toml").exists() or (path / "setup.py").exists():
-        return [f"-e {path}"]
-    if (path / "requirements.txt").exists():
-        return flattened([path / "requirements.txt"])
-    raise EnvError(f"{path} holds no pyproject.toml, setup.py or requirements.txt: nothing says what to install")
 
 
 def _hint(tail: list[str]) -> str:

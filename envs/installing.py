@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from envs.fingerprints import digest
-from envs.requirements import local_path, project_name
+from envs.requirements import absolute, flattened, local_path, project_name
 from sandbox_actors.errors import EnvError
 
 STAMPS = ".sandbox-satisfied.json"
@@ -28,6 +28,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         return digest(["install", sorted(self.lines), self.extra_index], self.lines)
+
+
+def lines_of(deps: str | Path | Sequence[str]) -> list[str]:
+    """The requirements that a requirements file, a list, or the folder of a code base asks for."""
+    if not isinstance(deps, (str, Path)):
+        return [absolute(entry, lambda path: Path(path).expanduser().absolute()) for entry in checked(deps)]
+    path = Path(deps).expanduser().absolute()
+    if path.is_file():
+        return flattened([path])
+    if not path.is_dir():
+        raise EnvError(f"{path} is no requirements file and no folder of a code base; requirements go in a list")
+    if (path / "pyproject.toml").exists() or (path / "setup.py").exists():
+        return [f"-e {path}"]
+    if (path / "requirements.txt").exists():
+        return flattened([path / "requirements.txt"])
+    raise EnvError(f"{path} holds no pyproject.toml, setup.py or requirements.txt: nothing says what to install")
 
 
 def checked(requirements: Sequence[str]) -> list[str]:

@@ -85,6 +85,27 @@ class Place:
         with contextlib.suppress(OSError):  # one that its user manages has no marker, or may not be written to
             os.utime(self.marker)
 
+    def last_used(self) -> float:
+        """Unix seconds; 0 for an env that keeps no account of it."""
+        try:
+            return self.marker.stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def is_claimed(self) -> bool:
+        """Someone makes or removes the env just now."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     @contextlib.contextmanager
     def claimed(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Hold the lock, having ended whatever a killed holder left running. Calls `waiting` if it has to wait."""
@@ -96,6 +117,8 @@ class Place:
         try:
             self._end_strays(descriptor)
             yield
+        except OSError as error:
+            raise EnvError(f"{self.prefix}: {error}") from error
         finally:
             if not os.fstat(descriptor).st_size:
                 self.lock.unlink(missing_ok=True)

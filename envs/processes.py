@@ -43,6 +43,15 @@ class CommandFailed(EnvError):
         self.command, self.what, self.tail, self.hint = command, what, list(tail), hint
 
 
+class Control(NamedTuple):
+    """How to end a command before it ends by itself: `tag` marks it and what it starts, setting `cancel` ends it from
+    another thread, and it may take `timeout` seconds."""
+
+    tag: str
+    cancel: threading.Event | None = None
+    timeout: float | None = None
+
+
 class Finished(NamedTuple):
     """How a command ended. `status` is minus the signal's number where a signal ended it."""
 
@@ -50,8 +59,8 @@ class Finished(NamedTuple):
     tail: list[str]
 
 
-def new_tag() -> str:
-    return uuid.uuid4().hex
+def control(cancel: threading.Event | None = None, timeout: float | None = None) -> Control:
+    return Control(uuid.uuid4().hex, cancel, timeout)
 
 
 def shown(command: str | Sequence[str]) -> str:
@@ -63,19 +72,16 @@ def run(
     command: str | Sequence[str],
     *,
     environ: Mapping[str, str],
+    control: Control,
     cwd: Path | None = None,
     output: Callable[[bytes], object] = lambda _: None,
-    timeout: float | None = None,
-    cancel: threading.Event | None = None,
-    tag: str = "",
 ) -> Finished:
     """Run to the end and hand everything it writes to `output` as it comes. A string goes to /bin/sh, a list does not.
 
-    Returns when the command itself has ended: what it left running in the background goes on. After `timeout` seconds,
-    when `cancel` is set, or when an exception passes through (KeyboardInterrupt, one of `output`'s), the command and
-    all that it started is ended, and CommandFailed, or that exception, is raised.
+    Returns when the command itself has ended: what it left running in the background goes on. When `control` says so,
+    or an exception passes through (KeyboardInterrupt, one of `output`'s), the command and all that it started is
+    ended, and CommandFailed, or that exception, is raised.
     """
-    tag = tag or new_tag()
     try:
         child = subprocess.Popen(
             command,
@@ -83,7 +89,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**environ, TAG: tag},
+            env={**environ, TAG: control.tag},
             cwd=cwd,
             start_new_session=True,
         )
@@ -98,13 +104,13 @@ def run(
     assert child.stdout is not None
     with child.stdout as stream:
         try:
-            what = _follow(child, stream, take, timeout, cancel)
+            what = _follow(child, stream, take, control)
         except BaseException:
-            end_tree(tag, child.pid)
+            end_tree(control.tag, child.pid)
             child.wait()
             raise
         if what:
-            end_tree(tag, child.pid)
+            end_tree(control.tag, child.pid)
             child.wait()
             raise CommandFailed(shown(command), what, tail.lines())
     return Finished(child.returncode, tail.lines())
@@ -114,15 +120,13 @@ def check(
     command: str | Sequence[str],
     *,
     environ: Mapping[str, str],
+    control: Control,
     cwd: Path | None = None,
     output: Callable[[bytes], object] = lambda _: None,
-    timeout: float | None = None,
-    cancel: threading.Event | None = None,
-    tag: str = "",
     hint: Callable[[list[str]], str] = lambda _: "",
 ) -> None:
     """`run`, and CommandFailed unless the exit status is 0. `hint` says from the last lines what to do next."""
-    done = run(command, environ=environ, cwd=cwd, output=output, timeout=timeout, cancel=cancel, tag=tag)
+    done = run(command, environ=environ, control=control, cwd=cwd, output=output)
     if done.status:
         raise CommandFailed(shown(command), described(done.status), done.tail, hint(done.tail))
 
@@ -156,11 +160,10 @@ def _follow(
     child: subprocess.Popen[bytes],
     stream: IO[bytes],
     take: Callable[[bytes], None],
-    timeout: float | None,
-    cancel: threading.Event | None,
+    control: Control,
 ) -> str:
     """Read until the child has ended; why it has to be ended before that, or an empty string."""
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if control.timeout is None else time.monotonic() + control.timeout
     descriptor = stream.fileno()
     os.set_blocking(descriptor, False)
     with selectors.DefaultSelector() as selector, _exit_descriptor(child.pid) as exit_descriptor:
@@ -168,10 +171,10 @@ def _follow(
         if exit_descriptor is not None:
             selector.register(exit_descriptor, selectors.EVENT_READ)
         while child.poll() is None:
-            if cancel is not None and cancel.is_set():
+            if control.cancel is not None and control.cancel.is_set():
                 return "was cancelled"
             if deadline is not None and time.monotonic() >= deadline:
-                return f"was still running after {timeout:g} seconds"
+                return f"was still running after {control.timeout:g} seconds"
             wait = POLL if deadline is None else max(0.0, min(POLL, deadline - time.monotonic()))
             for key, _ in selector.select(wait):
                 if key.fd == descriptor and not _read(descriptor, take):

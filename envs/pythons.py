@@ -12,7 +12,6 @@ from pathlib import Path
 
 import uv
 
-from envs import processes
 from envs.environ import tool_environ
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
@@ -33,8 +32,11 @@ def host_interpreter() -> str:
     return getattr(sys, "_base_executable", "") or sys.executable
 
 
-def find_python(version: str, output: Callable[[bytes], object], tag: str) -> str:
-    """A python of that version (`3.11`, `3.11.7`, or a path), installed by uv if this machine has none. EnvError."""
+def find_python(version: str, call: Callable[[list[str]], object]) -> str:
+    """A python of that version (`3.11`, `3.11.7`, or a path), installed by uv if this machine has none. EnvError.
+
+    `call` runs the command that installs one, and raises EnvError if it fails.
+    """
     if not version:
         return host_interpreter()
     if os.sep in version:
@@ -46,14 +48,12 @@ def find_python(version: str, output: Callable[[bytes], object], tag: str) -> st
     for candidate in _candidates(version):
         if _matches(version, _version_of(candidate)):
             return candidate
-    environ = tool_environ()
-    hint = f"python {version} is not on this machine, and uv could not install it"
-    command = [uv_binary(), "python", "install", "--no-progress", "--", version]
-    processes.check(command, environ=environ, output=output, tag=tag, hint=lambda _: hint)
-    found: list[bytes] = []
+    call([uv_binary(), "python", "install", "--no-progress", "--", version])
     command = [uv_binary(), "python", "find", "--no-project", "--managed-python", "--", version]
-    processes.check(command, environ=environ, output=found.append, tag=tag, hint=lambda _: hint)
-    return b"".join(found).decode().strip().splitlines()[-1]
+    found = subprocess.run(command, capture_output=True, env=tool_environ(), text=True, check=False).stdout.strip()
+    if not found:
+        raise EnvError(f"uv says that it installed python {version}, and does not find it again")
+    return found
 
 
 def _candidates(version: str) -> Iterator[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import configparser
 import re
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import tomllib
 
 from sandbox_actors.errors import EnvError
 

@@ -12,7 +12,9 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from envs.fingerprints import digest, host_python, path_digest
+from envs.environment_files import read_environment_file
+from envs.fingerprints import digest, host_python
+from envs.places import Place, default_root
 from envs.requirements import absolute, flattened
 from sandbox_actors.errors import ConfigError, Problem
 
@@ -63,15 +65,16 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
         recipe = msgspec.structs.asdict(self)
         del recipe["name"], recipe["find_links"]
         recipe["python"] = self.python or host_python()
-        recipe["config"] = path_digest(Path(self.config)) if self.config else ""
+        recipe["config"] = read_environment_file(Path(self.config)) if self.config else None
+        pip = recipe["config"].pip if self.config else ()
         recipe["requirements"] = ()
-        return digest(recipe, [*self.deps, *flattened(self.requirements)])
+        return digest(recipe, [*self.deps, *flattened(self.requirements), *pip])
 
 
 def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
-    """The spec of that name in `configs/envs/`, the spec file at that path, or the env in the folder at that path.
-
-    A relative path is looked up from `base`, by default the current folder. Raises ConfigError.
+    """The spec of that name in `configs/envs/`, the spec file at that path, or the env that a user has there or under
+    that name: among the sandbox's envs, or conda's. A relative path is looked up from `base`, by default the current
+    folder. Raises ConfigError.
     """
     base = base or Path.cwd()
     known = spec_names()
@@ -80,8 +83,9 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
     path = (base / Path(name_or_path).expanduser()).resolve()
     if path.is_file():
         return _read(path)
-    if (path / "bin" / "python").exists():
-        return EnvSpec(name=slug(path.name), path=str(path))
+    for folder in (path, default_root() / name_or_path, *_conda_envs(name_or_path)):
+        if Place(folder).is_finished():
+            return EnvSpec(name=slug(folder.name), path=str(folder))
     raise ConfigError([Problem(name_or_path, "", f"no env spec or env of that name{_nearest(name_or_path, known)}")])
 
 
@@ -107,6 +111,15 @@ def spec_from(value: Any, name: str, base: Path, file: str, key: str = "") -> En
 def slug(name: str) -> str:
     """The name with all that is no letter, digit, dot, dash or underscore replaced: fit for a folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "env"
+
+
+def _conda_envs(name: str) -> list[Path]:
+    """The conda envs of that name, from the list that conda and its relatives keep of all they make."""
+    try:
+        listed = Path("~/.conda/environments.txt").expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [Path(line) for line in listed if Path(line).name == name and Path(line).parent.name == "envs"]
 
 
 def _read(path: Path) -> EnvSpec:

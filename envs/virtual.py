@@ -6,11 +6,11 @@ import importlib.util
 import os
 import shutil
 import sys
-import threading
 from pathlib import Path
 
 from envs.base import Env, Output
 from envs.places import default_root
+from envs.processes import Control
 from envs.pythons import find_python, uv_binary
 from envs.requirements import flattened
 from envs.specs import VIRTUAL_MANAGERS
@@ -51,15 +51,15 @@ class VirtualEnv(Env):
             return "virtualenv is not installed: pip install virtualenv, or use the manager uv"
         return ""
 
-    def make(self, tag: str, cancel: threading.Event | None) -> None:
-        python = find_python(self.env_py_version, self.output, tag)
+    def make(self, control: Control) -> None:
+        python = find_python(self.env_py_version, lambda command: self.call(command, control))
         target = str(self.prefix)
         commands = {
             "uv": lambda: [uv_binary(), "venv", "--no-project", "--no-progress", "--python", python, target],
             "venv": lambda: [python, "-I", "-m", "venv", "--without-pip", target],
             "virtualenv": lambda: [*_virtualenv(), "--no-seed", "--no-vcs-ignore", "--python", python, target],
         }
-        self.call(commands[self.env_manager](), tag, cancel)
+        self.call(commands[self.env_manager](), control)
 
     def configured(self) -> list[str]:
         return flattened([self.env_config_path]) if self.env_config_path else []

@@ -1,0 +1,175 @@
+"""Building the env of a spec, once, and finding it again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from msgspec.structs import replace
+
+from envs import installing, processes
+from envs.base import Env
+from envs.places import Marker, Place
+from envs.requirements import flattened, package_name
+from envs.router import env_of
+from envs.specs import EnvSpec
+from sandbox_actors.errors import EnvError
+
+WORKER_DEPS = ("pyzmq>=26", "msgspec>=0.18")
+"""What the worker half of the sandbox needs in an env."""
+PROBE = "import msgspec, zmq"
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two lines of an installer that are reported on."""
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
+    """A built env. `seconds` is what building it took; `reused` is true where it was there already."""
+
+    python: str
+    path: str
+    fingerprint: str
+    seconds: float
+    reused: bool
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
+    """`done` of `total` stages are over; `message` says what is being done."""
+
+    message: str
+    done: int | None = None
+    total: int | None = None
+
+
+Report = Callable[[Progress], object]
+
+
+def place_of(spec: EnvSpec, root: Path, fingerprint: str) -> Place:
+    return Place(root / f"{spec.name}-{fingerprint[:12]}")
+
+
+def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None:
+    """The env of a spec if it has been built and nothing that it was built from has changed since; marks it as used."""
+    fingerprint = fingerprint or spec.fingerprint
+    place = place_of(spec, root, fingerprint)
+    marker = place.read_marker()
+    if marker is None or marker.fingerprint != fingerprint:
+        return None
+    place.touch()
+    return _ready(place, fingerprint, marker.seconds, reused=True)
+
+
+def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:
+    """Build the env of a spec, or find it. EnvError, and no env, when that fails."""
+    fingerprint = fingerprint or spec.fingerprint
+    root.mkdir(parents=True, exist_ok=True)
+    place = place_of(spec, root, fingerprint)
+    if spec.path:
+        return _complete(spec, place, fingerprint, report)
+    if ready := find_built(spec, root, fingerprint):
+        return ready
+    with place.claimed(waiting=lambda: report(Progress(message=f"waiting for another build of {spec.name}"))):
+        if ready := find_built(spec, root, fingerprint):
+            return ready
+        control, started = processes.control(), time.time()
+        with place.log.open("wb") as log, place.changing(control.tag):
+            place.clear()
+            _Builder(spec, place.prefix, log, report, control).build()
+            seconds = round(time.time() - started, 3)
+            marker = Marker(name=spec.name, manager=spec.manager, created=started, seconds=seconds)
+            place.write_marker(replace(marker, fingerprint=fingerprint, spec=msgspec.to_builtins(spec)))
+    return _ready(place, fingerprint, seconds, reused=False)
+
+
+def _complete(spec: EnvSpec, place: Place, fingerprint: str, report: Report) -> Ready:
+    """Add what is missing to an env that its user manages."""
+    started = time.time()
+    with place.log.open("ab") as log:
+        builder = _Builder(spec, Path(spec.path), log, report, processes.control())
+        reused = builder.complete()
+    own = Place(Path(spec.path))
+    return _ready(own, fingerprint, round(time.time() - started, 3), reused=reused)
+
+
+def _ready(place: Place, fingerprint: str, seconds: float, *, reused: bool) -> Ready:
+    return Ready(
+        python=str(place.python), path=str(place.prefix), fingerprint=fingerprint, seconds=seconds, reused=reused
+    )
+
+
+class _Builder:
+    """The stages of one build. Everything goes to the log; what an installer prints is progress, too."""
+
+    def __init__(self, spec: EnvSpec, prefix: Path, log: IO[bytes], report: Report, control: processes.Control) -> None:
+        self._spec, self._log, self._report, self._control = spec, log, report, control
+        self._env: Env = env_of(spec, prefix, self._output)
+        self._lines, self._reported = processes.Tail(), 0.0
+        self._done, self._total = 0, 3 + bool(spec.pre_install) + bool(spec.post_install)
+
+    def build(self) -> None:
+        self._env.require_manager()
+        with self._stage(f"making {self._spec.name} with {self._spec.manager}"):
+            self._env.make_with_pip(self._control)
+        self._fill(self._request())
+
+    def complete(self) -> bool:
+        """Fill an env that exists. True when nothing was missing."""
+        if not self._env.exists():
+            raise EnvError(f"env {self._spec.name!r}: there is no env with a python at {self._env.prefix}")
+        request, stamps = self._request(), installing.Stamps(self._env.prefix)
+        if stamps.has(request):
+            return True
+        self._total -= 1
+        self._fill(request)
+        stamps.add(request)
+        return False
+
+    def _fill(self, request: installing.Request) -> None:
+        self._commands("commands before the installation", self._spec.pre_install)
+        with self._stage(f"installing the packages of {self._spec.name}"):
+            self._env.install(request, self._control)
+        self._commands("commands after the installation", self._spec.post_install)
+        with self._stage("trying it out"):
+            self._env.call([self._env.python_executable, "-I", "-c", PROBE], self._control)
+        processes.end_tree(self._control.tag)  # what commands left running must not go on writing into a finished env
+
+    def _request(self) -> installing.Request:
+        spec = self._spec
+        asked = [*spec.deps, *flattened(spec.requirements), *self._env.configured()]
+        names = {package_name(line) for line in asked}
+        asked += [line for line in WORKER_DEPS if package_name(line) not in names]
+        return installing.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
+
+    def _commands(self, what: str, commands: Sequence[str | Sequence[str]]) -> None:
+        if not commands:
+            return
+        with self._stage(what):
+            for command in commands:
+                self._output(f"$ {processes.shown(command)}\n".encode())
+                processes.check(
+                    command,
+                    environ=self._env.environ(),
+                    control=self._control,
+                    cwd=self._env.prefix,
+                    output=self._output,
+                )
+
+    @contextlib.contextmanager
+    def _stage(self, message: str) -> Iterator[None]:
+        self._say(message)
+        yield
+        self._done += 1
+
+    def _output(self, data: bytes) -> None:
+        self._log.write(data)
+        self._log.flush()
+        lines = [line for line in self._lines.add(data) if not line.startswith("$ ")]
+        if lines and time.monotonic() - self._reported >= PROGRESS_INTERVAL:
+            self._reported = time.monotonic()
+            self._say(lines[-1].strip())
+
+    def _say(self, message: str) -> None:
+        self._report(Progress(message=message, done=self._done, total=self._total))

@@ -1,0 +1,38 @@
+"""Make a conda env with py-rattler: `python rattler_script.py '{"prefix": ..., "channels": [...], "specs": [...]}'`.
+
+Run by itself in a process with py-rattler in it and nothing else, because the library is large, and because a process
+of its own may also fail while ending without harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+
+async def make(prefix: str, channels: list[str], specs: list[str]) -> None:
+    import rattler
+
+    print(f"solving {', '.join(specs)} from {', '.join(channels)}", flush=True)
+    virtual: Any = rattler.VirtualPackage.detect()
+    records = await rattler.solve(channels, specs, virtual_packages=virtual)
+    size = sum(record.size or 0 for record in records)
+    print(f"installing {len(records)} packages, {size / 1e6:.1f} MB", flush=True)
+    await rattler.install(records, prefix, show_progress=False)
+
+
+def main() -> int:
+    try:
+        asyncio.run(make(**json.loads(sys.argv[1])))
+    except Exception as error:  # whatever the library raises is this command's failure, and its last line
+        print(f"{type(error).__name__}: {error}", flush=True)
+        return 1
+    print("installed", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(main())
