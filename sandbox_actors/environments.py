@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
-from envs.build import Ready, find_built
+from envs.builder import Ready, find_built
 from envs.environ import worker_environ
 from envs.specs import SPEC_FOLDER, EnvSpec
 from sandbox_actors.errors import EnvError

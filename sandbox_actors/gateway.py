@@ -158,9 +158,9 @@ class Gateway:
         elif isinstance(frame, (Reply, Failed)):
             peer.settle(frame)
         elif isinstance(frame, Abandon):
-            scope = peer.serving.get(frame.id)
-            if scope is not None:
-                scope.cancel()
+            abandoned = peer.serving.get(frame.id)
+            if abandoned is not None:
+                abandoned.cancel()
         else:
             raise ProtocolError(f"{type(frame).__name__} is not for a peer to send now")
 

@@ -41,7 +41,7 @@ MAX_IDLE_MEMORY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus` is how many threads it may use."""
+    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads."""
 
     label: str
     component: ComponentRef

@@ -149,6 +149,10 @@ class Store:
         """The outputs of all jobs that succeeded, in the order in which the jobs run: what a resume starts from."""
         return await self._database.read(lambda db: queries.outputs(db, id))
 
+    async def job_rows(self, id: str) -> list[JobRow]:
+        """All jobs of all iterations so far, in the order in which they run."""
+        return await self._database.read(lambda db: queries.job_rows(db, id))
+
     async def find_job(self, id: str, wanted: str = "") -> JobRow:
         """The newest job named `wanted`, a meta_name or `pipeline.meta_name`; without a name, the newest of all.
 
@@ -179,10 +183,10 @@ class Store:
     async def job_results(self, id: str, pipeline: str, job: str, iter: int) -> list[MetricRow]:
         """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
         query = (
-            f"SELECT {queries.METRIC} FROM metrics WHERE experiment = ? AND pipeline = ? AND job = ? AND iter = ? "
-            "AND step IS NULL ORDER BY seq"
+            f"{queries.METRICS} AND pipeline = :pipeline AND job = :job AND iter = :iter AND step IS NULL ORDER BY seq"
         )
-        return await self._database.read(lambda db: list(queries.metric_rows(db, query, (id, pipeline, job, iter))))
+        values = {"id": id, "pipeline": pipeline, "job": job, "iter": iter}
+        return await self._database.read(lambda db: list(queries.metric_rows(db, query, values)))
 
     async def newest_metric(self, id: str, name: str) -> MetricRow | None:
         query = f"{queries.METRICS} AND {queries.NAMED} ORDER BY seq DESC LIMIT 1"

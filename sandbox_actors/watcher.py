@@ -124,6 +124,10 @@ class SandboxWatcher:
         self._feed(experiment).wake()
         return row
 
+    async def job_rows(self, experiment: str) -> list[JobRow]:
+        """`Store.job_rows`."""
+        return await self._store.job_rows(experiment)
+
     async def put_jobs(self, experiment: str, rows: Sequence[JobRow]) -> None:
         """`Store.put_jobs`, and wake the followers. The bars of jobs that have ended go away."""
         await self._store.put_jobs(experiment, rows)

@@ -1,0 +1,242 @@
+"""The coordinator: the actor that takes one experiment through its jobs.
+
+It does what its plan says. Jobs run as tasks beside it and end with a message to it, so that every decision is made
+in one place, one event after the other; and what a decision rests on is durable before it is acted on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from sandbox_actors.actor import Actor
+from sandbox_actors.context import iterations_to_list
+from sandbox_actors.errors import ActorStopped, ComponentFailed, SandboxError
+from sandbox_actors.experiment import Experiment
+from sandbox_actors.messages import ExperimentRow, JobRow
+from sandbox_actors.moves import (
+    BeginIteration,
+    Command,
+    EndIteration,
+    Event,
+    Finish,
+    JobFailed,
+    JobSucceeded,
+    RecordFailure,
+    RecordSuccess,
+    StartJob,
+    StopJob,
+)
+from sandbox_actors.names import NumberedJob
+from sandbox_actors.plan import Plan
+from sandbox_actors.queries import Outputs
+from sandbox_actors.running import JobRunner
+from sandbox_actors.watcher import SandboxWatcher
+
+CONTEXT_FILE = "context_infos.json"
+
+RETRY_DELAY = 1.0
+RETRY_DELAY_LIMIT = 60.0
+"""Seconds before the second attempt of a job, doubled for each further one."""
+
+WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
+
+
+class Coordinator(Actor):
+    """Runs from `on_start` to the `Finish` of its plan, then stops by itself."""
+
+    def __init__(
+        self, row: ExperimentRow, experiment: Experiment, plan: Plan, watcher: SandboxWatcher, runner: JobRunner
+    ) -> None:
+        super().__init__(f"experiment {row.id}")
+        self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
+        self._work_dir = Path(row.cwd, os.path.expanduser(experiment.work_dir))
+        self._rows: dict[int, JobRow] = {}
+        self._results: dict[int, JobSucceeded] = {}
+        self._scopes: dict[int, trio.CancelScope] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as self._jobs:
+            await super().run(task_status=task_status)
+            self._jobs.cancel_scope.cancel()
+
+    async def on_start(self) -> None:
+        await trio.to_thread.run_sync(lambda: self._work_dir.mkdir(parents=True, exist_ok=True))
+        await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
+        await self._carry_out(self._plan.start())
+
+    async def on_receive(self, message: Event) -> None:
+        if isinstance(message, JobSucceeded):
+            self._results[message.index] = message
+        await self._carry_out(self._plan.handle(message))
+
+    # --- commands of the plan ---
+
+    async def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, BeginIteration):
+                await self._begin_iteration(command)
+            elif isinstance(command, StartJob):
+                await self._start(command)
+            elif isinstance(command, StopJob):
+                self._scopes[command.index].cancel()
+            elif isinstance(command, RecordSuccess):
+                await self._record_success(command)
+            elif isinstance(command, RecordFailure):
+                await self._record_failure(command)
+            elif isinstance(command, EndIteration):
+                await self._tell_targets(command)
+            else:
+                await self._finish(command)
+
+    async def _begin_iteration(self, command: BeginIteration) -> None:
+        known = {row.index: row for row in await self._watcher.job_rows(self._id) if row.iter == command.iter}
+        self._rows = {row.index: known.get(row.index, row) for row in waiting_rows(self._plan.jobs, command.iter)}
+        await self._watcher.put_jobs(self._id, [row for row in self._rows.values() if row.state != "succeeded"])
+
+    async def _start(self, start: StartJob) -> None:
+        await self._change(
+            start.index, state="waiting", attempt=start.attempt, started=None, finished=None, seconds=None, error=""
+        )
+        scope = self._scopes[start.index] = trio.CancelScope()
+        self._jobs.start_soon(self._run_job, start, scope)
+
+    async def _record_success(self, command: RecordSuccess) -> None:
+        result = self._results.pop(command.index)
+        row = self._ended_row(command.index, "succeeded", "")
+        outputs = Outputs(
+            iter=command.iter, index=command.index, values=result.values, is_tuple=result.is_tuple, entry=command.infos
+        )
+        await self._watcher.finish_job(self._id, row, outputs)
+        await self._write_context()
+
+    async def _record_failure(self, command: RecordFailure) -> None:
+        is_stopped = command.error == WHERE_IT_STOPPED
+        state = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
+        await self._watcher.put_jobs(self._id, [self._ended_row(command.index, state, command.error)])
+
+    async def _tell_targets(self, command: EndIteration) -> None:
+        for result in command.targets:
+            await self._watcher.watch(self._id, result.holds, f"target.{result.target}", iter=command.iter)
+
+    async def _finish(self, command: Finish) -> None:
+        left = [row for row in self._rows.values() if row.state == "waiting"]
+        if left and command.state != "succeeded":
+            reason = "not reached" if command.state == "failed" else ""
+            rows = [msgspec.structs.replace(row, state="cancelled", reason=reason) for row in left]
+            await self._watcher.put_jobs(self._id, rows)
+        await self._write_context()
+        await self._watcher.update_experiment(
+            self._id, state=command.state, finished=time.time(), error=command.error, reason=""
+        )
+        self.stop()
+
+    # --- jobs ---
+
+    async def _run_job(self, start: StartJob, scope: trio.CancelScope) -> None:
+        """One attempt, from its delay to the message that tells how it ended."""
+
+        async def change(**fields: Any) -> None:
+            await self._change(start.index, **fields)
+
+        event: Event | None = None
+        with scope:
+            try:
+                if start.attempt > 1:
+                    await change(reason=f"attempt {start.attempt} after a pause")
+                    await trio.sleep(min(RETRY_DELAY * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
+                await self._link_log(start)
+                recorded = await self._runner.run(start, change)
+                event = JobSucceeded(
+                    iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple
+                )
+            except Exception as error:
+                event = _failed(start, told(error))
+        try:
+            await self.tell(event or _failed(start, WHERE_IT_STOPPED))
+        except ActorStopped:
+            return  # the experiment has ended without waiting for this job
+
+    async def _change(self, index: int, **fields: Any) -> None:
+        self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
+        await self._watcher.put_jobs(self._id, [self._rows[index]])
+
+    def _ended_row(self, index: int, state: str, error: str) -> JobRow:
+        row, now = self._rows[index], time.time()
+        seconds = round(now - row.started, 3) if row.started else None
+        self._rows[index] = msgspec.structs.replace(
+            row, state=state, finished=now, seconds=seconds, error=error, reason=""
+        )
+        return self._rows[index]
+
+    # --- files in the work_dir ---
+
+    async def _link_log(self, start: StartJob) -> None:
+        """`log/<meta_name>.log` in the work_dir, a link to the log in the experiment's record."""
+        names = [each.job.meta_name for each in self._plan.jobs]
+        job = start.job.meta_name
+        is_only = names.count(job) == 1
+        name = job if is_only else f"{start.pipeline}.{job}"
+        same = [each.index for each in self._plan.jobs if (each.pipeline, each.job.meta_name) == (start.pipeline, job)]
+        if same.index(start.index):
+            name += f".{same.index(start.index) + 1}"
+        link = self._work_dir / "log" / f"{name.replace(os.sep, '_')}.log"
+        await trio.to_thread.run_sync(_point_link, link, self._runner.log_of(start))
+
+    async def _write_context(self) -> None:
+        document = iterations_to_list(self._plan.iterations)
+        await trio.to_thread.run_sync(_write_atomically, self._work_dir / CONTEXT_FILE, document)
+
+
+def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
+    """The rows of an iteration none of whose jobs has started."""
+    return [
+        JobRow(
+            seq=0,
+            index=each.index,
+            pipeline=each.pipeline,
+            list=each.list,
+            hook=each.job.hook,
+            meta_name=each.job.meta_name,
+            iter=iter,
+            state="waiting",
+        )
+        for each in jobs
+    ]
+
+
+def told(error: Exception) -> str:
+    """An error as a job's row keeps it: what happened, and for component code the traceback of its own process."""
+    if isinstance(error, ComponentFailed) and error.remote_traceback:
+        return f"{error}\n\n{error.remote_traceback}".rstrip()
+    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+
+
+def _failed(start: StartJob, error: str) -> JobFailed:
+    return JobFailed(iter=start.iter, index=start.index, attempt=start.attempt, error=error)
+
+
+def _point_link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _write_atomically(path: Path, document: Any) -> None:
+    """The old file or the new one, whatever happens in between."""
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,133 @@
+"""sandbox-daemon: puts the parts together, serves in the foreground, and takes them apart again."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import trio
+
+from sandbox_actors import __version__, kit
+from sandbox_actors.capacity import Capacity
+from sandbox_actors.desk import ClientDesk, WorkerDesk
+from sandbox_actors.environments import Environments
+from sandbox_actors.errors import Refused, SandboxError
+from sandbox_actors.experiments import Experiments
+from sandbox_actors.gateway import Gateway
+from sandbox_actors.paths import Paths, find_paths
+from sandbox_actors.pool import Pool
+from sandbox_actors.running import Workshop
+from sandbox_actors.store import open_store
+from sandbox_actors.transport import open_router
+from sandbox_actors.watcher import SandboxWatcher
+
+
+async def serve(paths: Paths) -> None:
+    """Serve the home of `paths` until SIGTERM or SIGINT comes, or a client asks to stop. Raises SandboxError."""
+    stop = _Stop()
+    async with (
+        open_store(paths.store) as store,
+        open_router(paths.worker_socket) as workers,
+        open_router(paths.socket) as clients,
+        trio.open_nursery() as nursery,
+    ):
+        watcher = SandboxWatcher(store)
+        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs")
+        environments = Environments(paths.envs, os.environ)
+        shop = Workshop(pool, Capacity(len(os.sched_getaffinity(0))), environments, watcher)
+        experiments = Experiments(paths, store, shop)
+        desk = ClientDesk(paths, store, shop, experiments, stop.request)
+        for part in (pool, environments, experiments):
+            await nursery.start(part.run)
+        nursery.start_soon(Gateway(workers, pool.admit, WorkerDesk(shop).serve, pool.arrived).run)
+        nursery.start_soon(Gateway(clients, desk.admit, desk.serve, desk.arrived).run)
+        nursery.start_soon(stop.on_signals)
+        _say(f"serves {paths.home} at {paths.socket}")
+        await stop.wait_drained(experiments.drain)
+        _say("stops")
+        nursery.cancel_scope.cancel()
+
+
+class _Stop:
+    """How the daemon is asked to end: `drain` first, where a client asked without `now`."""
+
+    def __init__(self) -> None:
+        self._asked, self._now = trio.Event(), trio.Event()
+
+    def request(self, now: bool) -> None:
+        self._asked.set()
+        if now:
+            self._now.set()
+
+    async def on_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                self.request(now=True)
+
+    async def wait_drained(self, drain: object) -> None:
+        """Wait until asked to stop, then for `drain` to end, or to be asked to stop now."""
+        await self._asked.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_drained, drain, nursery.cancel_scope)
+            await self._now.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _until_drained(self, drain: object, scope: trio.CancelScope) -> None:
+        assert callable(drain)
+        await drain()
+        scope.cancel()
+
+
+@contextmanager
+def _only_daemon(paths: Paths) -> Iterator[None]:
+    """Hold the home's lock: binding a socket would take it over from a daemon that serves there."""
+    with paths.lock.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise Refused(f"another daemon (pid {holder}) serves {paths.home} already") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _raise_file_limit() -> None:
+    """libzmq aborts the process when it can open no more files: have as many as are allowed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _say(text: str) -> None:
+    print(f"sandbox-daemon {__version__} (pid {os.getpid()}) {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="sandbox-daemon",
+        description="Serves experiments in the foreground. SANDBOX_HOME and SANDBOX_SOCKET say where.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.parse_args(arguments)
+    try:
+        paths = find_paths()
+        paths.prepare()
+        _raise_file_limit()
+        with _only_daemon(paths):
+            trio.run(serve, paths)
+    except SandboxError as error:
+        print(f"sandbox-daemon: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The experiments of a daemon: taken in, run by a coordinator each, cancelled, resumed."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from pathlib import Path
+
+import msgspec
+import trio
+
+from sandbox_actors.coordinator import Coordinator, told, waiting_rows
+from sandbox_actors.errors import ActorStopped, Refused
+from sandbox_actors.experiment import Experiment, thaw
+from sandbox_actors.messages import ExperimentRow, Submit
+from sandbox_actors.moves import CancelRequested, Success
+from sandbox_actors.names import number_jobs
+from sandbox_actors.paths import Paths
+from sandbox_actors.plan import Plan
+from sandbox_actors.running import JobRunner, Workshop
+from sandbox_actors.store import ENDED, Store
+
+CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` goes on where it stopped"
+
+
+class Experiments:
+    """`run` is its life: coordinators are its children. Two experiments never share a work_dir: the second waits."""
+
+    def __init__(self, paths: Paths, store: Store, shop: Workshop) -> None:
+        self._paths, self._store, self._shop = paths, store, shop
+        self._coordinators: dict[str, Coordinator] = {}
+        self._waiting: dict[str, trio.CancelScope] = {}
+        self._work_dirs: dict[str, trio.Event] = {}
+        self._ended: dict[str, trio.Event] = {}
+        self._is_closed = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """First tells of the experiments that an earlier daemon left unfinished."""
+        for row in await self._store.unfinished():
+            await self._give_up(row.id, CUT_OFF.format(id=row.id))
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._ended)
+
+    async def submit(self, submit: Submit) -> str:
+        """Take in an experiment; it is durable when its id is returned. Raises ConfigError, Refused."""
+        self._require_open()
+        experiment = thaw(submit.definition)
+        work_dir = str(Path(submit.cwd, os.path.expanduser(experiment.work_dir)))
+        row = await self._store.add_experiment(
+            submit,
+            name=experiment.experiment_name,
+            project=experiment.project_name,
+            work_dir=work_dir,
+            submitted=time.time(),
+            jobs=waiting_rows(number_jobs(experiment), iter=1),
+        )
+        self._start(row, experiment, [])
+        return row.id
+
+    async def resume(self, row: ExperimentRow) -> str:
+        """Go on with an ended experiment: what had succeeded is taken from the record. Raises Refused."""
+        self._require_open()
+        if row.id in self._ended:
+            raise Refused(f"experiment {row.id} is {row.state}: there is nothing to resume")
+        if row.state == "succeeded":
+            raise Refused(f"experiment {row.id} has succeeded: `sandbox run {row.source}` runs it anew")
+        experiment = thaw((await self._store.submission(row.id)).definition)
+        history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
+        await self._shop.watcher.update_experiment(row.id, state="waiting", finished=None, error="")
+        self._start(row, experiment, history)
+        return row.id
+
+    async def cancel(self, row: ExperimentRow) -> None:
+        """Returns when the experiment has ended. Raises Refused where it had before."""
+        ended = self._ended.get(row.id)
+        if ended is None:
+            raise Refused(f"experiment {row.id} has ended already: it {row.state}")
+        if row.id in self._coordinators:
+            await self._tell_cancelled(self._coordinators[row.id])
+        elif row.id in self._waiting:
+            self._waiting[row.id].cancel()
+        await ended.wait()
+
+    async def drain(self) -> None:
+        """Take in no more experiments, and wait until those there are have ended."""
+        self._is_closed = True
+        for ended in list(self._ended.values()):
+            await ended.wait()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise Refused("the daemon is about to stop: it finishes what runs and takes in nothing more")
+
+    def _start(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
+        self._ended[row.id] = trio.Event()
+        self._nursery.start_soon(self._life, row, experiment, history)
+
+    async def _life(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
+        """One experiment from its queue to its end. Whatever goes wrong in here ends it, and no other."""
+        try:
+            with trio.CancelScope() as self._waiting[row.id]:
+                await self._claim_work_dir(row)
+            if self._waiting.pop(row.id).cancelled_caught:
+                await self._give_up(row.id, "", "cancelled")
+                return
+            try:
+                await self._coordinate(row, experiment, history)
+            finally:
+                self._work_dirs.pop(row.work_dir).set()
+        finally:
+            self._ended.pop(row.id).set()
+
+    async def _coordinate(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
+        folder = self._paths.experiments / row.id
+        runner = JobRunner(self._shop, row.id, experiment, row.cwd, folder)
+        plan = Plan(experiment, history)
+        coordinator = self._coordinators[row.id] = Coordinator(row, experiment, plan, self._shop.watcher, runner)
+        try:
+            await coordinator.run()
+        except* Exception as group:
+            traceback.print_exception(group)
+            await self._give_up(row.id, "; ".join(told(error) for error in _leaves(group)))
+        finally:
+            del self._coordinators[row.id]
+
+    async def _claim_work_dir(self, row: ExperimentRow) -> None:
+        while row.work_dir in self._work_dirs:
+            reason = f"waits for another experiment that uses {row.work_dir}"
+            await self._shop.watcher.update_experiment(row.id, reason=reason)
+            await self._work_dirs[row.work_dir].wait()
+        self._work_dirs[row.work_dir] = trio.Event()
+
+    async def _tell_cancelled(self, coordinator: Coordinator) -> None:
+        try:
+            await coordinator.ask(CancelRequested())
+        except ActorStopped:
+            return  # it ended before the message came
+
+    async def _give_up(self, id: str, error: str, state: str = "failed") -> None:
+        """End an experiment that has no coordinator (any more)."""
+        left = [row for row in await self._store.job_rows(id) if row.state not in ENDED]
+        rows = [
+            msgspec.structs.replace(row, state="failed", error=error, finished=time.time(), reason="")
+            if row.state == "running"
+            else msgspec.structs.replace(row, state="cancelled", reason="not reached")
+            for row in left
+        ]
+        await self._shop.watcher.put_jobs(id, rows)
+        await self._shop.watcher.update_experiment(id, state=state, finished=time.time(), error=error, reason="")
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
+    """The errors in a group, however deep."""
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, ExceptionGroup) else [error])
+    ]

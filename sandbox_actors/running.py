@@ -1,0 +1,240 @@
+"""One job, run: env, cpus, actor, log watcher, call, result."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from envs.specs import EnvSpec, load_spec, spec_from
+from sandbox_actors.capacity import Capacity
+from sandbox_actors.config import read_config
+from sandbox_actors.environments import Environments, ReadyEnv
+from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
+from sandbox_actors.experiment import Experiment, Job
+from sandbox_actors.hooks import HOOKS, Call, Hook, Recorded
+from sandbox_actors.messages import ComponentRef, EndLog, Followed, FollowLog, Outcome, ProgressBar, Run
+from sandbox_actors.moves import StartJob
+from sandbox_actors.pool import Lease, Pool, Wanted
+from sandbox_actors.process import tail
+from sandbox_actors.watcher import SandboxWatcher
+
+KEEP_ALIVE = 1800.0
+"""Seconds that an actor stays warm unless its job says otherwise."""
+
+FOLLOW_GRACE = 10.0
+"""Seconds that a log watcher has to read the rest of the log after its run has ended."""
+
+LAST_LINES = 20
+
+Change = Callable[..., Awaitable[None]]
+
+
+class JobTimeout(SandboxError):
+    """A job took longer than its `timeout`."""
+
+    code = "timeout"
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Which job a run belongs to: where its reports go."""
+
+    experiment: str
+    index: int
+    pipeline: str
+    job: str
+    iter: int
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What jobs are run with: shared by all experiments of a daemon. `runs` are those under way, by name."""
+
+    pool: Pool
+    capacity: Capacity
+    environments: Environments
+    watcher: SandboxWatcher
+    runs: dict[str, RunPlace] = field(default_factory=dict)
+
+
+class JobRunner:
+    """Runs the jobs of one experiment. `folder` is the experiment's own, below the daemon's home."""
+
+    def __init__(self, shop: Workshop, id: str, experiment: Experiment, cwd: str, folder: Path) -> None:
+        self._shop, self._id, self._experiment, self._cwd, self._folder = shop, id, experiment, cwd, folder
+
+    def log_of(self, start: StartJob) -> Path:
+        """The log of one attempt. It belongs to the experiment's record; the work_dir gets a link to it."""
+        meta_name = re.sub(r"[^\w.-]+", "_", start.job.meta_name)
+        attempt = f".attempt_{start.attempt}" if start.attempt > 1 else ""
+        return self._folder / "log" / f"iter_{start.iter}" / f"{start.index}.{start.pipeline}.{meta_name}{attempt}.log"
+
+    async def run(self, start: StartJob, change: Change) -> Recorded:
+        """Run one attempt of one job. `change(**fields)` updates its row.
+
+        Raises SandboxError: ComponentFailed, WorkerLost, EnvError, ConfigError, JobTimeout.
+        """
+        start = start.settle(lambda path: read_config(path, self._cwd))
+        hook = HOOKS[start.job.hook]
+        analysis = await self._analysis(start) if hook.needs_analysis else {}
+        call = hook.call(start.dj_configs, start.extra_configs, analysis)
+        wanted = self._wanted(start, call, await self._env(start, call))
+        log = self.log_of(start)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        async with self._shop.capacity.hold(wanted.cpus, lambda reason: change(reason=reason)):
+            await change(state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(log))
+            async with self._shop.pool.lease(wanted) as lease:
+                lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
+                await change(worker=lease.actor.name, warm=lease.warm, reason="")
+                outcome = await self._ask(start, call, wanted, lease, log)
+        recorded = hook.record(outcome)
+        await self._watch(start, hook, recorded)
+        return recorded
+
+    # --- before ---
+
+    async def _analysis(self, start: StartJob) -> dict[str, Any]:
+        """What an analysing job of this meta_name told the watcher: {row: {statistic: number}}."""
+        found: dict[str, Any] = {}
+        prefix = f"{start.job.meta_name}."
+        for row in await self._shop.watcher.query_job(self._id, start.pipeline, start.job.meta_name, start.iter):
+            name = row.name.removeprefix(prefix)
+            line, _, statistic = name.partition(".")
+            if statistic:
+                found.setdefault(line, {})[statistic] = row.value
+        return found
+
+    async def _env(self, start: StartJob, call: Call) -> ReadyEnv:
+        def show(bar: ProgressBar) -> None:
+            labelled = ProgressBar(label=f"env {spec.name}: {bar.label}", done=bar.done, total=bar.total, unit=bar.unit)
+            self._shop.watcher.show_progress(self._id, start.index, labelled)
+
+        spec = self._env_spec(start.job.env or call.entry.env or "plain")
+        env = await self._shop.environments.ensure(spec, show)
+        self._shop.watcher.show_progress(self._id, start.index, None)
+        return env
+
+    def _env_spec(self, name: str) -> EnvSpec:
+        own = self._experiment.envs.get(name)
+        base = Path(self._cwd)
+        return load_spec(name, base) if own is None else spec_from(own, name, base, "the experiment", f"envs.{name}")
+
+    def _wanted(self, start: StartJob, call: Call, env: ReadyEnv) -> Wanted:
+        job = start.job
+        asked = job.resources.cpus
+        default = 1 if call.entry.is_light else max(1, self._shop.capacity.total // 2)
+        paths = [os.path.join(self._cwd, os.path.expanduser(job.component_path))] if job.component_path else []
+        return Wanted(
+            label=_label(call.entry.target),
+            component=ComponentRef(target=call.entry.target, paths=paths),
+            env=env,
+            model_key=call.model_key,
+            cpus=default if asked is None else max(1, round(asked)),
+            keep_alive=KEEP_ALIVE if job.keep_alive is None else job.keep_alive,
+        )
+
+    # --- during ---
+
+    async def _ask(self, start: StartJob, call: Call, wanted: Wanted, lease: Lease, log: Path) -> Outcome:
+        name = f"{self._id}.{start.iter}.{start.index}.{start.attempt}"
+        run = Run(
+            run=name,
+            component=wanted.component,
+            config=call.config,
+            model_key=call.model_key,
+            cwd=self._cwd,
+            log=str(log),
+            args=call.args,
+        )
+        self._shop.runs[name] = RunPlace(self._id, start.index, start.pipeline, start.job.meta_name, start.iter)
+        try:
+            return await self._followed(run, wanted, lease, start.job)
+        except WorkerLost as error:
+            raise WorkerLost(f"{error}\n{tail(log, LAST_LINES)}".rstrip()) from error
+        finally:
+            del self._shop.runs[name]
+
+    async def _followed(self, run: Run, wanted: Wanted, lease: Lease, job: Job) -> Outcome:
+        """Ask the actor, with a log watcher beside it that reads the rest of the log whatever becomes of the run."""
+        ended = trio.Event()
+        failure: SandboxError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow, run, wanted, ended)
+            try:
+                with trio.fail_after(math.inf if job.timeout is None else job.timeout):
+                    outcome = await lease.peer.ask_for(run, Outcome)
+            except trio.TooSlowError:
+                last = tail(Path(run.log), LAST_LINES)
+                failure = JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip())
+            except SandboxError as error:
+                failure = error
+            ended.set()
+            nursery.cancel_scope.deadline = trio.current_time() + FOLLOW_GRACE
+        if failure is not None:
+            raise failure
+        return outcome
+
+    async def _follow(self, run: Run, wanted: Wanted, ended: trio.Event) -> None:
+        """The log watcher of one run. What goes wrong here costs metrics, which the log says; never the run."""
+        follower = Wanted(
+            label=f"{wanted.label}-log",
+            component=wanted.component,
+            env=wanted.env,
+            model_key="",
+            cpus=0,
+            keep_alive=wanted.keep_alive,
+        )
+        task = FollowLog(run=run.run, component=run.component, config=run.config, cwd=run.cwd, log=run.log)
+        try:
+            async with self._shop.pool.lease(follower) as lease:
+                lease.actor.job = f"follows run {run.run}"
+                followed = await self._until_end(lease, task, ended)
+            if followed.errors:
+                raise ComponentFailed(f"_watch_run raised at {followed.errors} lines; first:\n{followed.first_error}")
+        except SandboxError as error:
+            note = f"\n[sandbox] metrics of this run are missing: its log watcher failed: {error}\n"
+            await trio.to_thread.run_sync(_append, Path(run.log), note)
+
+    async def _until_end(self, lease: Lease, task: FollowLog, ended: trio.Event) -> Followed:
+        failure: SandboxError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_log, lease, task.run, ended)
+            try:
+                followed = await lease.peer.ask_for(task, Followed)
+            except SandboxError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return followed
+
+    async def _end_log(self, lease: Lease, run: str, ended: trio.Event) -> None:
+        await ended.wait()
+        await lease.peer.tell(EndLog(run=run))
+
+    # --- after ---
+
+    async def _watch(self, start: StartJob, hook: Hook, recorded: Recorded) -> None:
+        if recorded.watched is not None:
+            await self._shop.watcher.watch(
+                self._id, recorded.watched, start.job.meta_name, pipeline=start.pipeline, iter=start.iter
+            )
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _label(target: str) -> str:
+    """`module:SomeClass` as the name of its workers: `some-class`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", target.partition(":")[2]).lower()
