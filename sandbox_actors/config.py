@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox_actors.catalogue import Catalogue
+from sandbox_actors.checks import check
 from sandbox_actors.document import read_document
 from sandbox_actors.draft import draft_experiment
 from sandbox_actors.errors import ConfigError, Problem
 from sandbox_actors.experiment import Experiment, Job, Pipeline, Resources, freeze, thaw
+from sandbox_actors.overrides import apply_overrides
 from sandbox_actors.source import Source
 
 __all__ = [
@@ -49,14 +51,18 @@ class Loaded:
 def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalogue | None = None) -> Loaded:
     """Reads an experiment file and the files it names, and checks it whole. Relative paths are from the current folder.
 
-    `overrides` are settings like `pipeline.meta_name.extra_configs.key=value`, made before anything is checked. Hooks,
-    types and operators are checked against `catalogue`, if one is given.
+    `overrides` are settings like `pipeline.meta_name.extra_configs.key=value`, made before anything is checked. Types,
+    operators and envs are checked against `catalogue`; without one, only hooks are, against the twelve.
     """
     source = Source(path)
     source.include_jobs()
+    apply_overrides(source, overrides)
+    source.include_jobs()
     source.include_configs()
     draft = draft_experiment(source)
-    return Loaded(None if draft.errors else draft.experiment, draft.errors, draft.warnings)
+    check(draft, source, catalogue or Catalogue())
+    errors, warnings = list(dict.fromkeys(draft.errors)), list(dict.fromkeys(draft.warnings))
+    return Loaded(None if errors else draft.experiment, errors, warnings)
 
 
 def read_config(path: str, cwd: str) -> dict[str, Any]:

@@ -31,8 +31,15 @@ class Draft:
     experiment: Experiment
     places: list[Path]
     has_all_jobs: bool
+    source: Source
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+
+    def error(self, path: Path, message: str) -> None:
+        self.errors.append(self.source.problem(path, message))
+
+    def warn(self, path: Path, message: str) -> None:
+        self.warnings.append(self.source.problem(path, message))
 
 
 def draft_experiment(source: Source) -> Draft:
@@ -41,7 +48,7 @@ def draft_experiment(source: Source) -> Draft:
     source.value = without(source.value, [path for path, _ in misfits])
     builder = _Builder(source)
     pipelines = builder.pipelines()
-    draft = Draft(builder.experiment(pipelines), builder.places, builder.has_all_jobs)
+    draft = Draft(builder.experiment(pipelines), builder.places, builder.has_all_jobs, source)
     draft.errors = [*source.errors, *(source.problem(*misfit) for misfit in misfits), *builder.errors]
     draft.warnings = list(source.warnings)
     return draft

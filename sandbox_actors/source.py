@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sandbox_actors.catalogue import did_you_mean
+from sandbox_actors import missing
 from sandbox_actors.document import Document, Path, read_document
 from sandbox_actors.errors import Problem
 from sandbox_actors.experiment import ANONYMOUS
@@ -96,10 +96,11 @@ class Source:
         if not document.errors and not isinstance(document.value or {}, dict):
             document.errors.append(Problem(file, "", f"holds {type(document.value).__name__}; must hold a mapping"))
         if document.errors == [Problem(file, "", "no such file")]:
-            self.errors.append(self.problem(path, f"no such file: {file}{self._file_hint(file)}"))
+            found = [self.problem(path, f"there is no file {file!r}{missing.hint(file, self.file)}")]
         else:
-            self.errors += [problem for problem in document.errors if problem not in self.errors]
-            self.warnings += [problem for problem in document.warnings if problem not in self.warnings]
+            found = document.errors
+        self.errors += [problem for problem in found if problem not in self.errors]
+        self.warnings += [problem for problem in document.warnings if problem not in self.warnings]
         if not document.errors:
             self._replace(path, document.value or {})
             self._included[path] = document
@@ -149,16 +150,6 @@ class Source:
         if file not in self._documents:
             self._documents[file] = read_document(os.path.expanduser(file))
         return self._documents[file]
-
-    def _file_hint(self, file: str) -> str:
-        beside = os.path.join(os.path.dirname(self.file), file)
-        if os.path.isfile(beside):
-            return f"; paths are looked up from the current folder, there is one at {beside}"
-        folder, name = os.path.split(file)
-        try:
-            return did_you_mean(name, [each.name for each in os.scandir(folder or ".") if each.is_file()][:1000])
-        except OSError:
-            return f"; there is no folder {folder}"
 
 
 def _config_paths(job: dict[str, Any]) -> Iterator[Path]:

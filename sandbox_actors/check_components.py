@@ -1,0 +1,112 @@
+"""Checks of what jobs are made of: hooks, component types, the keys these need, envs, Data-Juicer's operators."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from sandbox_actors.catalogue import Catalogue, HookSpec, KnownFactory, KnownType, did_you_mean
+from sandbox_actors.config_view import ConfigView
+from sandbox_actors.document import Path
+from sandbox_actors.draft import Draft
+from sandbox_actors.names import NumberedJob
+
+_OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""A class of the user's: `package.module:Class`."""
+
+
+def check_component(
+    draft: Draft, catalogue: Catalogue, each: NumberedJob, views: dict[str, ConfigView], place: Path
+) -> list[tuple[ConfigView, KnownType]]:
+    """Returns the types that the job's configs ask for, those that are known."""
+    _check_env(draft, catalogue, each, place)
+    hook = catalogue.hooks.get(each.job.hook)
+    if hook is None:
+        if each.job.hook and not _OWN.fullmatch(each.job.hook):
+            message = f"unknown hook {each.job.hook!r}{did_you_mean(each.job.hook, catalogue.hooks)}"
+            draft.error((*place, "hook"), message)
+        return []
+    if each.list not in hook.lists:
+        draft.warn((*place, "hook"), f"{hook.name} is made for {' and '.join(hook.lists)}, not for {each.list}")
+    return _check_types(draft, catalogue, hook, views)
+
+
+def check_recipe(draft: Draft, catalogue: Catalogue, view: ConfigView) -> None:
+    """The operators of a Data-Juicer recipe, and their parameters."""
+    process = view.value.get("process") if view.value else None
+    if process is None or not catalogue.operators:
+        return
+    if not isinstance(process, list):
+        draft.error(view.path(["process"]), "must be a list of operators")
+        return
+    tell = draft.warn if view.value.get("custom_operator_paths") else draft.error
+    for index, entry in enumerate(process):
+        if not view.is_replaced(["process", str(index)]):
+            for keys, message in _operator_problems(entry, catalogue):
+                tell(view.path(["process", index, *keys]), message)
+
+
+def _check_env(draft: Draft, catalogue: Catalogue, each: NumberedJob, place: Path) -> None:
+    env, own = each.job.env, draft.experiment.envs
+    if env and catalogue.envs is not None and env not in own and env not in catalogue.envs and not os.path.isfile(env):
+        draft.error((*place, "env"), f"there is no env {env!r}{did_you_mean(env, [*own, *catalogue.envs])}")
+    folder = each.job.component_path
+    if folder and not os.path.isdir(os.path.expanduser(folder)):
+        draft.error((*place, "component_path"), f"there is no folder {folder!r}")
+
+
+def _check_types(
+    draft: Draft, catalogue: Catalogue, hook: HookSpec, views: dict[str, ConfigView]
+) -> list[tuple[ConfigView, KnownType]]:
+    types: list[tuple[ConfigView, KnownType]] = []
+    for factory_name, config in hook.factories:
+        factory, view = catalogue.factories.get(factory_name), views[config]
+        if factory is not None and view.is_known and not view.is_replaced(["type"]):
+            known = _known_type(draft, factory_name, factory, view, hook)
+            types += [(view, known)] if known is not None else []
+    refiner = catalogue.refiners.get(hook.name)
+    if refiner is not None and views["extra_configs"].is_known:
+        types.append((views["extra_configs"], refiner))
+    for view, known in types:
+        for key in known.required:
+            if not view.has(key.split(".")):
+                draft.error(view.path(), f"{hook.name} needs {key!r} in {view.name}")
+    return types
+
+
+def _known_type(
+    draft: Draft, factory_name: str, factory: KnownFactory, view: ConfigView, hook: HookSpec
+) -> KnownType | None:
+    wanted = (view.value or {}).get("type", factory.default_type)
+    if wanted is None:
+        draft.error(view.path(), f"{hook.name} needs 'type' in {view.name}{did_you_mean('', factory.entries)}")
+    elif not isinstance(wanted, str):
+        draft.error(view.path(["type"]), f"must be text, not {wanted!r}")
+    elif wanted in factory.entries:
+        return factory.entries[wanted]
+    elif not _OWN.fullmatch(wanted):
+        known = did_you_mean(wanted, factory.entries)
+        own = "; a class of your own is written package.module:Class" if "did you" not in known else ""
+        draft.error(view.path(["type"]), f"{factory_name} has no type {wanted!r}{known}{own}")
+    return None
+
+
+def _operator_problems(entry: Any, catalogue: Catalogue) -> list[tuple[list[str | int], str]]:
+    if isinstance(entry, str):
+        entry = {entry: None}
+    if not isinstance(entry, dict) or len(entry) != 1:
+        return [([], "must be the name of an operator, with its parameters below it")]
+    ((name, parameters),) = entry.items()
+    known = catalogue.operators.get(name)
+    if known is None:
+        return [([name], f"Data-Juicer has no operator {name!r}{did_you_mean(name, catalogue.operators)}")]
+    if parameters is None:
+        return []
+    if not isinstance(parameters, dict):
+        return [([name], "must be a mapping of the operator's parameters")]
+    return [
+        ([name, parameter], f"{name} has no parameter {parameter!r}{did_you_mean(parameter, known)}")
+        for parameter in parameters
+        if parameter not in known
+    ]
