@@ -34,7 +34,7 @@ from sandbox_actors.moves import (
     StartJob,
     StopJob,
 )
-from sandbox_actors.names import NumberedJob
+from sandbox_actors.names import NumberedJob, number_jobs
 from sandbox_actors.plan import Plan
 from sandbox_actors.queries import Outputs
 from sandbox_actors.running import JobRunner
@@ -70,6 +70,7 @@ class Coordinator(Actor):
     async def on_start(self) -> None:
         await trio.to_thread.run_sync(lambda: self._work_dir.mkdir(parents=True, exist_ok=True))
         await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
+        await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:
@@ -210,6 +211,17 @@ def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
         )
         for each in jobs
     ]
+
+
+def configs_of(experiment: Experiment) -> dict[str, Any]:
+    """What the watcher is told of an experiment's configs: the settings of the whole, and those of each job."""
+    whole: dict[str, Any] = msgspec.to_builtins(experiment)
+    whole.pop("pipelines", None)
+    found = {"sandbox": whole}
+    for each in number_jobs(experiment):
+        configs = {"dj_configs": each.job.dj_configs, "extra_configs": each.job.extra_configs}
+        found[f"{each.pipeline}.{each.job.meta_name}"] = {key: value for key, value in configs.items() if value}
+    return found
 
 
 def told(error: Exception) -> str:

@@ -13,6 +13,7 @@ import trio
 from sandbox_actors.coordinator import Coordinator, told, waiting_rows
 from sandbox_actors.errors import ActorStopped, Refused
 from sandbox_actors.experiment import Experiment, thaw
+from sandbox_actors.exporting import export_to_wandb, is_wanted
 from sandbox_actors.messages import ExperimentRow, Submit
 from sandbox_actors.moves import CancelRequested, Success
 from sandbox_actors.names import number_jobs
@@ -60,7 +61,7 @@ class Experiments:
             submitted=time.time(),
             jobs=waiting_rows(number_jobs(experiment), iter=1),
         )
-        self._start(row, experiment, [])
+        self._start(row, experiment, [], submit.environ)
         return row.id
 
     async def resume(self, row: ExperimentRow) -> str:
@@ -70,10 +71,11 @@ class Experiments:
             raise Refused(f"experiment {row.id} is {row.state}: there is nothing to resume")
         if row.state == "succeeded":
             raise Refused(f"experiment {row.id} has succeeded: `sandbox run {row.source}` runs it anew")
-        experiment = thaw((await self._store.submission(row.id)).definition)
+        submit = await self._store.submission(row.id)
+        experiment = thaw(submit.definition)
         history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
         await self._shop.watcher.update_experiment(row.id, state="waiting", finished=None, error="")
-        self._start(row, experiment, history)
+        self._start(row, experiment, history, submit.environ)
         return row.id
 
     async def cancel(self, row: ExperimentRow) -> None:
@@ -97,9 +99,17 @@ class Experiments:
         if self._is_closed:
             raise Refused("the daemon is about to stop: it finishes what runs and takes in nothing more")
 
-    def _start(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
-        self._ended[row.id] = trio.Event()
+    def _start(
+        self, row: ExperimentRow, experiment: Experiment, history: list[Success], environ: dict[str, str]
+    ) -> None:
+        ended = self._ended[row.id] = trio.Event()
         self._nursery.start_soon(self._life, row, experiment, history)
+        if is_wanted(environ):
+            folder = self._folder(row)
+            self._nursery.start_soon(export_to_wandb, self._shop, row, experiment, environ, folder, ended)
+
+    def _folder(self, row: ExperimentRow) -> Path:
+        return self._paths.experiments / row.id
 
     async def _life(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
         """One experiment from its queue to its end. Whatever goes wrong in here ends it, and no other."""
@@ -117,8 +127,7 @@ class Experiments:
             self._ended.pop(row.id).set()
 
     async def _coordinate(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
-        folder = self._paths.experiments / row.id
-        runner = JobRunner(self._shop, row.id, experiment, row.cwd, folder)
+        runner = JobRunner(self._shop, row.id, experiment, row.cwd, self._folder(row))
         plan = Plan(experiment, history)
         coordinator = self._coordinators[row.id] = Coordinator(row, experiment, plan, self._shop.watcher, runner)
         try:

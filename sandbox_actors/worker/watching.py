@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sandbox_actors.messages import Point, Query, Report, points_of
+from sandbox_actors.messages import Point, Pull, Pulled, Query, Report, points_of
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.values import plain
 
@@ -24,6 +24,10 @@ class RunWatcher:
     def query(self, meta_name: str) -> Any:
         """The newest value recorded under `meta_name` in this experiment, or None."""
         return msgspec.msgpack.decode(self._link.ask(Query(run=self._run, name=meta_name)))
+
+    def pull(self, after: int, wait: float) -> Pulled:
+        """The metrics of this experiment after sequence number `after`, waiting up to `wait` seconds for one."""
+        return msgspec.msgpack.decode(self._link.ask(Pull(run=self._run, after=after, wait=wait)), type=Pulled)
 
 
 class LogRunWatcher(RunWatcher):

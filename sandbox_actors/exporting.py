@@ -1,0 +1,70 @@
+"""Experiments carried to wandb, by a component actor that reads their metrics as any client does.
+
+Nobody waits for it. What goes wrong is said in the daemon's log and in `wandb.log` of the experiment's record.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import trio
+
+from envs.specs import load_spec
+from sandbox_actors.errors import SandboxError
+from sandbox_actors.experiment import Experiment
+from sandbox_actors.messages import ComponentRef, ExperimentRow, Outcome, Run
+from sandbox_actors.pool import Wanted
+from sandbox_actors.running import KEEP_ALIVE, RunPlace, Workshop
+
+TARGET = "components.exporters.wandb_exporter:WandbExporter"
+LABEL = "wandb-exporter"
+MODES = {"dryrun": "offline"}
+"""Old names of wandb's modes."""
+
+FAREWELL = 60.0
+"""Seconds after an experiment's end in which the rest has to be handed over."""
+
+
+def is_wanted(environ: dict[str, str]) -> bool:
+    """Whether the submitter's WANDB_MODE leaves wandb on."""
+    return environ.get("WANDB_MODE") != "disabled" and environ.get("WANDB_DISABLED", "").lower() not in ("true", "1")
+
+
+async def export_to_wandb(
+    shop: Workshop, row: ExperimentRow, experiment: Experiment, environ: dict[str, str], folder: Path, ended: trio.Event
+) -> None:
+    """Export one experiment, from now to its end. Raises nothing."""
+    name, mode = f"{row.id}.wandb", environ.get("WANDB_MODE", "")
+    config = {
+        "project": environ.get("WANDB_PROJECT") or experiment.project_name or "sandbox",
+        "name": environ.get("WANDB_NAME") or experiment.experiment_name,
+        "entity": environ.get("WANDB_ENTITY", ""),
+        "mode": MODES.get(mode, mode),
+        "dir": environ.get("WANDB_DIR") or row.work_dir,
+        "is_prefixed": len(experiment.pipelines) > 1,
+    }
+    component = ComponentRef(target=TARGET)
+    run = Run(run=name, component=component, config=config, model_key="", cwd=row.cwd, log=str(folder / "wandb.log"))
+    shop.runs[name] = RunPlace(row.id, -1, "", "", 1)
+    try:
+        env = await shop.environments.ensure(load_spec("wandb"), lambda bar: None)
+        wanted = Wanted(label=LABEL, component=component, env=env, model_key="", cpus=1, keep_alive=KEEP_ALIVE)
+        await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))
+        async with shop.pool.lease(wanted) as lease, trio.open_nursery() as nursery:
+            lease.actor.job = f"exports experiment {row.id}"
+            nursery.start_soon(_limit, nursery.cancel_scope, ended)
+            await lease.peer.ask_for(run, Outcome)
+            nursery.cancel_scope.cancel()
+    except* SandboxError as group:
+        for error in group.exceptions:
+            print(f"experiment {row.id} is not (wholly) in wandb: {error}", file=sys.stderr, flush=True)
+    finally:
+        del shop.runs[name]
+
+
+async def _limit(scope: trio.CancelScope, ended: trio.Event) -> None:
+    """Let the export go on for a while after the experiment's end, then cut it off."""
+    await ended.wait()
+    await trio.sleep(FAREWELL)
+    scope.cancel()
