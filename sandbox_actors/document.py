@@ -23,9 +23,11 @@ from sandbox_actors.errors import Problem
 Path = tuple[str | int, ...]
 
 MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 100
 MAX_VALUES = 1_000_000
 """Counted as often as aliases repeat them, because that is how often a frozen experiment spells them out."""
 
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _TAG = "tag:yaml.org,2002:"
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PLAIN = (
@@ -112,7 +114,7 @@ def _parse(document: Document, text: bytes) -> None:
         if document.file.endswith(".json"):
             document.value = _Json(document).parse(text)
         else:
-            document._root = yaml.compose(text, Loader=_Loader)
+            document._root = _compose(text)
             document.value = _Yaml(document).value(document._root, ())
     except json.JSONDecodeError as error:
         document.errors.append(Problem(document.file, "", f"not JSON: {error.msg} (line {error.lineno})"))
@@ -123,7 +125,7 @@ def _parse(document: Document, text: bytes) -> None:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         document.errors.append(Problem(document.file, "", f"not text that can be read: {error}"))
     except RecursionError:
-        document.errors.append(Problem(document.file, "", "nested too deeply"))
+        document.errors.append(Problem(document.file, "", _TOO_DEEP))
     except _TooMuch as error:
         document.errors.append(Problem(document.file, "", str(error)))
 
@@ -173,6 +175,8 @@ class _Json(_Reader):
         return mapping
 
     def _check_numbers(self, value: Any, path: Path) -> None:
+        if len(path) > MAX_DEPTH:
+            raise _TooMuch(_TOO_DEEP)
         if isinstance(value, dict):
             for key, each in value.items():
                 self._check_numbers(each, (*path, key))
@@ -275,11 +279,21 @@ def _whole(text: str) -> int:
     return int(digits, 0) if digits[:2].lower() in ("0o", "0x", "0b") else int(digits)
 
 
+def _compose(text: bytes) -> yaml.Node | None:
+    """The composer of libyaml recurses in C and crashes on what is nested deeply, so the depth is looked at first."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _TooMuch(_TOO_DEEP + _at(event.start_mark.line + 1 if event.start_mark else None))
+    return yaml.compose(text, Loader=_Loader)
+
+
 def _compose_leniently(text: bytes) -> yaml.Node | None:
     """Where things are in a file that was not read as YAML: JSON is YAML, tabs in its indentation aside."""
     try:
-        return yaml.compose(text, Loader=_Loader) or yaml.ScalarNode("", "")
-    except (yaml.YAMLError, UnicodeDecodeError):
+        return _compose(text) or yaml.ScalarNode("", "")
+    except (yaml.YAMLError, UnicodeDecodeError, _TooMuch):
         return yaml.ScalarNode("", "")
 
 
