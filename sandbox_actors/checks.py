@@ -38,10 +38,6 @@ def _check_pipelines(draft: Draft, source: Source) -> bool:
     lists = [key for key in FILE_LISTS.values() if value.get(key)]
     if value.get("pipelines") and lists:
         draft.error(("pipelines",), f"there are jobs outside it too, in {', '.join(lists)}; put them into a pipeline")
-    for index, entry in enumerate(value["pipelines"] if isinstance(value.get("pipelines"), list) else ()):
-        if isinstance(entry, dict) and len(entry) != 1:
-            message = f"must have one key, the name of the pipeline, and its job lists below it; has {len(entry)}"
-            draft.error(("pipelines", index), message)
     names = Counter(name for _, name, _ in source.pipelines())
     for path, name, _ in source.pipelines():
         _check_name(draft, path, "pipeline", name)

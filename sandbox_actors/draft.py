@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +15,7 @@ from sandbox_actors.errors import Problem
 from sandbox_actors.experiment import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
 from sandbox_actors.file_format import FILE_LISTS, ExperimentPart, JobPart
 from sandbox_actors.quantities import parse_bytes, parse_duration, parse_keep_alive
-from sandbox_actors.shape import find_misfits, without
+from sandbox_actors.shape import Finding, find_misfits, without
 from sandbox_actors.source import Source
 
 _LIST_OF_KEY = {key: list_name for list_name, key in FILE_LISTS.items()}
@@ -44,14 +44,40 @@ class Draft:
 
 def draft_experiment(source: Source) -> Draft:
     """Builds on what is right in the document; whatever has the wrong shape is an error and left out."""
-    misfits = [] if source.errors and source.value is None else list(find_misfits(source.value, ExperimentPart))
+    misfits = _find_misfits(source)
     source.value = without(source.value, [path for path, _ in misfits])
     builder = _Builder(source)
     pipelines = builder.pipelines()
-    draft = Draft(builder.experiment(pipelines), builder.places, builder.has_all_jobs, source)
+    has_all_jobs = builder.has_all_jobs and not any(_hides_jobs(path) for path, _ in misfits)
+    draft = Draft(builder.experiment(pipelines), builder.places, has_all_jobs, source)
     draft.errors = [*source.errors, *(source.problem(*misfit) for misfit in misfits), *builder.errors]
     draft.warnings = list(source.warnings)
     return draft
+
+
+def _find_misfits(source: Source) -> list[Finding]:
+    if source.errors and source.value is None:
+        return []
+    crowded = list(_crowded_entries(source.value))
+    value = without(source.value, [path for path, _ in crowded])
+    told = {path for path, _ in crowded}
+    return crowded + [each for each in find_misfits(value, ExperimentPart) if each[0] not in told]
+
+
+def _crowded_entries(value: Any) -> Iterator[Finding]:
+    """Entries of `pipelines` with more keys than the pipeline's name: mostly job lists that are not indented."""
+    entries = value.get("pipelines") if isinstance(value, dict) else None
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict) and len(entry) != 1:
+            keys = ", ".join(map(repr, entry)) or "none"
+            yield ("pipelines", index), f"must have one key, the pipeline's name, with its job lists in it; has {keys}"
+
+
+def _hides_jobs(path: Path) -> bool:
+    """Whether what is wrong at `path` leaves out whole jobs."""
+    in_lists = [position for position, part in enumerate(path) if part in _LIST_OF_KEY]
+    is_about_jobs = not path or path[0] == "pipelines" or bool(in_lists)
+    return is_about_jobs and (not in_lists or len(path) <= in_lists[0] + 2)
 
 
 class _Builder:

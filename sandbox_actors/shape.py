@@ -74,7 +74,7 @@ def _struct_misfits(value: dict[str, Any], kind: inspect.StructType, path: Path)
             yield (*path, key), f"{_NOUNS[kind.cls]} has no key {key!r}{did_you_mean(key, fields)}"
     for name, field in fields.items():
         if field.required and name not in value:
-            yield path, f"{_NOUNS[kind.cls]} needs the key {name!r}"
+            yield (*path, name), f"{_NOUNS[kind.cls]} needs the key {name!r}"
 
 
 def _bound_misfits(value: float, kind: inspect.IntType | inspect.FloatType, path: Path) -> Iterator[Finding]:
