@@ -86,14 +86,17 @@ class Names:
         if not output:
             raise ContextError(f"write which output of the last job is meant: {LAST}.<output>")
         earlier, sure = self._walk_back(output, asking)
-        if earlier or sure is not None:
-            is_carried = False
-        else:
-            earlier, sure = self._walk_back(output, len(self.jobs))
-            is_carried = True
-        if not earlier:
-            raise ContextError(self._refusal(output, sure))
-        return Origin(frozenset(earlier), is_carried)
+        if sure is not None and not earlier:
+            given = sure.job.output or ("res_0",)
+            whose = f"{sure.pipeline}.{sure.job.meta_name}"
+            raise ContextError(f"the job before, {whose}, gives no {output!r}{did_you_mean(output, given)}")
+        if earlier:
+            return Origin(frozenset(earlier), is_carried=False)
+        carried, _ = self._walk_back(output, len(self.jobs))
+        if not carried:
+            known = [name for each in self.jobs[:asking] for name in each.job.output or ()]
+            raise ContextError(f"no job before this one gives {output!r}{did_you_mean(output, known)}")
+        return Origin(frozenset(carried), is_carried=True)
 
     def _walk_back(self, output: str, before: int) -> tuple[list[int], NumberedJob | None]:
         """Who could be the last job that gave anything, and give `output`; and the one that is it at the latest."""
@@ -104,12 +107,6 @@ class Names:
             if _is_sure_to_give(each.job):
                 return able, each
         return able, None
-
-    def _refusal(self, output: str, last: NumberedJob | None) -> str:
-        if last is None:
-            return f"no job gives {output!r}"
-        given = last.job.output or ("res_0",)
-        return f"the job before, {last.pipeline}.{last.job.meta_name}, gives no {output!r}{did_you_mean(output, given)}"
 
 
 def pipeline_needs(experiment: Experiment) -> list[frozenset[int]]:
