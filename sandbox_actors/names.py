@@ -112,12 +112,12 @@ class Names:
 def pipeline_needs(experiment: Experiment) -> list[frozenset[int]]:
     """For each pipeline, those before it that have to be done first, by position.
 
-    Each needs the one before it, unless `parallel`: then only those whose outputs its jobs ask for, or whose files
-    its configs name.
+    Each needs all of them, unless `parallel`: then only those whose outputs its jobs ask for, or whose files its
+    configs name.
     """
     count = len(experiment.pipelines)
     if not experiment.parallel:
-        return [frozenset({position - 1} if position else ()) for position in range(count)]
+        return [frozenset(range(position)) for position in range(count)]
     by_outputs, by_files = _needs_by_outputs(experiment), _needs_by_files(experiment)
     return [frozenset(by_outputs[position] | by_files[position]) for position in range(count)]
 
