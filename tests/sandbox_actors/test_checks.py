@@ -1,4 +1,4 @@
-"""What can be wrong with an experiment whose file has the right shape: found before anything runs, all of it at once."""
+"""What can be wrong with an experiment whose file has the right shape: all found at once, before anything runs."""
 
 from __future__ import annotations
 
