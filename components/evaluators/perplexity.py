@@ -1,0 +1,80 @@
+"""Perplexity of a causal language model on held-out text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from components.base import BaseEvaluator
+from components.models.texts import encode, read_texts
+from sandbox_actors.errors import ComponentFailed
+
+
+class PerplexityEvaluator(BaseEvaluator):
+    """Measures a model by how well it predicts texts.
+
+    model         a folder with a model and its tokenizer
+    dataset_path  jsonl, one file or a list
+    text_key      where the text of a sample is (default `text`)
+    block_size    tokens that the model sees at once (default: as many as it can)
+    batch_size    blocks at once (default 16)
+
+    Texts are put one after the other, each followed by the end-of-text token, and cut into blocks; every token but
+    the first of a block is predicted from those before it in the block. With the mean negative log-likelihood a token
+    in nats as `loss`, `run` returns
+
+    perplexity     exp(loss)
+    loss           as said
+    bits_per_byte  the same likelihood in bits, spread over the UTF-8 bytes of the predicted text: comparable between
+                   tokenizers
+    tokens         how many were predicted
+    """
+
+    def load(self) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        return torch, AutoModelForCausalLM, AutoTokenizer
+
+    def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, float]:
+        torch, models, tokenizers = self.loaded or self.load()
+        config = self.eval_config
+        path = str(config["model"])
+        try:
+            tokenizer = tokenizers.from_pretrained(path, local_files_only=True)
+            model = models.from_pretrained(path, local_files_only=True).eval()
+        except (OSError, ValueError) as error:
+            raise ComponentFailed(f"cannot load a model and its tokenizer from {path}: {error}") from error
+        texts = read_texts(config["dataset_path"], config.get("text_key", "text"))
+        size = int(config.get("block_size") or getattr(model.config, "max_position_embeddings", 1024))
+        flat = encode(tokenizer, texts)
+        nats, tokens = 0.0, 0
+        with torch.inference_mode():
+            for batch in _batches(torch, flat, size, int(config.get("batch_size", 16))):
+                logits = model(input_ids=batch).logits[:, :-1].float()
+                targets = batch[:, 1:]
+                nats += torch.nn.functional.cross_entropy(
+                    logits.flatten(0, 1), targets.flatten(), reduction="sum"
+                ).item()
+                tokens += targets.numel()
+        if not tokens:
+            raise ComponentFailed(f"{config['dataset_path']} holds too little text to predict any of it")
+        loss = nats / tokens
+        share = tokens / len(flat)
+        size_in_bytes = sum(len(text.encode("utf-8")) for text in texts) * share
+        return {
+            "perplexity": math.exp(loss),
+            "loss": loss,
+            "bits_per_byte": nats / math.log(2) / size_in_bytes,
+            "tokens": tokens,
+        }
+
+
+def _batches(torch: Any, flat: list[int], size: int, batch_size: int) -> Any:
+    """Whole blocks, several at once, and the rest as a block of its own."""
+    whole = len(flat) // size
+    blocks = torch.tensor(flat[: whole * size]).view(whole, size)
+    yield from blocks.split(batch_size) if whole else ()
+    rest = flat[whole * size :]
+    if len(rest) > 1:
+        yield torch.tensor([rest])

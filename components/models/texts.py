@@ -1,0 +1,46 @@
+"""The texts of a dataset in Data-Juicer's format, and their tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sandbox_actors.errors import ComponentFailed
+
+
+def read_texts(dataset_path: str | list[str], text_key: str = "text") -> list[str]:
+    """The texts of jsonl files in the order of their lines; samples whose text is empty or missing are passed over.
+
+    Raises ComponentFailed naming file and line for what is not a sample, and for a dataset without any text.
+    """
+    paths = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
+    texts = [text for path in paths for text in _texts_in(Path(path), text_key)]
+    if not texts:
+        raise ComponentFailed(f"{', '.join(paths)} holds no sample with text under {text_key!r}")
+    return texts
+
+
+def encode(tokenizer: Any, texts: list[str]) -> list[int]:
+    """The tokens of all texts one after the other, the end-of-text token after each."""
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    return [token for text in encoded for token in (*text, tokenizer.eos_token_id)]
+
+
+def _texts_in(path: Path, text_key: str) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ComponentFailed(f"cannot read the dataset {path}: {error}") from error
+    samples = (_sample(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
+    return [text for sample in samples if isinstance(text := sample.get(text_key), str) and text]
+
+
+def _sample(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        sample = json.loads(line)
+    except ValueError as error:
+        raise ComponentFailed(f"{path}, line {number}: not JSON: {error}") from error
+    if not isinstance(sample, dict):
+        raise ComponentFailed(f"{path}, line {number}: a sample is an object, not {line[:40]}")
+    return sample
