@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -96,6 +97,13 @@ class ExperimentPart(PipelinePart, frozen=True):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of an experiment file, for editors."""
+    """The JSON Schema of an experiment file, for editors.
+
+    `docs/experiment.schema.json` is what `python -m sandbox_actors.file_format` prints.
+    """
     schema = msgspec.json.schema(ExperimentPart)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Experiment", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))
