@@ -58,6 +58,14 @@ class Names:
         first, _, rest = name.partition(".")
         return self._origin_of_last(rest, asking) if first == LAST else self._origin_of_named(name, asking)
 
+    def is_carried(self, name: str, asking: int) -> bool:
+        """`origin(name, asking).is_carried`, without looking for more than one who gives it."""
+        first, _, rest = name.partition(".")
+        output = rest.partition(".")[0]
+        if first == LAST and any(_can_give(each.job, output) for each in self._back_from(asking)):
+            return False
+        return self.origin(name, asking).is_carried
+
     def jobs_named(self, pipeline: str, meta_name: str) -> list[NumberedJob]:
         """Every job of that name. Raises ContextError, with the nearest name there is."""
         if pipeline not in self._named:
@@ -85,28 +93,26 @@ class Names:
         output = rest.partition(".")[0]
         if not output:
             raise ContextError(f"write which output of the last job is meant: {LAST}.<output>")
-        earlier, sure = self._walk_back(output, asking)
-        if sure is not None and not earlier:
-            given = sure.job.output or ("res_0",)
-            whose = f"{sure.pipeline}.{sure.job.meta_name}"
+        before = list(self._back_from(asking))
+        able = frozenset(each.index for each in before if _can_give(each.job, output))
+        if able:
+            return Origin(able, is_carried=False)
+        if before and _is_sure_to_give(before[-1].job):
+            last, given = before[-1], before[-1].job.output or ("res_0",)
+            whose = f"{last.pipeline}.{last.job.meta_name}"
             raise ContextError(f"the job before, {whose}, gives no {output!r}{did_you_mean(output, given)}")
-        if earlier:
-            return Origin(frozenset(earlier), is_carried=False)
-        carried, _ = self._walk_back(output, len(self.jobs))
-        if not carried:
+        able = frozenset(each.index for each in self._back_from(len(self.jobs)) if _can_give(each.job, output))
+        if not able:
             known = [name for each in self.jobs[:asking] for name in each.job.output or ()]
             raise ContextError(f"no job before this one gives {output!r}{did_you_mean(output, known)}")
-        return Origin(frozenset(carried), is_carried=True)
+        return Origin(able, is_carried=True)
 
-    def _walk_back(self, output: str, before: int) -> tuple[list[int], NumberedJob | None]:
-        """Who could be the last job that gave anything, and give `output`; and the one that is it at the latest."""
-        able = []
-        for each in reversed(self.jobs[:before]):
-            if _can_give(each.job, output):
-                able.append(each.index)
-            if _is_sure_to_give(each.job):
-                return able, each
-        return able, None
+    def _back_from(self, asking: int) -> Iterator[NumberedJob]:
+        """Those before job `asking` that could be the last one that gave anything, the last one first."""
+        for index in range(asking - 1, -1, -1):
+            yield self.jobs[index]
+            if _is_sure_to_give(self.jobs[index].job):
+                return
 
 
 def pipeline_needs(experiment: Experiment) -> list[frozenset[int]]:

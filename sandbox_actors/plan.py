@@ -208,7 +208,7 @@ class Plan:
         settings = {**each.job.local, **self._updates.get(each.index, {})}
         for key, name in each.job.input.items():
             try:
-                is_carried = self._names.origin(name, each.index).is_carried
+                is_carried = self._names.is_carried(name, each.index)
                 if not is_carried or self.iter > 1:
                     settings.pop(key, None)
                     settings[key] = self._look_up(name, each.pipeline, is_carried)
