@@ -12,7 +12,7 @@ from pathlib import Path
 from envs import installing, processes
 from envs.environ import tool_environ, worker_environ
 from envs.places import Marker, Place
-from envs.pythons import uv_binary
+from envs.pythons import uv_binary, version_text
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 Output = Callable[[bytes], object]
@@ -42,7 +42,7 @@ class Env(ABC):
         self.env_name = env_name
         self.env_manager = env_manager
         self.env_config_path = Path(env_config_path).expanduser().absolute() if env_config_path else None
-        self.env_py_version = str(env_py_version or "")
+        self.env_py_version = version_text(env_py_version)
         self.output = output or _to_stderr
         self._prefix = prefix
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from envs.fingerprints import digest
 from envs.requirements import absolute, flattened, local_path, project_name
 from sandbox_actors.errors import EnvError
 
+_EDITABLE = re.compile(r"(-e|--editable)[\s=]")
 STAMPS = ".sandbox-satisfied.json"
 
 
@@ -27,7 +29,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        return digest(["install", sorted(self.lines), self.extra_index], self.lines)
+        return digest(["install", self.extra_index], sorted(self.lines))
 
 
 def lines_of(deps: str | Path | Sequence[str]) -> list[str]:
@@ -51,7 +53,7 @@ def checked(requirements: Sequence[str]) -> list[str]:
     for entry in requirements:
         if not entry.strip() or "\n" in entry or "\r" in entry:
             raise EnvError(f"{entry!r} is no requirement")
-        if entry.lstrip().startswith("-") and not (local_path(entry) or ("", False))[1] and "://" not in entry:
+        if entry.lstrip().startswith("-") and not _EDITABLE.match(entry.lstrip()):
             raise EnvError(f"{entry!r} is an option, not a requirement; options go into a requirements file")
     return list(requirements)
 

@@ -30,6 +30,9 @@ TAIL_LINES = 20
 CHUNK = 64 * 1024
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
+KILL_ROUNDS = 20
+STEP = 0.01
+"""Seconds between two looks at processes that are ending."""
 POLL = 0.1
 """Seconds after which a wait looks again whether it was cancelled, or whether an exit went unnoticed."""
 
@@ -225,15 +228,29 @@ def end_tree(tag: str, pid: int | None = None, grace: float = GRACE) -> None:
     for process in targets:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, alive = psutil.wait_procs(targets, timeout=grace)
-    for _ in range(100):
-        alive = list({*alive, *_tree(tag, pid)})
-        if not alive:
+    _wait_until_gone(targets, grace)
+    for _ in range(KILL_ROUNDS):  # more than one, because what is being killed may just have started another
+        targets = _tree(tag, pid)
+        if not targets:
             return
-        for process in alive:
+        for process in targets:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        _, alive = psutil.wait_procs(alive, timeout=1)
+        _wait_until_gone(targets, grace)
+
+
+def _wait_until_gone(targets: list[psutil.Process], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(_is_alive(process) for process in targets) and time.monotonic() < deadline:
+        time.sleep(STEP)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """A zombie is not: it does nothing any more, and its parent may never fetch it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _tree(tag: str, pid: int | None) -> list[psutil.Process]:
@@ -242,4 +259,4 @@ def _tree(tag: str, pid: int | None) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             leader = psutil.Process(pid)
             found.update([leader, *leader.children(recursive=True)])
-    return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in found if _is_alive(process)]

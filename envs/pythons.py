@@ -27,6 +27,11 @@ def uv_binary() -> str:
         raise EnvManagerMissing(f"the uv package is installed, but its program is not: {error}") from error
 
 
+def version_text(version: str | float | None) -> str:
+    """A version as text; empty for none. The number 3.1 is what YAML and Python read where someone wrote 3.10."""
+    return "3.10" if version == 3.1 else str(version or "")
+
+
 def host_interpreter() -> str:
     """The python behind this process; in a venv, the one that the venv was made from."""
     return getattr(sys, "_base_executable", "") or sys.executable

@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from envs.environment_files import read_environment_file
 from envs.fingerprints import digest, host_python
 from envs.places import Place, default_root
+from envs.pythons import version_text
 from envs.requirements import absolute, flattened
 from sandbox_actors.errors import ConfigError, Problem
 
@@ -139,7 +140,7 @@ def _as_list(field: Any, value: Any) -> Any:
         return [] if field in _LISTS else ""
     if field in _LISTS and isinstance(value, str):
         return [value]
-    return str(value) if field == "python" and isinstance(value, (int, float)) else value
+    return version_text(value) if field == "python" and isinstance(value, (int, float)) else value
 
 
 def _wrong(spec: EnvSpec) -> list[tuple[str, str]]:

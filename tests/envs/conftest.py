@@ -1,0 +1,25 @@
+"""What every test of envs has: a sandbox home and a current folder of its own, and a gate if it asks for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gates import Gate
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory):
+    gate = Gate(tmp_path_factory.mktemp("gate"))
+    yield gate
+    gate.close()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sandbox home and a current folder of the test's own."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setenv("SANDBOX_HOME", str(home))
+    monkeypatch.chdir(here)
+    return home

@@ -1,0 +1,46 @@
+"""Commands that stop at a point where a test wants them, and the question whether they have ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+from pathlib import Path
+
+import psutil
+
+DEADLINE = 60.0
+"""Seconds. What takes longer has failed."""
+
+
+class Gate:
+    """A command that says it has been reached, and then stops until it is opened, or killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._reached, self._opened = folder / "reached", folder / "opened"
+        for fifo in (self._reached, self._opened):
+            os.mkfifo(fifo)
+        self._reading = os.open(self._reached, os.O_RDONLY | os.O_NONBLOCK)
+        self._writing = os.open(self._opened, os.O_RDWR)
+        self.command = f"echo $$ > {shlex.quote(str(self._reached))}; read line < {shlex.quote(str(self._opened))}"
+
+    def wait_until_reached(self) -> int:
+        """The pid of the shell that has reached the gate."""
+        ready, _, _ = select.select([self._reading], [], [], DEADLINE)
+        assert ready, "the gate was never reached"
+        return int(os.read(self._reading, 100).split()[0])
+
+    def open(self) -> None:
+        os.write(self._writing, b"\n")
+
+    def close(self) -> None:
+        os.close(self._reading)
+        os.close(self._writing)
+
+
+def has_ended(pid: int) -> bool:
+    """Nothing runs under that pid; a zombie that nobody fetches is as good as gone."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

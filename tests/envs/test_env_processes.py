@@ -1,0 +1,109 @@
+"""Commands as children: their output, their end, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+from gates import has_ended
+
+from envs import processes
+from envs.processes import CommandFailed, Tail, control
+
+ENVIRON = dict(os.environ)
+
+
+def test_a_string_goes_to_a_shell_and_a_list_does_not():
+    seen = bytearray()
+    processes.run("echo $((1 + 2))", environ=ENVIRON, control=control(), output=seen.extend)
+    processes.run(["echo", "$((1 + 2))"], environ=ENVIRON, control=control(), output=seen.extend)
+    assert seen.decode().splitlines() == ["3", "$((1 + 2))"]
+
+
+def test_output_is_handed_on_while_the_command_runs(gate):
+    seen = []
+
+    def take(data: bytes) -> None:
+        seen.append(data)
+        gate.open()
+
+    processes.run(f"echo first; {gate.command}; echo second", environ=ENVIRON, control=control(), output=take)
+    assert b"".join(seen).split() == [b"first", b"second"]
+
+
+def test_the_exit_status_comes_back_and_the_last_lines_with_it():
+    done = processes.run("seq 100; exit 7", environ=ENVIRON, control=control())
+    assert done.status == 7
+    assert done.tail == [str(number) for number in range(81, 101)]
+
+
+def test_check_names_the_command_its_status_and_its_last_lines():
+    with pytest.raises(CommandFailed) as caught:
+        processes.check("echo broken pipe; exit 3", environ=ENVIRON, control=control(), hint=lambda tail: f"see {tail}")
+    assert caught.value.tail == ["broken pipe"]
+    assert str(caught.value) == (
+        "echo broken pipe; exit 3: ended with exit status 3\n  | broken pipe\nsee ['broken pipe']"
+    )
+
+
+def test_a_command_that_is_not_there_is_an_error_of_ours():
+    with pytest.raises(CommandFailed, match="cannot be started"):
+        processes.run(["no-such-program"], environ=ENVIRON, control=control())
+
+
+def test_a_timeout_ends_children_that_left_the_session(gate):
+    with pytest.raises(CommandFailed, match=r"still running after 0\.5 seconds"):
+        processes.run(f"setsid sh -c '{gate.command}' & wait", environ=ENVIRON, control=control(timeout=0.5))
+    assert has_ended(gate.wait_until_reached())
+
+
+def test_a_timeout_ends_orphans_and_those_who_ignore_sigterm(gate):
+    command = f"(setsid sh -c 'trap \"\" TERM; {gate.command}' &) ; echo away; sleep 1000"
+    with pytest.raises(CommandFailed):
+        processes.run(command, environ=ENVIRON, control=control(timeout=0.5))
+    assert has_ended(gate.wait_until_reached())
+
+
+def test_another_thread_can_cancel(gate):
+    cancel = threading.Event()
+    canceller = threading.Thread(target=lambda: (gate.wait_until_reached(), cancel.set()))
+    canceller.start()
+    with pytest.raises(CommandFailed, match="was cancelled"):
+        processes.run(gate.command, environ=ENVIRON, control=control(cancel))
+    canceller.join()
+
+
+def test_an_exception_passing_through_ends_the_command(gate):
+    def interrupted(data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    asked = control()
+    with pytest.raises(KeyboardInterrupt):
+        processes.run(f"echo; {gate.command}", environ=ENVIRON, control=asked, output=interrupted)
+    assert processes.strays(asked.tag) == []
+
+
+def test_what_a_command_leaves_in_the_background_goes_on_and_does_not_hold_us_up(gate):
+    asked = control()
+    done = processes.run(f"({gate.command}) & echo started", environ=ENVIRON, control=asked)
+    assert done == (0, ["started"])
+    assert processes.strays(asked.tag)
+    processes.end_tree(asked.tag)
+    assert processes.strays(asked.tag) == []
+
+
+def test_a_large_output_arrives_whole():
+    seen = bytearray()
+    command = [sys.executable, "-c", "import sys; sys.stdout.write('x' * 3_000_000)"]
+    processes.run(command, environ=ENVIRON, control=control(), output=seen.extend)
+    assert len(seen) == 3_000_000
+
+
+def test_a_carriage_return_ends_a_line_and_half_a_character_waits_for_its_rest():
+    tail = Tail()
+    assert tail.add("10%\r20%\rtwo\xe9".encode()[:-1]) == ["10%", "20%"]
+    assert tail.add("\xe9".encode()[-1:] + b"\n") == ["two\xe9"]
+    tail.add(b"\xff\xfe last")
+    assert tail.lines()[-1].endswith("last")

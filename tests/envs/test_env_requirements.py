@@ -1,0 +1,79 @@
+"""Requirements: what they name, and what a requirements file asks for in all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envs.requirements import absolute, flattened, local_path, package_name, project_name
+from sandbox_actors.errors import EnvError
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        ("torch>=2", None),
+        ("torch @ https://example.org/torch.whl", None),
+        ("git+https://example.org/x.git", None),
+        ("-e git+https://example.org/x.git#egg=x", None),
+        ("./lib", ("./lib", False)),
+        ("../lib[extra]", ("../lib", False)),
+        ("/a b/lib", ("/a b/lib", False)),
+        ("~/lib ; python_version > '3'", ("~/lib", False)),
+        ("-e ./lib", ("./lib", True)),
+        ("--editable=lib", ("lib", True)),
+        ("lib @ file:///srv/lib", ("/srv/lib", False)),
+        ("file:///srv/lib-1.0.whl", ("/srv/lib-1.0.whl", False)),
+        (".", (".", False)),
+    ],
+)
+def test_a_requirement_tells_whether_it_is_a_path(requirement, expected):
+    assert local_path(requirement) == expected
+
+
+def test_extras_and_markers_stay_when_a_path_becomes_absolute():
+    assert absolute("-e ./lib[a,b]", lambda path: Path("/base") / path) == "-e /base/lib[a,b]"
+    assert absolute("numpy", lambda path: Path("/base") / path) == "numpy"
+
+
+def test_names_are_normalised_and_paths_have_none():
+    assert package_name("PyZMQ[x]>=26") == "pyzmq"
+    assert package_name("Ruamel.Yaml") == "ruamel-yaml"
+    assert package_name("./pyzmq") == package_name("-e pyzmq") == ""
+
+
+def test_a_file_is_read_with_what_it_includes_once(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "all.txt").write_text("-r sub/more.txt  # m\nnumpy \\\n  >=2\n\n# no\n-c limits.txt\n--no-binary x\n")
+    (tmp_path / "sub" / "more.txt").write_text("-r ../all.txt\n-e ../lib\n./here\nscipy#egg\n")
+    assert flattened([tmp_path / "all.txt"]) == [
+        f"-e {tmp_path}/lib",
+        f"{tmp_path}/sub/here",
+        "scipy#egg",
+        "numpy    >=2",
+        f"-c {tmp_path}/limits.txt",
+        "--no-binary x",
+    ]
+
+
+def test_a_path_that_is_not_beside_the_file_is_looked_up_from_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "files" / "r.txt").write_text("./lib\n")
+    monkeypatch.chdir(tmp_path)
+    assert flattened([tmp_path / "files" / "r.txt"]) == [f"{tmp_path}/lib"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(EnvError, match=r"requirements file .*nowhere\.txt cannot be read"):
+        flattened([tmp_path / "nowhere.txt"])
+
+
+def test_a_code_base_says_its_name_in_pyproject_or_setup_cfg(tmp_path):
+    assert project_name(tmp_path) == ""
+    (tmp_path / "setup.cfg").write_text("[metadata]\nname = old-style\n")
+    assert project_name(tmp_path) == "old-style"
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "new-style"\n')
+    assert project_name(tmp_path) == "new-style"
