@@ -254,7 +254,6 @@ class Plan:
         except ContextError as error:
             self._finish("failed", f"iter_updater: {error}", commands)
             return
-        self._updates = {}
         for name, target in self.experiment.iter_updater.items():
             pipeline, meta_name, key = target.split(".", 2)
             for each in self._names.jobs_named(pipeline, meta_name):

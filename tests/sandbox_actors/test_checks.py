@@ -346,6 +346,13 @@ def test_names_are_not_checked_where_jobs_are_missing() -> None:
     assert not any("input" in each for each in told)
 
 
+def test_names_are_not_checked_where_a_pipeline_is_missing() -> None:
+    ask = f"{{{CONVERT}, input: {{extra_configs.a: first.give.path}}}}"
+    assert errors(f"pipelines:\n  first: [wrong]\n  second: {{execution_job_configs: [{ask}]}}") == [
+        "pipelines.first: must be a mapping, not a list (line 2)"
+    ]
+
+
 def test_a_name_with_a_dot_cannot_be_meant_and_is_a_warning() -> None:
     (told,) = warnings(executing(CONVERT + ", meta_name: a.b"))
     assert "no dotted name can mean this job" in told

@@ -76,6 +76,11 @@ def test_a_config_that_is_replaced_by_another_path_is_read_from_there_and_can_be
     assert [pipeline.execution_jobs[-1].extra_configs for pipeline in experiment.pipelines] == [{"lr": 2}, {"lr": 3}]
 
 
+def test_a_job_list_can_be_set_to_the_paths_of_jobs() -> None:
+    experiment = overridden("refined.execution_job_configs=[jobs/train.yaml]")
+    assert [job.meta_name for _, job in experiment.pipelines[1].jobs()] == ["train"]
+
+
 def test_every_job_of_that_name_is_meant_and_the_jobs_without_one_too() -> None:
     Path("sandbox.yaml").write_text(
         "execution_job_configs:\n" + "  - {hook: TrainModelHook, extra_configs: train.yaml}\n" * 2

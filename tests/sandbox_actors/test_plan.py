@@ -140,6 +140,19 @@ def test_local_then_input_are_put_into_the_configs() -> None:
     assert plan.jobs[1].job.dj_configs == {"process": [{"filter": {"min": 1}}], "np": 4}
 
 
+def test_input_comes_last_also_where_local_sets_the_same_key() -> None:
+    plan = plan_of(
+        job("a", output=["x"]),
+        job(
+            "b",
+            local={"extra_configs.a": {}, "extra_configs.a.b": 1},
+            input={"extra_configs.a": "anonymous.a.x"},
+        ),
+    )
+    plan.start()
+    assert the_start(succeed(plan, 0, {"c": 2})).extra_configs == {"a": {"c": 2}}
+
+
 def test_a_config_can_be_an_output_whole_a_mapping_or_the_path_of_one() -> None:
     plan = plan_of(
         job("a", output=["recipe", "path"]),
@@ -421,6 +434,17 @@ def test_a_pipeline_waits_for_those_whose_outputs_or_files_it_needs(fields: dict
     )
     assert [start.index for start in started(plan.start())] == [0, 2]
     assert [start.index for start in started(succeed(plan, 0, 1))] == [1]
+
+
+def test_minus_one_waits_for_every_pipeline_that_could_be_the_last_to_give_anything() -> None:
+    plan = side_by_side(
+        pipeline(job("a", output=["x"]), name="first"),
+        pipeline(job("quiet"), name="second"),
+        pipeline(job("b", input={"extra_configs.a": "-1.x"}), name="third"),
+    )
+    plan.start()
+    assert succeed(plan, 0, 1)[1:] == []
+    assert the_start(succeed(plan, 1, None)).extra_configs == {"a": 1}
 
 
 def test_a_failure_ends_its_pipeline_and_those_that_need_it_and_the_others_go_on() -> None:

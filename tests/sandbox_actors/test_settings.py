@@ -9,7 +9,7 @@ import pytest
 from sandbox_actors.errors import ContextError
 from sandbox_actors.settings import find, is_placeholder, put, with_iteration
 
-CONFIG: dict[str, Any] = {"train": {"lr": 1, "betas": [0.9, 0.99]}, "eval.loss": {"a": 2}, "none": None}
+CONFIG: dict[str, Any] = {"train": {"lr": 1, "betas": [0.9, 0.99]}, "eval.loss": {"a": 2}, "eval": {}, "none": None}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_dotted_key_finds_nested_values_list_elements_and_keys_with_dots(key: 
 
 @pytest.mark.parametrize("key", ["train.rate", "train.betas.2", "train.betas.x", "train.lr.x", "none.x", "eval.x"])
 def test_a_key_that_finds_nothing_says_what_is_there(key: str) -> None:
-    with pytest.raises(ContextError, match=f"no {key.split('.')[-1 if 'eval' not in key else 0]!r}"):
+    with pytest.raises(ContextError, match=f"no {key.split('.')[-1]!r}"):
         find(CONFIG, key.split("."))
 
 
