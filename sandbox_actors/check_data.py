@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from sandbox_actors import missing
 from sandbox_actors.catalogue import KnownType
 from sandbox_actors.config_view import ConfigView
-from sandbox_actors.document import Path
 from sandbox_actors.draft import Draft
 from sandbox_actors.errors import ContextError
+from sandbox_actors.reading import Path
 from sandbox_actors.settings import find, is_placeholder
 from sandbox_actors.written import WrittenPaths
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sandbox_actors.config_view import ConfigView, view_configs
-from sandbox_actors.document import Path
 from sandbox_actors.draft import Draft
 from sandbox_actors.errors import ContextError
 from sandbox_actors.jobconfigs import split_key
 from sandbox_actors.names import LAST, Names, NumberedJob, Origin
+from sandbox_actors.reading import Path
 from sandbox_actors.settings import find, is_placeholder, put
 from sandbox_actors.targets import parse_target
 

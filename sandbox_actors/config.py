@@ -68,8 +68,8 @@ def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalog
 def read_config(path: str, cwd: str) -> dict[str, Any]:
     """The config in a file, for those that are read when their job starts. Raises ConfigError."""
     document = read_document(os.path.join(cwd, os.path.expanduser(path)))
-    if not document.errors and not isinstance(document.value or {}, dict):
-        document.errors.append(Problem(document.file, "", "holds no mapping"))
     if document.errors:
         raise ConfigError(document.errors)
+    if not isinstance(document.value or {}, dict):
+        raise ConfigError([Problem(document.file, "", "must hold a mapping")])
     return document.value or {}

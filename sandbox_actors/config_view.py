@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sandbox_actors.document import Path
 from sandbox_actors.errors import ContextError
 from sandbox_actors.experiment import Job
+from sandbox_actors.reading import Path
 from sandbox_actors.settings import CONFIGS, find, is_placeholder, put
 
 

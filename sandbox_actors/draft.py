@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from sandbox_actors.catalogue import JOB_LISTS
-from sandbox_actors.document import Path
 from sandbox_actors.errors import Problem
 from sandbox_actors.experiment import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
 from sandbox_actors.file_format import FILE_LISTS, ExperimentPart, JobPart
 from sandbox_actors.quantities import parse_bytes, parse_duration, parse_keep_alive
+from sandbox_actors.reading import Path
 from sandbox_actors.shape import Finding, find_misfits, without
 from sandbox_actors.source import Source
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sandbox_actors import missing
-from sandbox_actors.document import Document, Path, read_document
+from sandbox_actors.document import Document, read_document
 from sandbox_actors.errors import Problem
 from sandbox_actors.experiment import ANONYMOUS
 from sandbox_actors.file_format import FILE_LISTS
+from sandbox_actors.reading import Path
 from sandbox_actors.settings import CONFIGS, is_placeholder, put
 from sandbox_actors.written import WrittenPaths
 
@@ -94,7 +95,7 @@ class Source:
         file = self._at(path)
         document = self._read(file)
         if not document.errors and not isinstance(document.value or {}, dict):
-            document.errors.append(Problem(file, "", f"holds {type(document.value).__name__}; must hold a mapping"))
+            document.errors.append(Problem(file, "", "must hold a mapping"))
         if document.errors == [Problem(file, "", "no such file")]:
             found = [self.problem(path, f"there is no file {file!r}{missing.hint(file, self.file)}")]
         else:

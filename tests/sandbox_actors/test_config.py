@@ -333,7 +333,7 @@ execution_job_configs:
 """) == [
         "sandbox.yaml: execution_job_configs.6: there is no file 'jobs.yaml'; did you mean 'job.yaml'? (line 9)",
         "train.yaml: lr: the key occurs twice in one mapping (line 2)",
-        "list.yaml: holds list; must hold a mapping",
+        "list.yaml: must hold a mapping",
         "sandbox.yaml: execution_job_configs.4.extra_configs: "
         "there is no file 'trains.yaml'; did you mean 'train.yaml'? (line 7)",
         "job.yaml: timeot: a job has no key 'timeot'; did you mean 'timeout'? (line 2)",
