@@ -109,6 +109,7 @@ class Catalogue:
     operators  names of parameters by operator of Data-Juicer
     hooks      those above, and the user's own
     envs       names of env specs
+    managers   env managers by name, and why this machine cannot use them: empty for those it can
     """
 
     factories: Mapping[str, KnownFactory] = field(default_factory=dict)
@@ -116,6 +117,7 @@ class Catalogue:
     operators: Mapping[str, Collection[str]] = field(default_factory=dict)
     hooks: Mapping[str, HookSpec] = field(default_factory=lambda: HOOKS)
     envs: Collection[str] | None = None
+    managers: Mapping[str, str] = field(default_factory=dict)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from sandbox_actors.catalogue import Catalogue, HookSpec, KnownFactory, KnownType, did_you_mean
 from sandbox_actors.config_view import ConfigView
-from sandbox_actors.document import Path
 from sandbox_actors.draft import Draft
 from sandbox_actors.names import NumberedJob
+from sandbox_actors.reading import Path
 
 _OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """A class of the user's: `package.module:Class`."""
@@ -30,6 +30,19 @@ def check_component(
     if each.list not in hook.lists:
         draft.warn((*place, "hook"), f"{hook.name} is made for {' and '.join(hook.lists)}, not for {each.list}")
     return _check_types(draft, catalogue, hook, views)
+
+
+def check_managers(draft: Draft, catalogue: Catalogue) -> None:
+    """The env managers that the experiment's own envs ask for."""
+    for name, spec in draft.experiment.envs.items() if catalogue.managers else ():
+        manager = spec.get("manager") if isinstance(spec, dict) else None
+        path = ("envs", name, "manager")
+        if not isinstance(manager, str):
+            continue
+        if manager not in catalogue.managers:
+            draft.error(path, f"there is no env manager {manager!r}{did_you_mean(manager, catalogue.managers)}")
+        elif catalogue.managers[manager]:
+            draft.error(path, f"{manager} cannot be used here: {catalogue.managers[manager]}")
 
 
 def check_recipe(draft: Draft, catalogue: Catalogue, view: ConfigView) -> None:

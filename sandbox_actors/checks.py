@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 from sandbox_actors.catalogue import Catalogue
-from sandbox_actors.check_components import check_component, check_recipe
+from sandbox_actors.check_components import check_component, check_managers, check_recipe
 from sandbox_actors.check_data import DataCheck
 from sandbox_actors.check_names import check_names
 from sandbox_actors.config_view import view_configs
 from sandbox_actors.context import META_NAME
-from sandbox_actors.document import Path
 from sandbox_actors.draft import Draft
 from sandbox_actors.experiment import Job
 from sandbox_actors.file_format import FILE_LISTS
 from sandbox_actors.names import number_jobs
+from sandbox_actors.reading import Path
 from sandbox_actors.source import Source
 
 _LONGEST_NAME = 200
@@ -25,6 +25,7 @@ def check(draft: Draft, source: Source, catalogue: Catalogue) -> None:
     if not isinstance(source.value, dict):
         return
     are_named = _check_pipelines(draft, source)
+    check_managers(draft, catalogue)
     _check_jobs(draft, source, catalogue)
     if draft.has_all_jobs and are_named:
         check_names(draft)

@@ -235,6 +235,17 @@ def test_envs_are_those_of_the_file_of_the_catalogue_or_spec_files() -> None:
     assert errors("envs: {own: {manager: uv}}\n" + executing(*jobs)) == []
 
 
+def test_an_env_manager_that_is_not_there_is_found_before_an_env_is_made() -> None:
+    text = "envs: {a: {manager: conda}, b: {manager: mamb}, c: {manager: uv}, d: transformers}\n" + executing(CONVERT)
+    Path("sandbox.yaml").write_text(text)
+    managers = {"uv": "", "mamba": "", "conda": "no conda on the PATH"}
+    loaded = load_experiment("sandbox.yaml", [], Catalogue(managers=managers))
+    assert [f"{error.path}: {error.message}" for error in loaded.errors] == [
+        "envs.a.manager: conda cannot be used here: no conda on the PATH (line 1)",
+        "envs.b.manager: there is no env manager 'mamb'; did you mean 'mamba'? (line 1)",
+    ]
+
+
 # --- dotted names ---
 
 
