@@ -14,6 +14,7 @@ import psutil
 from sandbox_actors import __version__
 from sandbox_actors.config import freeze, load_experiment
 from sandbox_actors.connection import Connection, listener
+from sandbox_actors.known import known
 from sandbox_actors.messages import (
     CancelExperiment,
     Changed,
@@ -82,7 +83,7 @@ class Client:
     def submit(self, file: str | os.PathLike[str], overrides: Iterable[str] = ()) -> str:
         """Submit an experiment file, with `KEY=VALUE` overrides; its id. Raises ConfigError with all that is wrong."""
         source = os.fspath(file)
-        experiment = load_experiment(source, overrides).require()
+        experiment = load_experiment(source, overrides, known()).require()
         return self.submit_definition(freeze(experiment), source)
 
     def submit_definition(self, definition: Any, source: str = "") -> str:
@@ -149,7 +150,7 @@ class Client:
         offset = 0
         while True:
             chunk = self.read_log(experiment, job, offset, WAIT if follow else 0.0)
-            offset = chunk.offset + len(chunk.data)
+            offset += len(chunk.data)
             if chunk.data:
                 yield chunk.data
             elif chunk.finished or not follow:

@@ -91,7 +91,7 @@ def find_experiment(db: Connection, wanted: str) -> ExperimentRow:
     ]
     if not known:
         raise NotFound("there is no experiment yet; `sandbox run FILE` starts one")
-    raise NotFound(f"no experiment is called {wanted!r}{_nearest(wanted, known)}; `sandbox ls` lists them")
+    raise NotFound(f"no experiment is called {wanted!r}{_nearest(wanted, known)} `sandbox ls` lists them")
 
 
 def submission(db: Connection, id: str) -> Submit:
@@ -122,12 +122,13 @@ def find_job(db: Connection, id: str, wanted: str) -> JobRow:
     )
     if not known:
         raise NotFound(f"experiment {id} has no job")
-    raise NotFound(f"experiment {id} has no job {wanted!r}{_nearest(wanted, known)}; `sandbox show {id}` lists them")
+    raise NotFound(f"experiment {id} has no job {wanted!r}{_nearest(wanted, known)} `sandbox show {id}` lists them")
 
 
 def _nearest(wanted: str, known: Sequence[str]) -> str:
+    """How a sentence goes on that says `wanted` is not known."""
     close = difflib.get_close_matches(wanted, dict.fromkeys(known), n=SUGGESTIONS, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ""
+    return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ";"
 
 
 def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:

@@ -1,0 +1,80 @@
+"""The commands about the daemon and its component actors."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from sandbox_actors.cli.screen import Screen
+from sandbox_actors.cli.status import SUCCEEDED
+from sandbox_actors.client import Client
+from sandbox_actors.messages import DaemonStatus
+from sandbox_actors.view import json_forms
+from sandbox_actors.view.tables import workers_table
+from sandbox_actors.view.words import duration
+
+
+def ps(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        rows = client.workers()
+    if screen.is_json:
+        screen.document([json_forms.worker(row) for row in rows])
+    elif screen.is_quiet:
+        for row in rows:
+            screen.data(row.worker)
+    elif rows:
+        screen.picture(workers_table(rows))
+    else:
+        screen.note("no component actor is up; a job starts those it needs")
+    return SUCCEEDED
+
+
+def stop_worker(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        row = client.stop_worker(options.worker, force=options.force)
+    if screen.is_json:
+        screen.document(json_forms.worker(row))
+    else:
+        screen.data(row.worker if screen.is_quiet else f"{row.worker} (pid {row.pid}) has stopped")
+    return SUCCEEDED
+
+
+def start(options: argparse.Namespace, screen: Screen) -> int:
+    with Client(autostart=True) as client:
+        _print_status(screen, client.status())
+    return SUCCEEDED
+
+
+def status(options: argparse.Namespace, screen: Screen) -> int:
+    with Client(autostart=False) as client:
+        _print_status(screen, client.status())
+    return SUCCEEDED
+
+
+def stop(options: argparse.Namespace, screen: Screen) -> int:
+    with Client(autostart=False) as client:
+        running = client.status().experiments
+        if running and not options.now:
+            screen.note(f"waits for {running} running; `sandbox daemon stop --now` cuts off what runs")
+        last = client.stop_daemon(now=options.now)
+    if screen.is_json:
+        screen.document(msgspec.structs.asdict(last))
+    else:
+        screen.data(str(last.pid) if screen.is_quiet else f"the daemon (pid {last.pid}) has stopped")
+    return SUCCEEDED
+
+
+def _print_status(screen: Screen, status: DaemonStatus) -> None:
+    if screen.is_json:
+        screen.document(msgspec.structs.asdict(status))
+    elif screen.is_quiet:
+        screen.data(str(status.pid))
+    else:
+        screen.data(
+            f"daemon       pid {status.pid}, version {status.version}, up for {duration(status.uptime_seconds)}\n"
+            f"home         {status.home}\n"
+            f"socket       {status.socket}\n"
+            f"experiments  {status.experiments} running\n"
+            f"actors       {status.workers} up"
+        )

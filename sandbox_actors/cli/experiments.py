@@ -1,0 +1,196 @@
+"""The commands about experiments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+
+from sandbox_actors.cli.charts import draw_metric
+from sandbox_actors.cli.following import follow, note_failures, print_outcome
+from sandbox_actors.cli.screen import Screen
+from sandbox_actors.cli.status import SUCCEEDED, USAGE
+from sandbox_actors.client import Client, newest_job
+from sandbox_actors.config import freeze, load_experiment
+from sandbox_actors.errors import Problem
+from sandbox_actors.known import known
+from sandbox_actors.messages import Changed, JobRow
+from sandbox_actors.view import json_forms
+from sandbox_actors.view.logtext import lines
+from sandbox_actors.view.scene import Scene
+from sandbox_actors.view.tables import experiments_table, metrics_table, points_table
+
+
+def run(options: argparse.Namespace, screen: Screen) -> int:
+    definition = _definition(options, screen)
+    with Client() as client:
+        id = client.submit_definition(definition, os.path.abspath(options.file))
+        if screen.is_json:
+            screen.document({"event": "submitted", "experiment": id})
+        elif screen.is_quiet:
+            screen.data(id)
+        return follow(client, screen, id)
+
+
+def submit(options: argparse.Namespace, screen: Screen) -> int:
+    definition = _definition(options, screen)
+    with Client() as client:
+        id = client.submit_definition(definition, os.path.abspath(options.file))
+    if screen.is_json:
+        screen.document({"experiment": id})
+    else:
+        screen.data(id)
+    return SUCCEEDED
+
+
+def check(options: argparse.Namespace, screen: Screen) -> int:
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    for file in options.files:
+        loaded = load_experiment(file, options.set, known())
+        errors += loaded.errors
+        warnings += loaded.warnings
+        if screen.is_json or screen.is_quiet:
+            continue
+        for problem in loaded.errors:
+            screen.data(f"error: {problem}")
+        for problem in loaded.warnings:
+            screen.data(f"warning: {problem}")
+        if not loaded.errors:
+            screen.data(f"{file}: valid")
+    if screen.is_json:
+        screen.document(json_forms.check(errors, warnings))
+    return USAGE if errors else SUCCEEDED
+
+
+def ls(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        rows = client.experiments()
+    if screen.is_json:
+        screen.document([json_forms.experiment(row) for row in rows])
+    elif screen.is_quiet:
+        for row in rows:
+            screen.data(row.id)
+    elif rows:
+        screen.picture(experiments_table(rows, time.time()))
+    else:
+        screen.note("there is no experiment yet; `sandbox run FILE` starts one")
+    return SUCCEEDED
+
+
+def show(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        detail = client.show(options.experiment)
+        if screen.is_json:
+            screen.document(json_forms.detail(detail))
+        elif screen.is_quiet:
+            screen.data(detail.experiment.id)
+        else:
+            scene = Scene()
+            scene.update(
+                Changed(
+                    next=0,
+                    next_progress=0,
+                    experiment=detail.experiment,
+                    jobs=detail.jobs,
+                    metrics=client.metrics(detail.experiment.id),
+                    progress=None,
+                    finished=True,
+                )
+            )
+            print_outcome(screen, scene, detail)
+            note_failures(screen, detail)
+    return SUCCEEDED
+
+
+def watch(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        id = client.show(options.experiment).experiment.id
+        if screen.is_quiet and not screen.is_json:
+            screen.data(id)
+        return follow(client, screen, id)
+
+
+def resume(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        id = client.resume(options.experiment)
+        if screen.is_json:
+            screen.document({"event": "resumed", "experiment": id})
+        elif screen.is_quiet:
+            screen.data(id)
+        return follow(client, screen, id)
+
+
+def cancel(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        row = client.cancel(options.experiment)
+    if screen.is_json:
+        screen.document(json_forms.experiment(row))
+    else:
+        screen.data(row.id if screen.is_quiet else f"experiment {row.id} {row.state}")
+    return SUCCEEDED
+
+
+def metrics(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        rows = client.metrics(options.experiment, options.name)
+        if screen.is_json:
+            screen.document([json_forms.metric(row) for row in rows])
+        elif rows and options.name and screen.is_terminal:
+            draw_metric(screen, rows)
+        elif rows:
+            screen.picture(metrics_table(rows) if not options.name else points_table(rows))
+        else:
+            _note_no_metric(client, options, screen)
+    return SUCCEEDED
+
+
+def logs(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        detail = client.show(options.experiment)
+        id = detail.experiment.id
+        names = iter([options.job or newest_job(detail.jobs)])
+        if options.follow and not options.job:
+            names = _names_as_they_start(client, id)
+        is_empty = True
+        for name in names:
+            if not options.job and not screen.is_json and not screen.is_quiet:
+                screen.note(f"==> {name} <==")
+            for line in lines(client.log(id, name, follow=options.follow)):
+                is_empty = False
+                if screen.is_json:
+                    screen.document({"job": name, "line": line})
+                else:
+                    screen.data(line)
+    if is_empty:
+        screen.note("nothing has been written yet")
+    return SUCCEEDED
+
+
+def _definition(options: argparse.Namespace, screen: Screen) -> dict[str, object]:
+    """The file, frozen; its warnings are said. Raises ConfigError before any daemon is asked or started."""
+    loaded = load_experiment(options.file, options.set, known())
+    for problem in loaded.warnings:
+        screen.note(f"warning: {problem}")
+    return freeze(loaded.require())
+
+
+def _names_as_they_start(client: Client, id: str) -> Iterator[str]:
+    """The jobs of an experiment as `pipeline.meta_name`, each when it has started."""
+    told: set[tuple[int, str]] = set()
+    for changed in client.follow(id):
+        started = sorted((job for job in changed.jobs if job.started is not None), key=lambda job: job.started or 0.0)
+        # A log is found by name, that of the newest iteration.
+        newest: dict[str, JobRow] = {f"{job.pipeline}.{job.meta_name}": job for job in started}
+        for name, job in newest.items():
+            if (job.iter, name) not in told:
+                told.add((job.iter, name))
+                yield name
+
+
+def _note_no_metric(client: Client, options: argparse.Namespace, screen: Screen) -> None:
+    names = sorted({row.name for row in client.metrics(options.experiment)}) if options.name else []
+    there_are = f"; there are: {', '.join(names)}" if names else ""
+    what = f"metric {options.name!r}" if options.name else "metric"
+    screen.note(f"no {what} has come yet{there_are}")

@@ -1,0 +1,94 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sandbox_actors import __version__
+from sandbox_actors.cli import daemon, experiments
+from sandbox_actors.cli.screen import Screen
+
+Command = Callable[[argparse.Namespace, Screen], int]
+
+EXPERIMENT_HELP = "an id, a name (its newest), @ for the newest of all, @~1 for the one before; default @"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sandbox",
+        description="Experiments on data and models, run by a daemon whose component actors stay warm.",
+        epilog="Exit status: 0 succeeded, 1 the experiment failed, 2 bad file or usage, 3 no daemon, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_files(commands)
+    _add_experiments(commands)
+    _add_workers(commands)
+    return parser
+
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_files(commands: Subparsers) -> None:
+    for name, command, help in (
+        ("run", experiments.run, "submit an experiment file and follow it to its end"),
+        ("submit", experiments.submit, "submit an experiment file and print its id"),
+    ):
+        parser = _add(commands, name, command, help)
+        parser.add_argument("file", metavar="FILE", help="YAML or JSON")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="set a key of the file; for a config, PIPELINE.META_NAME.dj_configs.KEY=VALUE",
+        )
+    parser = _add(commands, "check", experiments.check, "validate experiment files without running anything")
+    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for run")
+
+
+def _add_experiments(commands: Subparsers) -> None:
+    _add(commands, "ls", experiments.ls, "list experiments, newest first")
+    for name, command, help in (
+        ("show", experiments.show, "tell all about an experiment"),
+        ("watch", experiments.watch, "follow an experiment to its end"),
+        ("cancel", experiments.cancel, "end an experiment"),
+        ("resume", experiments.resume, "go on with an ended experiment, and follow it to its end"),
+    ):
+        _add_experiment(_add(commands, name, command, help))
+    logs = _add(commands, "logs", experiments.logs, "print the log of a job")
+    _add_experiment(logs)
+    logs.add_argument("job", metavar="JOB", nargs="?", default="", help="META_NAME or PIPELINE.META_NAME; the newest")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows; without JOB, with the next jobs")
+    metrics = _add(commands, "metrics", experiments.metrics, "print metrics, or draw one")
+    _add_experiment(metrics)
+    metrics.add_argument("name", metavar="NAME", nargs="?", default="", help="loss, train.loss, or baseline.train.loss")
+
+
+def _add_workers(commands: Subparsers) -> None:
+    _add(commands, "ps", daemon.ps, "list component actors")
+    stop = _add(commands, "stop", daemon.stop_worker, "stop a component actor")
+    stop.add_argument("worker", metavar="WORKER")
+    stop.add_argument("--force", action="store_true", help="also if it is in use: its job fails")
+    parser = commands.add_parser("daemon", help="start, stop, or ask the daemon")
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(actions, "start", daemon.start, "start it, unless one answers")
+    ending = _add(actions, "stop", daemon.stop, "stop it once what runs has ended")
+    ending.add_argument("--now", action="store_true", help="cut off what runs")
+    _add(actions, "status", daemon.status, "tell where it is and what it does")
+
+
+def _add(commands: Subparsers, name: str, command: Command, help: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+    parser.add_argument("--json", action="store_true", help="one JSON document, or one object a line for what streams")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only the id")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", metavar="ID", nargs="?", default="@", help=EXPERIMENT_HELP)

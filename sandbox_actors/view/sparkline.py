@@ -1,0 +1,72 @@
+"""Series of numbers as pictures made of characters: one line high, or a small plot."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+GAP = " "
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Bits of the dots of a braille character, U+2800 and on: four rows, two columns."""
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """At most `width` blocks, highest value highest. What is not finite leaves a gap."""
+    columns = resample(values, min(width, len(values)))
+    low, high = _range(columns)
+    top = len(BLOCKS) - 1
+    return "".join(BLOCKS[round((each - low) / (high - low) * top)] if math.isfinite(each) else GAP for each in columns)
+
+
+def plot(values: Sequence[float], width: int, height: int) -> list[str]:
+    """`height` lines of `width` braille characters, top line first."""
+    columns = resample(values, width * 2)
+    low, high = _range(columns)
+    cells = [[0] * width for _ in range(height)]
+    previous: int | None = None
+    for x, each in enumerate(columns):
+        if not math.isfinite(each):
+            previous = None
+            continue
+        y = round((high - each) / (high - low) * (height * 4 - 1))
+        start = y if previous is None else previous
+        for between in range(min(start, y), max(start, y) + 1):
+            cells[between // 4][x // 2] |= _DOTS[between % 4][x % 2]
+        previous = y
+    return ["".join(chr(0x2800 + bits) for bits in line) for line in cells]
+
+
+def resample(values: Sequence[float], count: int) -> list[float]:
+    """`count` values in the place of `values`: means where there are fewer, straight lines between where more."""
+    if not values or count < 1:
+        return []
+    if len(values) >= count:
+        edges = [place * len(values) // count for place in range(count + 1)]
+        return [_mean(values[start:end]) for start, end in itertools.pairwise(edges)]
+    if len(values) == 1:
+        return [float(values[0])] * count
+    places = [place * (len(values) - 1) / (count - 1) for place in range(count)]
+    return [_between(values, place) for place in places]
+
+
+def _between(values: Sequence[float], place: float) -> float:
+    left = min(int(place), len(values) - 2)
+    share = place - left
+    if share == 0.0 or share == 1.0:
+        return float(values[left + round(share)])
+    return values[left] * (1 - share) + values[left + 1] * share
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [each for each in values if math.isfinite(each)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    finite = [each for each in values if math.isfinite(each)]
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    # A flat line lies in the middle.
+    return (low, high) if high > low else (low - 1, low + 1)

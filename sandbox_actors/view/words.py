@@ -1,0 +1,73 @@
+"""Words and numbers as people read them, and text from elsewhere made safe to print."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+# Escape sequences (CSI and OSC in either form, then any other), control characters but tab and newline, and the
+# marks that turn the direction of writing.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """`text` without anything that a terminal would obey; newlines and tabs stay."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROLS.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n"))
+
+
+def one_line(text: str) -> str:
+    """`clean`, on one line."""
+    return " ".join(clean(text).split())
+
+
+def duration(seconds: float | None) -> str:
+    """0.8 s, 42.0 s, 4m 05s, 1h 02m; nothing for None."""
+    if seconds is None:
+        return ""
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    return f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+def clock(seconds: float) -> str:
+    """0:42, 12:05, 1:02:05."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def size(number: float) -> str:
+    """Bytes: 812 B, 44 MB, 1.2 GB."""
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return f"{number:.0f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def value(of: Any) -> str:
+    """The value of a metric: four digits of a fraction, all digits of a count."""
+    if isinstance(of, bool) or of is None:
+        return {True: "yes", False: "no", None: "–"}[of]
+    if isinstance(of, int):
+        return f"{of:,}"
+    if not isinstance(of, float):
+        return one_line(str(of))
+    if not math.isfinite(of):
+        return str(of)
+    if of.is_integer() and abs(of) < 1e15:
+        return f"{of:,.0f}"
+    return f"{of:,.1f}" if abs(of) >= 1000 else f"{of:.4g}"
+
+
+def warmth(warm: bool | None) -> str:
+    return {True: "warm", False: "cold", None: ""}[warm]
