@@ -15,6 +15,14 @@ from envs.places import Marker, Place
 from envs.pythons import uv_binary, version_text
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
+_UNREACHABLE = (
+    "dns error",
+    "error sending request",
+    "client error (connect)",
+    "connection refused",
+    "network is unreachable",
+    "operation timed out",
+)
 Output = Callable[[bytes], object]
 PIP = installing.Request(lines=("pip",))
 """In every env: without a pip of its own, `pip install` in it would run the host's, and fill the host's env."""
@@ -213,7 +221,7 @@ def _hint(tail: list[str]) -> str:
     text = "\n".join(tail).lower()
     if "no space left" in text or "os error 28" in text:
         return "the disk is full: free some space, for instance by removing envs that are not used"
-    if "dns error" in text or "failed to fetch" in text or "connect" in text:
+    if any(sign in text for sign in _UNREACHABLE):
         return "the package index cannot be reached: check the network, and the index that pip or uv is set up with"
     return ""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         spec = _read_spec(options.spec)
         root = options.root.expanduser().absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        os.chdir(root)  # installers heed project files in the current folder, and no spec says that they should
         fingerprint = spec.fingerprint
         log = str(place_of(spec, root, fingerprint).log)
         _print(build(spec, root, _print, fingerprint))

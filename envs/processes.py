@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import selectors
 import shlex
 import subprocess
@@ -27,6 +28,7 @@ from sandbox_actors.errors import EnvError
 
 TAG = "SANDBOX_ENV_COMMAND"
 TAIL_LINES = 20
+_LINE_END = re.compile(r"(\r\n|\n|\r(?!\Z))")  # a last \r may yet be followed by its \n
 CHUNK = 64 * 1024
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -67,8 +69,9 @@ def control(cancel: threading.Event | None = None, timeout: float | None = None)
 
 
 def shown(command: str | Sequence[str]) -> str:
-    """The command as one could type it."""
-    return command if isinstance(command, str) else shlex.join(command)
+    """The command as one could type it, without the passwords in its addresses."""
+    text = command if isinstance(command, str) else shlex.join(command)
+    return re.sub(r"://[^/@\s'\"]+@", "://***@", text)
 
 
 def run(
@@ -92,7 +95,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**environ, TAG: control.tag},
+            env={**environ, TAG: f"{environ.get(TAG, '')} {control.tag}".lstrip()},  # in a command within a command
             cwd=cwd,
             start_new_session=True,
         )
@@ -139,20 +142,27 @@ def described(status: int) -> str:
 
 
 class Tail:
-    """The last lines of a stream of bytes. `\\r` ends a line too: bars redraw theirs with it."""
+    """The last lines of a stream of bytes. `\\r` ends a line too, over which the next is written: so are bars drawn."""
 
     def __init__(self, lines: int = TAIL_LINES) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._lines: deque[str] = deque(maxlen=lines)
         self._open = ""
+        self._is_redrawn = False
 
     def add(self, data: bytes) -> list[str]:
         """The lines that `data` completed."""
-        text = self._open + self._decode(data)
-        *whole, self._open = text.replace("\r", "\n").split("\n")
+        *pieces, self._open = _LINE_END.split(self._open + self._decode(data))
         self._open = self._open[-CHUNK:]
-        found = [line.rstrip() for line in whole if line.strip()]
-        self._lines.extend(found)
+        found = []
+        for line, end in zip(pieces[::2], pieces[1::2], strict=True):
+            if not line.strip():
+                continue
+            if self._is_redrawn and self._lines:
+                self._lines.pop()
+            self._is_redrawn = end == "\r"
+            self._lines.append(line.rstrip())
+            found.append(line.rstrip())
         return found
 
     def lines(self) -> list[str]:
@@ -217,7 +227,7 @@ def strays(tag: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(TAG) == tag:
+            if process.pid != os.getpid() and tag in process.environ().get(TAG, "").split():
                 found.append(process)
     return found
 

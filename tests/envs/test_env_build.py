@@ -58,7 +58,7 @@ def test_a_shipped_spec_is_built_by_its_name(root):
         ({"deps": ["six==0.0.99"]}, "six==0.0.99"),
         ({"python": "3.99"}, "3.99"),
         ({"post_install": ["echo the last words; exit 5"]}, "the last words"),
-        ({"post_install": ["python -m pip --quiet uninstall --yes msgspec"]}, "msgspec"),
+        ({"post_install": ["rm -r lib/python3*/site-packages/msgspec"]}, "msgspec"),
     ],
 )
 def test_a_build_that_fails_says_why_keeps_its_log_and_leaves_no_env(root, spec, message):

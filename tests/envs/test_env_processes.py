@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from gates import has_ended
@@ -101,9 +102,38 @@ def test_a_large_output_arrives_whole():
     assert len(seen) == 3_000_000
 
 
-def test_a_carriage_return_ends_a_line_and_half_a_character_waits_for_its_rest():
+def test_a_carriage_return_ends_a_line_that_the_next_is_written_over():
     tail = Tail()
-    assert tail.add("10%\r20%\rtwo\xe9".encode()[:-1]) == ["10%", "20%"]
-    assert tail.add("\xe9".encode()[-1:] + b"\n") == ["two\xe9"]
-    tail.add(b"\xff\xfe last")
-    assert tail.lines()[-1].endswith("last")
+    assert tail.add(b"start\n10%\r20%\r") == ["start", "10%"]
+    assert tail.add(b"30%\r\nerror\r") == ["20%", "30%"]
+    assert tail.add(b"\nlast") == ["error"]
+    assert tail.lines() == ["start", "30%", "error", "last"]
+
+
+def test_half_a_character_waits_for_its_rest_and_what_is_none_does_no_harm():
+    tail = Tail()
+    text = "caf\xe9\n".encode()
+    assert tail.add(text[:4]) == []
+    assert tail.add(text[4:]) == ["caf\xe9"]
+    assert len(tail.add(b"\xff\xfe\n")) == 1
+
+
+def test_a_command_within_a_command_is_ended_with_it(gate):
+    cancel = threading.Event()
+    inner = (
+        "import os; from envs.processes import control, run; "
+        f"run(['setsid', 'sh', '-c', {gate.command!r}], environ=os.environ, control=control())"
+    )
+    canceller = threading.Thread(target=lambda: (pids.append(gate.wait_until_reached()), cancel.set()))
+    pids: list[int] = []
+    canceller.start()
+    folder = Path(processes.__file__).parents[1]
+    with pytest.raises(CommandFailed):
+        processes.run([sys.executable, "-c", inner], environ=ENVIRON, control=control(cancel), cwd=folder)
+    canceller.join()
+    assert has_ended(pids[0])
+
+
+def test_passwords_in_addresses_are_not_shown():
+    command = ["pip", "--index-url=https://me:secret@example.org/simple"]
+    assert processes.shown(command) == "pip --index-url=https://***@example.org/simple"
