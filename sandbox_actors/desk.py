@@ -144,8 +144,7 @@ class ClientDesk:
             is_over = job.state in ENDED
             data = await trio.to_thread.run_sync(_read_from, job.log, request.offset)
             if data or is_over or trio.current_time() >= deadline:
-                offset = request.offset + len(data)
-                return LogChunk(data=data, offset=offset, path=job.log, finished=is_over and not data)
+                return LogChunk(data=data, offset=request.offset, path=job.log, finished=is_over and not data)
             await trio.sleep(LOG_POLL)
 
     async def _id(self, wanted: str) -> str:

@@ -284,7 +284,7 @@ class ReadLog(Message, frozen=True, kw_only=True):
 
 
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """`finished` is True when the job has ended and nothing follows."""
+    """`data` begins at byte `offset`. `finished` is True when the job has ended and nothing follows."""
 
     data: bytes
     offset: int

@@ -19,7 +19,7 @@ import psutil
 import trio
 
 from sandbox_actors.environments import ReadyEnv
-from sandbox_actors.errors import NotFound, ProtocolError, Refused, WorkerLost
+from sandbox_actors.errors import NotFound, ProtocolError, Refused, SandboxError, WorkerLost
 from sandbox_actors.gateway import Peer
 from sandbox_actors.kit import ENTRY
 from sandbox_actors.messages import ComponentRef, Exit, Hello, WorkerRow
@@ -221,8 +221,9 @@ class Pool:
 
     async def _watch(self, actor: ComponentActor) -> None:
         """Wait for the end of an actor's process, then tell everyone who waits for an answer of it."""
-        ending = await actor.child.wait()
-        await trio.sleep(LAST_WORDS)
+        with trio.CancelScope(shield=True):  # cancelling the pool ends the child, and others wait for `gone`
+            ending = await actor.child.wait()
+            await trio.sleep(LAST_WORDS)
         self._actors.pop(actor.name, None)
         actor.state = "ended"
         arrival = self._arrivals.get(actor.name)
@@ -237,15 +238,20 @@ class Pool:
 
     async def _end(self, actor: ComponentActor) -> None:
         """Ask an idle actor to exit; terminate one that runs, or does not exit. Returns when the process is gone."""
-        is_idle = actor.state != "running" and actor.peer is not None
+        is_idle = actor.state in ("idle", "stopping")
         actor.state = "stopping"
-        with trio.move_on_after(EXIT_GRACE if is_idle else 0):
-            assert actor.peer is not None
-            await actor.peer.tell(Exit())
-            await actor.gone.wait()
-            return
+        if is_idle and actor.peer is not None:
+            await self._ask_to_exit(actor.peer)
+            with trio.move_on_after(EXIT_GRACE):
+                await actor.gone.wait()
         await actor.child.end()
         await actor.gone.wait()
+
+    async def _ask_to_exit(self, peer: Peer) -> None:
+        try:
+            await peer.tell(Exit())
+        except SandboxError:
+            return  # it has ended by itself, which `gone` tells
 
     def _wake(self) -> None:
         self._changed.set()
