@@ -28,30 +28,30 @@ class PlainView:
         if self._told is None:
             yield f"[0:00] experiment {experiment.id} ({one_line(experiment.name)}): {experiment.jobs_total} jobs"
         for job in scene.jobs():
-            yield from self._job(job, start, scene)
-        yield from self._experiment(experiment, start)
+            yield from self._job(job, scene, start, experiment.finished or now)
+        yield from self._experiment(experiment, start, now)
         if now - self._last_progress >= PROGRESS_SECONDS:
             for line in self._progress(scene):
                 self._last_progress = now
                 yield f"[{clock(now - start)}] {line}"
 
-    def _experiment(self, experiment: ExperimentRow, start: float) -> Iterator[str]:
+    def _experiment(self, experiment: ExperimentRow, start: float, now: float) -> Iterator[str]:
         told = (experiment.state, experiment.reason)
         if told != self._told and (experiment.reason or experiment.finished):
             reason = f": {one_line(experiment.reason)}" if experiment.reason else ""
-            elapsed = clock((experiment.finished or start) - start)
+            elapsed = clock((experiment.finished or now) - start)
             yield f"[{elapsed}] experiment {experiment.id} {experiment.state}{reason}"
         self._told = told
 
-    def _job(self, job: JobRow, start: float, scene: Scene) -> Iterator[str]:
+    def _job(self, job: JobRow, scene: Scene, start: float, now: float) -> Iterator[str]:
         is_starting = job.state == "running" and job.warm is None
         told = (job.state, job.reason if job.state == "waiting" else "")
         if is_starting or self._job_told.get((job.iter, job.index), ("waiting", "")) == told:
             return
         self._job_told[job.iter, job.index] = told
         iteration = f"iteration {job.iter}, " if scene.has_iterations else ""
-        when = clock((job.finished or job.started or start) - start)
-        yield f"[{when}] {iteration}{_name(job)} {job.state}{_details(job)}"
+        moment = now if job.state == "waiting" else job.finished or job.started or now
+        yield f"[{clock(moment - start)}] {iteration}{_name(job)} {job.state}{_details(job)}"
 
     def _progress(self, scene: Scene) -> Iterator[str]:
         for job in scene.jobs():

@@ -15,26 +15,21 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 def sparkline(values: Sequence[float], width: int) -> str:
     """At most `width` blocks, highest value highest. What is not finite leaves a gap."""
-    columns = resample(values, min(width, len(values)))
-    low, high = _range(columns)
-    top = len(BLOCKS) - 1
-    return "".join(BLOCKS[round((each - low) / (high - low) * top)] if math.isfinite(each) else GAP for each in columns)
+    heights = _heights(resample(values, min(width, len(values))))
+    return "".join(BLOCKS[round(each * (len(BLOCKS) - 1))] if math.isfinite(each) else GAP for each in heights)
 
 
 def plot(values: Sequence[float], width: int, height: int) -> list[str]:
     """`height` lines of `width` braille characters, top line first."""
-    columns = resample(values, width * 2)
-    low, high = _range(columns)
     cells = [[0] * width for _ in range(height)]
     previous: int | None = None
-    for x, each in enumerate(columns):
+    for x, each in enumerate(_heights(resample(values, width * 2))):
         if not math.isfinite(each):
             previous = None
             continue
-        y = round((high - each) / (high - low) * (height * 4 - 1))
-        start = y if previous is None else previous
-        for between in range(min(start, y), max(start, y) + 1):
-            cells[between // 4][x // 2] |= _DOTS[between % 4][x % 2]
+        y = round((1 - each) * (height * 4 - 1))
+        for row in _joining(previous, y):
+            cells[row // 4][x // 2] |= _DOTS[row % 4][x % 2]
         previous = y
     return ["".join(chr(0x2800 + bits) for bits in line) for line in cells]
 
@@ -62,11 +57,20 @@ def _between(values: Sequence[float], place: float) -> float:
 
 def _mean(values: Sequence[float]) -> float:
     finite = [each for each in values if math.isfinite(each)]
-    return math.fsum(finite) / len(finite) if finite else math.nan
+    return math.fsum(each / len(finite) for each in finite) if finite else math.nan
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def _heights(values: Sequence[float]) -> list[float]:
+    """Where each lies between the lowest, 0, and the highest, 1. A flat line lies in the middle."""
     finite = [each for each in values if math.isfinite(each)]
-    low, high = min(finite, default=0.0), max(finite, default=1.0)
-    # A flat line lies in the middle.
-    return (low, high) if high > low else (low - 1, low + 1)
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    # Halves, because the difference of two large numbers may be too large for a float.
+    extent = high / 2 - low / 2
+    return [each if not math.isfinite(each) else (each / 2 - low / 2) / extent if extent else 0.5 for each in values]
+
+
+def _joining(previous: int | None, row: int) -> range:
+    """The rows to fill at one place, so that it touches the place before."""
+    if previous is None or previous == row:
+        return range(row, row + 1)
+    return range(previous + 1, row + 1) if previous < row else range(row, previous)

@@ -1,0 +1,93 @@
+"""Tables as text."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+from view_rows import experiment, job, metric
+
+from sandbox_actors.messages import WorkerRow
+from sandbox_actors.view.comparison import Comparison
+from sandbox_actors.view.tables import (
+    comparison_table,
+    experiments_table,
+    jobs_table,
+    metrics_table,
+    points_table,
+    workers_table,
+)
+
+
+def lines(table: Table) -> list[str]:
+    console = Console(file=io.StringIO(), width=1000)
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_a_column_without_an_entry_is_left_out_and_a_pipeline_is_named_once() -> None:
+    rows = [
+        job(0, "succeeded", meta_name="sample", seconds=1.0, warm=True),
+        job(1, "failed", meta_name="train", seconds=61.0, warm=False, error="no: [bold]way\nmore"),
+        job(2, meta_name="train", pipeline="refined"),
+    ]
+    assert lines(jobs_table(rows)) == [
+        "PIPELINE  JOB     HOOK        STATE        TOOK  ACTOR  NOTE",
+        "baseline  sample  TrainModel  succeeded   1.0 s  warm",
+        "          train   TrainModel  failed     61.0 s  cold   no: [bold]way",
+        "refined   train   TrainModel  waiting",
+    ]
+
+
+def test_iterations_get_a_column_when_there_are_several() -> None:
+    shown = lines(jobs_table([job(0, "succeeded"), job(0, "running", iter=2)]))
+    assert [line.split()[0] for line in shown] == ["ITER", "1", "2"]
+
+
+def test_experiments() -> None:
+    rows = [experiment(id="12", finished=1060.0, state="failed", error="broken\nin detail"), experiment(started=None)]
+    shown = lines(experiments_table(rows, now=2000.0))
+    assert shown[0].split() == ["ID", "NAME", "STATE", "JOBS", "SUBMITTED", "TOOK", "REASON"]
+    assert shown[1].split()[:4] == ["12", "demo", "failed", "0/3"]
+    assert shown[1].endswith("60.0 s  broken")
+
+
+def test_workers_show_what_they_hold_and_how_long_they_stay() -> None:
+    idle = WorkerRow(
+        worker="w1", pid=11, component="trainer", env="torch", state="idle", model="abc", rss_bytes=44_000_000,
+        runs=3, idle_seconds=5.0, keep_alive_seconds=65.0,
+    )  # fmt: skip
+    busy = WorkerRow(
+        worker="w2", pid=12, component="trainer", env="torch", state="running", model="abc", rss_bytes=1_200_000_000,
+        runs=1, idle_seconds=0.0, keep_alive_seconds=None, job="7 baseline.train",
+    )  # fmt: skip
+    assert lines(workers_table([idle, busy])) == [
+        "WORKER  PID  COMPONENT  ENV    STATE    JOB               MODEL  MEMORY  RUNS   IDLE    LEFT",
+        "w1       11  trainer    torch  idle                       abc     44 MB     3  5.0 s  60.0 s",
+        "w2       12  trainer    torch  running  7 baseline.train  abc    1.2 GB     1",
+    ]
+
+
+def test_metrics_are_summed_up_by_series_and_listed_by_point() -> None:
+    rows = [metric("loss", 4.0, 1), metric("train.samples", 3000), metric("loss", 2.0, 2)]
+    assert lines(metrics_table(rows)) == [
+        "PIPELINE  JOB    METRIC         POINTS  VALUE  STEP  COURSE",
+        "baseline  train  loss                2      2     2  █▁",
+        "baseline  train  train.samples       1  3,000",
+    ]
+    assert lines(points_table(rows))[1:] == [
+        "baseline  train  loss              1    4.0",
+        "baseline  train  train.samples         3000",
+        "baseline  train  loss              2    2.0",
+    ]
+
+
+def test_the_comparison_has_a_column_of_differences_for_two_pipelines() -> None:
+    two = Comparison(["a", "b"], [("loss", ["4", "3"], "-25.0%"), ("actors", ["1 warm", ""], "")])
+    assert lines(comparison_table(two)) == [
+        "             a  b",
+        "loss         4  3  -25.0%",
+        "actors  1 warm",
+    ]
