@@ -65,7 +65,13 @@ class Link:
     def open(self) -> None:
         """Greet the daemon, then read on in a thread. Raises ProtocolError where the daemon says no, or nothing."""
         self._socket.send(encode(self._hello))
-        if not self._socket.poll(int(GREETING_TIMEOUT * 1000)):
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._lifeline, zmq.POLLIN)
+        ready = dict(poller.poll(int(GREETING_TIMEOUT * 1000)))
+        if self._lifeline in ready:
+            _end_with_daemon()
+        if not ready:
             raise ProtocolError(f"the daemon has not answered within {GREETING_TIMEOUT:g} seconds")
         answer = decode_frame(self._socket.recv())
         if isinstance(answer, TurnedAway):

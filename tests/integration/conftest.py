@@ -1,0 +1,118 @@
+"""A real daemon with a home of its own for each test; the envs are built once a test run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sandbox_actors.client import Client
+from sandbox_actors.connection import listener
+from sandbox_actors.messages import ExperimentDetail
+from sandbox_actors.paths import HOME_VARIABLE, find_paths
+from sandbox_actors.process import MARK
+
+FAULTY = str(Path(__file__).parent)
+
+
+@pytest.fixture(scope="session")
+def shared_envs() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="sandbox-envs-") as folder:
+        yield Path(folder)
+
+
+class Sandbox:
+    """A home, the daemon in it, and what tests do with them. Relative paths are below `cwd`."""
+
+    def __init__(self, home: Path, cwd: Path, envs: Path) -> None:
+        self.home, self.cwd = home, cwd
+        home.mkdir(mode=0o700)
+        (home / "envs").symlink_to(envs)
+        self.environ = {**os.environ, HOME_VARIABLE: str(home), "WANDB_MODE": "disabled", "NO_COLOR": "1"}
+        self.paths = find_paths(self.environ)
+        self.daemon: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.home / "daemon.log").open("ab") as log:
+            self.daemon = subprocess.Popen(
+                [sys.executable, "-m", "sandbox_actors.daemon"], env=self.environ, stdout=log, stderr=log, cwd=self.cwd
+            )
+        while True:
+            assert self.daemon.poll() is None, (self.home / "daemon.log").read_text()
+            if listener(self.paths.socket) is not None:
+                return
+            os.sched_yield()
+
+    def stop(self) -> None:
+        if self.daemon is not None and self.daemon.poll() is None:
+            self.daemon.terminate()
+            assert self.daemon.wait(30) == 0
+
+    def client(self) -> Client:
+        return Client(self.paths, autostart=False)
+
+    def definition(self, *jobs: dict[str, Any], **settings: Any) -> dict[str, Any]:
+        """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; what is no job key is config."""
+        from sandbox_actors.experiment import Experiment, Job, Pipeline, freeze
+
+        keys = set(Job.__struct_fields__)
+        made = [
+            Job(
+                hook=job.pop("hook", "GeneralDataExecutorHook"),
+                extra_configs={key: value for key, value in job.items() if key not in keys}
+                | {"type": f"faulty:{job.pop('type')}"},
+                component_path=FAULTY,
+                env="plain",
+                **{key: value for key, value in job.items() if key in keys},
+            )
+            for job in (dict(job) for job in jobs)
+        ]
+        names = {"project_name": "tests", "experiment_name": "test", "work_dir": str(self.cwd / "work"), **settings}
+        return freeze(Experiment(pipelines=[Pipeline(name="anonymous", execution_jobs=made)], **names))
+
+    def run(self, *jobs: dict[str, Any], **settings: Any) -> ExperimentDetail:
+        """Run an experiment to its end."""
+        with self.client() as client:
+            return self.wait(client, client.submit_definition(self.definition(*jobs, **settings)))
+
+    @staticmethod
+    def wait(client: Client, id: str) -> ExperimentDetail:
+        for _ in client.follow(id, interval=0.01):
+            pass
+        return client.show(id)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that belongs to this home."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environ = process.environ()
+            except psutil.Error:
+                continue
+            if environ.get(MARK) and str(self.home) in " ".join(environ.values()):
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))  # pytest's own folders are too long for a socket address
+    made = Sandbox(folder / "home", tmp_path, shared_envs)
+    try:
+        made.start()
+        yield made
+        made.stop()
+        assert made.processes() == []
+    finally:
+        if made.daemon is not None:
+            made.daemon.kill()
+            made.daemon.wait()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""Components for tests, one behaviour each. Run in workers, by `component_path`: only the standard library is there."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from components.base import BaseModelExecutor, Component
+
+
+class Returns:
+    """Returns `value`; with `as_tuple`, its elements as several outputs."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> Any:
+        value = self.config["value"]
+        return tuple(value) if self.config.get("as_tuple") else value
+
+
+class Loads(Component):
+    """Returns its pid and how often this process has loaded a model."""
+
+    loads = 0
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def load(self) -> Any:
+        Loads.loads += 1
+        return self.config["model"]
+
+    def run(self) -> Any:
+        return os.getpid(), Loads.loads, self.loaded
+
+
+class Fails:
+    """Ends in the way that `how` says, the first `times` times; a file counts them."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> str:
+        if self._count() > self.config.get("times", 1_000_000):
+            return "recovered"
+        print("about to fail")
+        sys.stdout.flush()
+        how = self.config["how"]
+        if how == "raise":
+            raise ValueError("the data are \x1b[31mwrong\x1b[0m")
+        if how == "exit":
+            os._exit(0)
+        if how == "sys.exit":
+            sys.exit(3)
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if how == "unrecordable":
+            return self  # type: ignore[return-value]
+        time.sleep(600)
+        return "slept"
+
+    def _count(self) -> int:
+        if "counter" not in self.config:
+            return 1
+        with open(self.config["counter"], "a+b") as file:
+            file.write(b".")
+            return file.tell()
+
+
+class Hangs:
+    """Starts children, one of them in a session of its own, says so in the file `ready`, and waits."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> None:
+        subprocess.Popen(["sleep", "613"])
+        subprocess.Popen(["setsid", "-f", "sleep", "613"])
+        pathlib.Path(self.config["ready"]).touch()
+        time.sleep(600)
+
+
+class Trains(BaseModelExecutor):
+    """Prints a loss for each step. With `gate`, waits before the last step until that file is there."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        steps = self.model_config["steps"]
+        for step in range(1, steps + 1):
+            if step == steps and "gate" in self.model_config:
+                while not os.path.exists(self.model_config["gate"]):
+                    time.sleep(0.01)
+            print(f"step {step} loss={1 / step:.4f}")
+        return run_type
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("step "):
+            _, step, loss = line.split()
+            self.watcher.watch(float(loss.removeprefix("loss=")), "loss", step=int(step))
+
+
+class Prints(BaseModelExecutor):
+    """Writes in every way there is, and ends in the middle of a line."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> None:
+        print("m: python")
+        sys.stderr.write("m: stderr\n")
+        os.write(1, b"m: descriptor\r")
+        os.write(2, b"m: bad \xff utf-8\r\n")
+        subprocess.run(["sh", "-c", "echo m: child; (echo m: grandchild) &"], check=True)
+        os.write(2, b" 50%|#####     | 5/10 [00:01<00:01, 5.0it/s]m: after a bar\n")
+        print("m: " + "x" * 3_000_000)
+        print("m: no end", end="")
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("m: "):
+            self.watcher.watch(line[3:40], "said", step=1)
+
+
+class WatchesBadly(BaseModelExecutor):
+    """Its `_watch_run` raises at the second line."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        print("1\nno number\n3")
+        return "trained"
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        self.watcher.watch(int(line), "number", step=1)
+
+
+class Asks:
+    """Watches a result, and queries what another job has watched."""
+
+    def __init__(self, config: Any, watcher: Any) -> None:
+        self.config, self.watcher = config, watcher
+
+    def run(self) -> Any:
+        self.watcher.watch({"deep": {"er": 0.5}, "word": "yes"}, "asked")
+        return self.watcher.query("asked.deep.er"), self.watcher.query("nobody.watched.this")

@@ -1,0 +1,416 @@
+"""The `sandbox` command as people and programs use it: real processes, a real daemon, a real terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+from typing import Any
+
+import pytest
+
+from sandbox_actors.connection import listener
+
+from .conftest import FAULTY, Sandbox
+
+COMMAND = [sys.executable, "-c", "import sys; from sandbox_actors.cli import main; sys.exit(main())"]
+ROOT = Path(__file__).parents[2]
+LIMIT = 60.0
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, shared_envs: Path) -> Iterator[Sandbox]:
+    """One daemon for the tests that leave it as it was."""
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))
+    made = Sandbox(folder / "home", tmp_path_factory.mktemp("cwd"), shared_envs)
+    made.start()
+    yield made
+    made.stop()
+    assert made.processes() == []
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
+    """A home without a daemon. One that a test starts is ended."""
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))
+    made = Sandbox(folder / "home", tmp_path, shared_envs)
+    yield made
+    if listener(made.paths.socket) is not None:
+        assert sandbox(made, "daemon", "stop", "--now").returncode == 0
+    assert made.processes() == []
+    shutil.rmtree(folder)
+
+
+def environ_of(place: Sandbox) -> dict[str, str]:
+    return {**place.environ, "PYTHONPATH": str(ROOT)}
+
+
+def sandbox(place: Sandbox, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=place.cwd,
+        env={**environ_of(place), **environ},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def job(type: str, meta_name: str, hook: str = "GeneralDataExecutorHook", **config: Any) -> dict[str, Any]:
+    known = {"hook": hook, "meta_name": meta_name, "env": "plain", "component_path": FAULTY}
+    return {**known, "extra_configs": {"type": f"faulty:{type}", **config}}
+
+
+def training(**config: Any) -> dict[str, Any]:
+    return job("Trains", "train", "TrainModelHook", **{"steps": 5, **config})
+
+
+def write(place: Sandbox, name: str, **pipelines: list[dict[str, Any]]) -> str:
+    """An experiment file of this name; its path below the current folder of commands."""
+    lists = [{pipeline: {"execution_job_configs": jobs}} for pipeline, jobs in pipelines.items()]
+    document = {"project_name": "tests", "experiment_name": name, "work_dir": f"out/{name}", "pipelines": lists}
+    (place.cwd / f"{name}.json").write_text(json.dumps(document))
+    return f"{name}.json"
+
+
+def documents(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_ends_with_tables_on_stdout_and_tells_its_steps_on_stderr(served: Sandbox) -> None:
+    file = write(served, "both", baseline=[training()], refined=[training(steps=8)])
+    done = sandbox(served, "run", file)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^both  succeeded  experiment \d+", done.stdout)
+    assert re.search(r"^baseline  train +TrainModel +succeeded ", done.stdout, re.M)
+    assert re.search(r"^ +baseline +refined$", done.stdout, re.M)
+    assert re.search(r"^seconds +[\d.]+ +[\d.]+", done.stdout, re.M)
+    assert re.search(r"^\[\d:\d\d\] refined\.train succeeded in ", done.stderr, re.M)
+    assert not CONTROLS.search((done.stdout + done.stderr).replace("\n", ""))
+
+
+def test_a_run_as_json_is_one_object_a_line_and_ends_with_the_outcome(served: Sandbox) -> None:
+    file = write(served, "events", one=[job("Returns", "give", value={"nan": 1.5}), training()])
+    done = sandbox(served, "run", file, "--json")
+    events = documents(done.stdout)
+    assert [event["event"] for event in (events[0], events[-1])] == ["submitted", "finished"]
+    id = events[0]["experiment"]
+    infos = {"one": [{"meta_name": "give", "res_0": {"nan": 1.5}}, {"meta_name": "train"}]}
+    finished = {"event": "finished", "experiment": id, "state": "succeeded", "context_infos": infos}
+    assert {**events[-1], "context_infos": {"one": [infos["one"][0], events[-1]["context_infos"]["one"][1]]}} == {
+        **finished,
+        "context_infos": {"one": [infos["one"][0], events[-1]["context_infos"]["one"][1]]},
+    }
+    assert [event["step"] for event in events if event["event"] == "metric"] == [1, 2, 3, 4, 5]
+    assert {event["meta_name"] for event in events if event["event"] == "job"} == {"give", "train"}
+    assert documents(sandbox(served, "watch", id, "--json").stdout)[-1] == events[-1]
+
+
+def test_quiet_prints_the_id_alone(served: Sandbox) -> None:
+    file = write(served, "quiet", one=[job("Returns", "give", value=1)])
+    done = sandbox(served, "run", "-q", file)
+    assert (done.returncode, done.stderr) == (0, "")
+    id = done.stdout.strip()
+    assert sandbox(served, "ls", "-q").stdout.split()[0] == id
+    assert sandbox(served, "show", "-q", "quiet").stdout.strip() == id
+    assert sandbox(served, "submit", file).stdout.strip() == str(int(id) + 1)
+    assert documents(sandbox(served, "submit", file, "--json").stdout) == [{"experiment": str(int(id) + 2)}]
+    assert sandbox(served, "watch", "-q").returncode == 0
+
+
+def test_a_failed_run_exits_with_1_and_says_why_and_what_to_do(served: Sandbox) -> None:
+    file = write(served, "broken", one=[job("Fails", "fail", how="raise"), training()])
+    done = sandbox(served, "run", file)
+    assert done.returncode == 1
+    assert re.search(r"^one +fail +GeneralDataExecutor +failed .*ValueError: the data are wrong$", done.stdout, re.M)
+    assert "Traceback" in done.stderr
+    assert re.search(r"`sandbox logs \d+ one\.fail`", done.stderr)
+    assert re.search(r"`sandbox resume \d+` goes on", done.stderr)
+    assert "\x1b" not in done.stdout + done.stderr
+    again = sandbox(served, "resume", "broken", "--json")
+    assert again.returncode == 1
+    assert [event["event"] for event in documents(again.stdout)][0] == "resumed"
+    assert documents(again.stdout)[-1]["state"] == "failed"
+
+
+def test_a_setting_on_the_command_line_is_heeded(served: Sandbox) -> None:
+    file = write(served, "set", one=[job("Returns", "give", value=1)])
+    done = sandbox(served, "run", "--json", file, "--set", "one.give.extra_configs.value=[7, 8]")
+    assert documents(done.stdout)[-1]["context_infos"]["one"][0]["res_0"] == [7, 8]
+    wrong = sandbox(served, "run", file, "--set", "one.gave.extra_configs.value=7")
+    assert wrong.returncode == 2
+    assert "one.gave" in wrong.stderr
+
+
+def test_a_bad_file_is_told_whole_before_any_daemon_is_started(unserved: Sandbox) -> None:
+    file = write(unserved, "bad", one=[job("Returns", "give", hook="GeneralProbHook", value=1), training()])
+    (unserved.cwd / "twice.yaml").write_text("a: [1\n")
+    for command in (["run", file], ["submit", file, "--json"], ["run", "twice.yaml"], ["run", "nowhere.yaml"]):
+        done = sandbox(unserved, *command)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "nothing has been run" in done.stderr
+    assert "GeneralProbeHook" in sandbox(unserved, "run", file).stderr
+    checked = sandbox(unserved, "check", "--json", file, "twice.yaml")
+    (document,) = documents(checked.stdout)
+    assert (checked.returncode, document["valid"], set(document)) == (2, False, {"valid", "errors", "warnings"})
+    assert {error["file"] for error in document["errors"]} == {file, "twice.yaml"}
+    assert all(set(error) == {"file", "path", "message"} for error in document["errors"])
+    good = write(unserved, "good", one=[job("Returns", "give", value=1)])
+    assert sandbox(unserved, "check", good).stdout == "good.json: valid\n"
+    assert listener(unserved.paths.socket) is None
+
+
+def test_show_ls_and_metrics_as_json(served: Sandbox) -> None:
+    id = sandbox(served, "run", "-q", write(served, "forms", one=[training(steps=3)])).stdout.strip()
+    (shown,) = documents(sandbox(served, "show", id, "--json").stdout)
+    assert (shown["id"], shown["name"], shown["project"], shown["state"]) == (id, "forms", "tests", "succeeded")
+    assert [each["iter"] for each in shown["iterations"]] == [1]
+    assert [(each["pipeline"], each["list"], each["attempt"]) for each in shown["jobs"]] == [
+        ("one", "execution_jobs", 1)
+    ]
+    (listed,) = documents(sandbox(served, "ls", "--json").stdout)
+    assert (listed[0]["id"], listed[0]["state"], listed[0]["jobs_done"]) == (id, "succeeded", 1)
+    for name in ("loss", "train.loss", "one.train.loss"):
+        (points,) = documents(sandbox(served, "metrics", "@", name, "--json").stdout)
+        assert [(point["name"], point["step"]) for point in points] == [("loss", 1), ("loss", 2), ("loss", 3)]
+    table = sandbox(served, "metrics", id).stdout
+    assert re.search(r"^one +train +loss +3 +0\.3333 +3 +█", table, re.M)
+    missing = sandbox(served, "metrics", id, "lost")
+    assert (missing.returncode, missing.stdout) == (0, "")
+    assert "there are: loss" in missing.stderr
+
+
+def test_what_is_not_there_is_answered_with_the_nearest_name(served: Sandbox) -> None:
+    sandbox(served, "run", "-q", write(served, "nearest", one=[job("Returns", "give", value=1)]))
+    for command, hint in (
+        (["show", "neerest"], "did you mean 'nearest'? `sandbox ls` lists them"),
+        (["logs", "nearest", "gave"], "did you mean 'give'?"),
+        (["stop", "nobody"], "sandbox ps"),
+    ):
+        done = sandbox(served, *command)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert hint in done.stderr
+    assert sandbox(served, "shwo").returncode == 2
+    assert sandbox(served).returncode == 2
+
+
+def test_logs_come_without_control_characters_and_are_followed_to_their_end(served: Sandbox) -> None:
+    gate = served.cwd / "logs.gate"
+    file = write(served, "logs", one=[job("Prints", "print", "TrainModelHook"), training(gate=str(gate))])
+    id = sandbox(served, "submit", file).stdout.strip()
+    with subprocess.Popen(
+        [*COMMAND, "logs", "-f", id], cwd=served.cwd, env=environ_of(served), stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        printed = []
+        for line in follower.stdout:
+            printed.append(line)
+            if line == "step 4 loss=0.2500\n":
+                gate.touch()
+    assert printed[-1] == "step 5 loss=0.2000\n"
+    assert {"m: python\n", "m: descriptor\n", "m: bad \ufffd utf-8\n"} <= set(printed)
+    assert not any(CONTROLS.search(line.rstrip("\n")) for line in printed)
+    assert sandbox(served, "logs", id).stdout.splitlines()[-1] == "step 5 loss=0.2000"
+    lines = documents(sandbox(served, "logs", id, "train", "--json").stdout)
+    assert lines[-1] == {"job": "train", "line": "step 5 loss=0.2000"}
+
+
+def test_an_interrupted_run_goes_on_and_says_how_to_get_back(served: Sandbox) -> None:
+    gate = served.cwd / "interrupt.gate"
+    file = write(served, "interrupt", one=[training(gate=str(gate))])
+    with subprocess.Popen(
+        [*COMMAND, "run", "--json", file],
+        cwd=served.cwd,
+        env=environ_of(served),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if json.loads(line)["event"] == "metric":
+                run.send_signal(signal.SIGINT)
+                break
+        _, said = run.communicate(timeout=LIMIT)
+    assert run.returncode == 130
+    assert re.search(r"`sandbox watch \d+` attaches again, `sandbox cancel \d+` ends it", said)
+    with served.client() as client:
+        assert client.show("interrupt").experiment.state == "running"
+    cancelled = sandbox(served, "cancel", "interrupt")
+    assert re.fullmatch(r"experiment \d+ cancelled\n", cancelled.stdout)
+    watched = sandbox(served, "watch", "interrupt", "--json")
+    assert (watched.returncode, documents(watched.stdout)[-1]["state"]) == (1, "cancelled")
+    assert sandbox(served, "cancel", "interrupt").returncode == 2
+
+
+def test_workers_are_listed_and_stopped(served: Sandbox) -> None:
+    sandbox(served, "run", "-q", write(served, "workers", one=[job("Loads", "load", model="small")]))
+    (rows,) = documents(sandbox(served, "ps", "--json").stdout)
+    keys = "worker pid component env state model rss_bytes runs idle_seconds keep_alive_seconds"
+    assert all(" ".join(row) == keys for row in rows)
+    worker = next(row for row in rows if row["state"] == "idle")
+    assert worker["worker"] in sandbox(served, "ps").stdout
+    (stopped,) = documents(sandbox(served, "stop", worker["worker"], "--json").stdout)
+    assert stopped["pid"] == worker["pid"]
+    assert not Path(f"/proc/{worker['pid']}").exists()
+    assert worker["worker"] not in sandbox(served, "ps", "-q").stdout.split()
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_complaint(served: Sandbox) -> None:
+    sandbox(served, "run", "-q", write(served, "pipe", one=[job("Prints", "print", "TrainModelHook")]))
+    with subprocess.Popen(
+        [*COMMAND, "logs", "pipe"],
+        cwd=served.cwd,
+        env=environ_of(served),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as logs:
+        assert logs.stdout is not None
+        assert logs.stderr is not None
+        assert logs.stdout.readline()
+        logs.stdout.close()
+        said = logs.stderr.read()
+    assert logs.returncode == 141
+    assert "Error" not in said
+
+
+def test_without_a_daemon_and_without_leave_to_start_one_the_status_is_3(unserved: Sandbox) -> None:
+    for command in (["ls"], ["ps", "--json"], ["daemon", "status"], ["daemon", "stop"]):
+        done = sandbox(unserved, *command, SANDBOX_AUTOSTART="0")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "`sandbox daemon start` starts one" in done.stderr
+    assert sandbox(unserved, "daemon", "status").returncode == 3
+
+
+def test_a_daemon_is_started_on_need_keeps_nothing_of_the_caller_and_stops_when_told(unserved: Sandbox) -> None:
+    file = write(unserved, "first", one=[job("Returns", "give", value=1)])
+    shell = subprocess.run(
+        ["sh", "-c", f'id=$("$@" run -q {file}) && echo "was $id"', "sh", *COMMAND],
+        cwd=unserved.cwd, env=environ_of(unserved), capture_output=True, text=True, timeout=LIMIT, check=True,
+    )  # fmt: skip
+    assert shell.stdout == "was 1\n"
+    (status,) = documents(sandbox(unserved, "daemon", "status", "--json").stdout)
+    assert " ".join(status) == "pid socket home version uptime_seconds workers experiments"
+    assert os.getsid(status["pid"]) == status["pid"]
+    assert {os.readlink(f"/proc/{status['pid']}/fd/{number}") for number in (0, 1, 2)} == {
+        os.devnull,
+        str(unserved.paths.daemon_log),
+    }
+    (same,) = documents(sandbox(unserved, "daemon", "start", "--json").stdout)
+    assert same["pid"] == status["pid"]
+    stopped = sandbox(unserved, "daemon", "stop")
+    assert stopped.stdout == f"the daemon (pid {status['pid']}) has stopped\n"
+    assert not Path(f"/proc/{status['pid']}").exists()
+    assert [row["state"] for row in documents(sandbox(unserved, "ls", "--json").stdout)[0]] == ["succeeded"]
+
+
+def test_two_commands_that_start_a_daemon_at_once_share_it(unserved: Sandbox) -> None:
+    running = [
+        subprocess.Popen([*COMMAND, "daemon", "start", "--json"], env=environ_of(unserved), stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    pids = {json.loads(each.communicate(timeout=LIMIT)[0])["pid"] for each in running}
+    assert len(pids) == 1
+
+
+def test_a_daemon_that_cannot_start_says_why(unserved: Sandbox) -> None:
+    unserved.paths.store.write_bytes(b"no database at all " * 100)
+    done = sandbox(unserved, "ls")
+    assert done.returncode == 3
+    assert "state.sqlite3: the file is damaged" in done.stderr
+
+
+def test_a_daemon_that_dies_is_told_to_who_follows(unserved: Sandbox) -> None:
+    file = write(unserved, "orphan", one=[training(gate=str(unserved.cwd / "never"))])
+    with subprocess.Popen(
+        [*COMMAND, "run", "--json", file],
+        cwd=unserved.cwd,
+        env=environ_of(unserved),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if json.loads(line)["event"] == "metric":
+                with unserved.client() as client:
+                    os.kill(client.status().pid, signal.SIGKILL)
+                break
+        _, said = run.communicate(timeout=LIMIT)
+    assert run.returncode == 3
+    assert "has gone" in said
+
+
+class Terminal:
+    """A command in a terminal of its own; `screen` is all that it has written."""
+
+    def __init__(self, place: Sandbox, *arguments: str, columns: int = 80, **environ: str) -> None:
+        self.screen = ""
+        self.pid, self._descriptor = pty.fork()
+        if self.pid == 0:
+            os.chdir(place.cwd)
+            os.execve(COMMAND[0], [*COMMAND, *arguments], {**environ_of(place), "TERM": "xterm-256color", **environ})
+        ioctl(self._descriptor, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+    def read_until(self, wanted: str) -> None:
+        while wanted not in self.screen:
+            self.screen += os.read(self._descriptor, 65536).decode()
+
+    def end(self) -> int:
+        """Read what is left, and the exit status."""
+        try:
+            while data := os.read(self._descriptor, 65536):
+                self.screen += data.decode(errors="replace")
+        except OSError:
+            pass  # how Linux tells that the other end is closed
+        os.close(self._descriptor)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_in_a_terminal_a_run_is_live_shows_the_loss_and_ends_with_the_tables(served: Sandbox) -> None:
+    gate = served.cwd / "live.gate"
+    file = write(served, "live", baseline=[training(gate=str(gate), steps=9)], refined=[training(steps=9)])
+    terminal = Terminal(served, "run", file, NO_COLOR="")
+    terminal.read_until("step 8")
+    assert "█" in terminal.screen
+    gate.touch()
+    assert terminal.end() == 0
+    live, final = terminal.screen.rsplit("experiment", 1)
+    assert "\x1b[" in live
+    assert re.search(r"seconds.* +[\d.]+ +[\d.]+", final)
+    assert "[0:0" not in terminal.screen
+
+
+def test_colours_are_left_out_where_they_are_not_wanted(served: Sandbox) -> None:
+    sandbox(served, "run", "-q", write(served, "colours", one=[training(steps=40)]))
+    colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38)[;m]")
+    plain = Terminal(served, "metrics", "@", "loss", NO_COLOR="1")
+    assert plain.end() == 0
+    assert not colour.search(plain.screen)
+    environ = {name: value for name, value in served.environ.items() if name != "NO_COLOR"}
+    served.environ, before = environ, served.environ
+    try:
+        coloured = Terminal(served, "metrics", "@", "loss")
+        assert coloured.end() == 0
+    finally:
+        served.environ = before
+    assert colour.search(coloured.screen)
+    assert "one.train.loss" in coloured.screen
+    assert re.search("[\u2801-\u28ff]", coloured.screen)
