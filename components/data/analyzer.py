@@ -44,7 +44,7 @@ class DataAnalyzer(Component):
         with juicer.job(self.config, export_original_dataset=True) as job:
             analyzer = juicer.Analyzer(job.config)
             dataset = job.load(analyzer.dataset_builder)
-            analyzer.run(dataset=dataset, skip_return=True)
+            analyzer.run(dataset=dataset)
             if analyzer.overall_result is None:
                 raise recipe_error("process", "no operator in it computes statistics, so there is nothing to analyse")
             analysis = self._keep_analysis(Path(analyzer.analysis_path), job)

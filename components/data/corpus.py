@@ -61,7 +61,7 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
         if _is_made(folder, manifest, (train, heldout)):
             print(f"found again: {train}, {heldout}")
             return str(train), str(heldout)
-        samples, aside = split(list(paragraphs()), **settings)
+        samples, aside = split(self.read(), **settings)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MANIFEST).unlink(missing_ok=True)
         _write_lines(train, samples)
@@ -70,6 +70,9 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
         _write_text(folder / _MANIFEST, json.dumps({**manifest, "files": files}, indent=2) + "\n")
         print(f"{len(samples)} samples and {len(aside)} held out, made in {time.monotonic() - started:.1f} s: {folder}")
         return str(train), str(heldout)
+
+    def read(self) -> list[Paragraph]:
+        return list(paragraphs())
 
     def _settings(self) -> dict[str, int | None]:
         config = self.data_pool_cfg

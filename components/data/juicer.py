@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing.dummy import Pool as ThreadPool
 from pathlib import Path
 from typing import Any
 
 from components.base import Config
+from components.data.importing import import_data_juicer
 from components.data.recipe import check_dataset, recipe_error
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
@@ -46,14 +45,12 @@ NOT_ITS_OWN = ("type", "plots")
 """Keys of our configs that Data-Juicer does not know."""
 
 
-_TALKATIVE = ("data_juicer.config.config", "data_juicer.core.executor.event_logging_mixin")
-
-
 class Juicer:
     """The imported library, with the parser of its configs. One a process; runs follow one another."""
 
     def __init__(self) -> None:
         import_data_juicer()
+        from data_juicer.analysis import ColumnWiseAnalysis, CorrelationAnalysis
         from data_juicer.config import config
         from data_juicer.core import analyzer
         from data_juicer.core.executor import default_executor
@@ -61,7 +58,7 @@ class Juicer:
         self.Analyzer = analyzer.Analyzer
         self.DefaultExecutor = default_executor.DefaultExecutor
         self._analyzer_module = analyzer
-        self._plots = {name: getattr(analyzer, name) for name in ("ColumnWiseAnalysis", "CorrelationAnalysis")}
+        self._plots = (ColumnWiseAnalysis, CorrelationAnalysis)
         self._set_up = config.init_setup_from_cfg
         self._load_operators = config.load_custom_operators
         self._parser = config.build_base_parser()
@@ -85,9 +82,12 @@ class Juicer:
         check_dataset(settings)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.stem}-", dir=target.parent))
+        for name in ("result", "cache", "temporary"):
+            (staging / name).mkdir()
         settings["export_path"] = str(staging / "result" / target.name)
         settings.setdefault("work_dir", str(staging / "work"))
-        settings["ds_cache_dir"] = settings.get("ds_cache_dir") or str(staging / "cache")
+        if not settings["use_cache"]:
+            settings.setdefault("ds_cache_dir", str(staging / "cache"))
         try:
             with _globals_restored(staging):
                 self._choose_plots(bool(recipe.get("plots", False)))
@@ -96,13 +96,14 @@ class Juicer:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _choose_plots(self, is_wanted: bool) -> None:
-        for name, real in self._plots.items():
-            setattr(self._analyzer_module, name, real if is_wanted else _NoPlots)
+        for real in self._plots:
+            setattr(self._analyzer_module, real.__name__, real if is_wanted else _NoPlots)
 
     def _configure(self, settings: dict[str, Any]) -> Any:
         """A parsed config, with its operators checked: the same steps as in Data-Juicer's own `init_configs`."""
         if settings["np"] == 1:
-            settings["np"] = None
+            settings["np"] = None  # the same, without a pool of one process for every step
+        settings["process"] = [_operator(entry) for entry in settings.get("process") or []]
         auto = settings.get("auto", False)
         try:
             # The parser insists on one of --config and --auto; the latter is what changes nothing but itself.
@@ -186,12 +187,18 @@ def _explained(error: Exception, settings: Mapping[str, Any], parser: Any) -> Co
     return ConfigError(problems)
 
 
+def _operator(entry: Any) -> dict[str, Any]:
+    """An entry of `process` as a mapping of the operator's name to its parameters."""
+    if isinstance(entry, str):
+        return {entry: {}}
+    if isinstance(entry, dict) and len(entry) == 1 and isinstance(next(iter(entry.values())), (dict, type(None))):
+        return entry
+    raise recipe_error("process", f"an entry is one operator with its parameters below it, not {entry!r}")
+
+
 def _check_operators(config: Any) -> None:
     from data_juicer.core.preflight import PipelineConfigError, pre_instantiation_check
 
-    for entry in config.process:
-        if len(entry) != 1:
-            raise recipe_error("process", f"an entry is one operator with its parameters, not {entry}")
     try:
         pre_instantiation_check(config.process)
     except PipelineConfigError as error:
@@ -209,24 +216,22 @@ def _choose_cache(is_used: bool) -> None:
 @contextmanager
 def _globals_restored(staging: Path) -> Iterator[None]:
     """Data-Juicer and `datasets` change the working folder, the temporary folder and their caches for good."""
-    from datasets import fingerprint
+    from data_juicer.config.config import update_ds_cache_dir_and_related_vars as move_cache
+    from datasets import config, fingerprint
 
-    for name in ("result", "cache", "temporary"):
-        (staging / name).mkdir()
-    folder, temporary = os.getcwd(), tempfile.tempdir
-    fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = None
-    os.environ["TMPDIR"], before = str(staging / "temporary"), os.environ.get("TMPDIR")
-    tempfile.tempdir = None
+    folder, temporary, cache = os.getcwd(), tempfile.tempdir, config.HF_DATASETS_CACHE
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(staging / "temporary")
+    tempfile.tempdir, fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = None, None
     try:
         yield
     finally:
         os.chdir(folder)
-        tempfile.tempdir = temporary
-        fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = None
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
+        move_cache(cache)
+        os.environ.pop("TMPDIR")
+        if before is not None:
             os.environ["TMPDIR"] = before
+        tempfile.tempdir, fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = temporary, None
         if "matplotlib.pyplot" in sys.modules:
             sys.modules["matplotlib.pyplot"].close("all")
 
@@ -237,61 +242,3 @@ class _NoPlots:
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
     def analyze(self, *_: Any, **__: Any) -> None: ...
-
-
-# --- importing ---------------------------------------------------------------------------------------------------
-
-
-def import_data_juicer() -> None:
-    """Import Data-Juicer without what it does not need, and keep it from installing, freeing and forking."""
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    lazy_loader = importlib.import_module("data_juicer.utils.lazy_loader")
-    lazy_loader.LazyLoader._install_package = classmethod(_refuse_to_install)
-    _quieten_log()
-    _enter("data_juicer.core", {"Analyzer": "analyzer", "DefaultExecutor": "executor.default_executor"})
-    _enter("data_juicer.core.executor", {"ExecutorBase": "base", "DefaultExecutor": "default_executor"})
-    base_op: Any = importlib.import_module("data_juicer.ops.base_op")
-    base_op.free_models = _keep_models
-    overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
-    overall_analysis.Pool = ThreadPool
-    importlib.import_module("data_juicer.utils.datasets_json_compat").apply_stdlib_json_patch_for_datasets()
-
-
-def _enter(name: str, exports: Mapping[str, str]) -> None:
-    """Make a package known without running its `__init__`; the classes it exports are imported when asked for."""
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        raise ComponentFailed(f"this Data-Juicer has no {name}; the components are written for py-data-juicer 1.6.1")
-    package = importlib.util.module_from_spec(spec)
-
-    def find(attribute: str) -> Any:
-        if attribute not in exports:
-            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
-        return getattr(importlib.import_module(f"{name}.{exports[attribute]}"), attribute)
-
-    package.__dict__["__getattr__"] = find
-    sys.modules[name] = package
-    parent, _, own = name.rpartition(".")
-    setattr(sys.modules[parent], own, package)
-
-
-def _refuse_to_install(_: type, package: str, pip_args: Any = None) -> None:
-    raise ImportError(
-        f"Data-Juicer asks for the package {package!r}, which its env lacks, and an env does not change under a run; "
-        f"add it to the deps of the job's env"
-    )
-
-
-def _keep_models(*_: Any, **__: Any) -> None:
-    """In place of Data-Juicer's `free_models`, which also imports torch."""
-
-
-def _quieten_log() -> None:
-    """One short line a step on stderr; the modules named warn of settings that were chosen here on purpose."""
-    logger: Any = importlib.import_module("loguru").logger
-    logger.remove()
-    logger.add(
-        lambda line: sys.stderr.write(line),
-        format="{time:HH:mm:ss} {level} {message}",
-        filter={"": "INFO", **dict.fromkeys(_TALKATIVE, "ERROR")},
-    )

@@ -32,6 +32,8 @@ from components.data.statistics import ANYTHING, RANGES, UNIT
 from sandbox_actors.errors import ConfigError, Problem
 
 _DIGITS = 6
+_MEANT = 12
+"""Digits of a computed bound that are not an artefact of binary arithmetic: 0.7 - 3 * 0.05 is meant to be 0.55."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +108,10 @@ def _possible(value: float, statistic: str, kind: str) -> float:
 
 
 def _rounded(value: float, is_lower: bool, is_integer: bool) -> float:
+    exact = Context(prec=_MEANT).create_decimal_from_float(value)
     if is_integer:
-        return math.floor(value) if is_lower else math.ceil(value)
-    rounding = ROUND_FLOOR if is_lower else ROUND_CEILING
-    return float(Context(prec=_DIGITS, rounding=rounding).create_decimal_from_float(value))
+        return math.floor(exact) if is_lower else math.ceil(exact)
+    return float(Context(prec=_DIGITS, rounding=ROUND_FLOOR if is_lower else ROUND_CEILING).plus(exact))
 
 
 def _is_finite(value: float | None) -> bool:

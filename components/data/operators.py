@@ -26,7 +26,8 @@ Bound = dict[str, Any]
 
 def describe() -> dict[str, Any]:
     """File name to content, for the Data-Juicer that is installed."""
-    from components.data.juicer import NOT_ITS_OWN, import_data_juicer
+    from components.data.importing import import_data_juicer
+    from components.data.juicer import NOT_ITS_OWN
 
     import_data_juicer()
     from data_juicer.config.config import build_base_parser

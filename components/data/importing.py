@@ -1,0 +1,74 @@
+"""How Data-Juicer is imported here: without what it does not need, and kept from what a worker must not do."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from multiprocessing.dummy import Pool as ThreadPool
+from typing import Any
+
+from sandbox_actors.errors import ComponentFailed
+
+_TALKATIVE = ("data_juicer.config.config", "data_juicer.core.executor.event_logging_mixin")
+"""Modules that warn of settings which were chosen here on purpose."""
+
+
+def import_data_juicer() -> None:
+    """Import Data-Juicer so that it installs nothing, forks no pools, keeps its models, and asks for neither ray nor
+    torch. Calling it again changes nothing."""
+    if "data_juicer.core" in sys.modules:
+        return
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    lazy_loader = importlib.import_module("data_juicer.utils.lazy_loader")
+    lazy_loader.LazyLoader._install_package = classmethod(_refuse_to_install)
+    _quieten_log()
+    _enter("data_juicer.core", {"Analyzer": "analyzer", "DefaultExecutor": "executor.default_executor"})
+    _enter("data_juicer.core.executor", {"ExecutorBase": "base", "DefaultExecutor": "default_executor"})
+    base_op: Any = importlib.import_module("data_juicer.ops.base_op")
+    base_op.free_models = _keep_models
+    overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
+    overall_analysis.Pool = ThreadPool
+    importlib.import_module("data_juicer.utils.datasets_json_compat").apply_stdlib_json_patch_for_datasets()
+
+
+def _enter(name: str, exports: Mapping[str, str]) -> None:
+    """Make a package known without running its `__init__`; the classes it exports are imported when asked for."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ComponentFailed(f"this Data-Juicer has no {name}; the components are written for py-data-juicer 1.6.1")
+    package = importlib.util.module_from_spec(spec)
+
+    def find(attribute: str) -> Any:
+        if attribute not in exports:
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        return getattr(importlib.import_module(f"{name}.{exports[attribute]}"), attribute)
+
+    package.__dict__["__getattr__"] = find
+    sys.modules[name] = package
+    parent, _, own = name.rpartition(".")
+    setattr(sys.modules[parent], own, package)
+
+
+def _refuse_to_install(_: type, package: str, pip_args: Any = None) -> None:
+    raise ImportError(
+        f"Data-Juicer asks for the package {package!r}, which its env lacks, and an env does not change under a run; "
+        f"add it to the deps of the job's env"
+    )
+
+
+def _keep_models(*_: Any, **__: Any) -> None:
+    """In place of Data-Juicer's `free_models`, which also imports torch."""
+
+
+def _quieten_log() -> None:
+    """One short line a step on stderr."""
+    logger: Any = importlib.import_module("loguru").logger
+    logger.remove()
+    logger.add(
+        lambda line: sys.stderr.write(line),
+        format="{time:HH:mm:ss} {level} {message}",
+        filter={"": "INFO", **dict.fromkeys(_TALKATIVE, "ERROR")},
+    )

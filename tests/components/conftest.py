@@ -1,0 +1,107 @@
+"""Component envs, built once a test run from their specs, and processes in them that host one component each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HOST = Path(__file__).with_name("host.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """One run of a component. `error` is `Class: message`; `watched` what a log watcher made of the log."""
+
+    result: Any
+    error: str | None
+    log: str
+    watched: list[Any]
+    rss: int
+    modules: list[str]
+    cwd: str
+
+
+class ComponentProcess:
+    """A process in a component env that keeps its component warm, as a worker does."""
+
+    def __init__(self, python: Path, target: str, cwd: Path) -> None:
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
+        }
+        environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(
+            [str(python), str(HOST), target],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env=environ,
+        )
+
+    def run(self, config: dict[str, Any], *args: str) -> Ran:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"config": config, "args": args}) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, f"the process ended with status {self._process.wait()}"
+        return Ran(**json.loads(answer))
+
+    def close(self) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def component_env(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`component_env("data-juicer")` is the python of that env. SANDBOX_TEST_ENVS names a folder to keep envs in."""
+    kept = os.environ.get("SANDBOX_TEST_ENVS")
+    root = Path(kept) if kept else tmp_path_factory.mktemp("envs")
+    pythons: dict[str, Path] = {}
+
+    def python_of(name: str) -> Path:
+        if name not in pythons:
+            pythons[name] = _built(name, root)
+        return pythons[name]
+
+    return python_of
+
+
+def _built(name: str, root: Path) -> Path:
+    environ = dict(os.environ)
+    environ.setdefault("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
+    command = [sys.executable, "-m", "envs.build", "--root", str(root), "--spec", name]
+    built = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
+    last = json.loads(built.stdout.splitlines()[-1]) if built.stdout else {}
+    assert last.get("event") == "ready", f"{built.stdout}\n{built.stderr}"
+    return Path(last["python"])
+
+
+Start = Callable[[str, str], ComponentProcess]
+
+
+@pytest.fixture(scope="session")
+def start_component(component_env: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """`start_component(env, "module:Class")` is a cold process; all of them end with the test run."""
+    started: list[ComponentProcess] = []
+
+    def start(env: str, target: str) -> ComponentProcess:
+        process = ComponentProcess(component_env(env), target, tmp_path_factory.mktemp("cwd"))
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.close()
