@@ -150,7 +150,7 @@ class SandboxWatcher:
     # --- what followers ask ---------------------------------------------------------------------------------------
 
     async def changes(self, experiment: str, after: int = 0, after_progress: int = 0, wait: float = 0.0) -> Changed:
-        """See `messages.Changes`. An experiment that has ended is answered at once."""
+        """See `messages.Changes`. An experiment that has ended is answered at once; configs are left out."""
         deadline = trio.current_time() + min(wait, LONGEST_WAIT)
         while True:
             woken = self._feed(experiment).changed
@@ -180,7 +180,7 @@ class SandboxWatcher:
             next_progress=feed.revision,
             experiment=delta.experiment,
             jobs=delta.jobs,
-            metrics=delta.metrics,
+            metrics=[row for row in delta.metrics if not row.name.startswith(f"{CFGS}.")],
             progress=dict(feed.bars) if has_moved else None,
             finished=delta.is_all and delta.state in ENDED,
         )

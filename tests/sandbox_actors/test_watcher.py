@@ -74,6 +74,8 @@ def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
         await watcher.watch_cfgs("1", {"train": {"dj_configs": None, "extra_configs": {"lr": 0.01, "layers": [1, 2]}}})
         assert await watcher.query("1", "cfgs.train.extra_configs.lr") == 0.01
         assert await watcher.query("1", "cfgs.train.extra_configs.layers") == "[1, 2]"
+        assert [row.name for row in (await watcher.pull("1", 0)).metrics][-1] == "cfgs.train.extra_configs.layers"
+        assert (await watcher.changes("1")).metrics == []
 
     with_watcher(tmp_path, act)
 
