@@ -29,7 +29,7 @@ def is_installed() -> bool:
 
 
 def prepare(extra: str = "") -> Path:
-    """The python of `.venv`, which has the project and `extra`, installed first if they are not there as they should be.
+    """The python of `.venv`, which has the project and `extra`: installed now, where that has not been done.
 
     Safe when two do it at once. Exits with a message where the machine lacks something.
     """

@@ -34,7 +34,9 @@ LAST_WORDS = 0.05
 EXIT_GRACE = 5.0
 """Seconds that a worker has to unload and exit when it is asked to."""
 
-MAX_IDLE = 12
+MAX_IDLE = 48
+"""Processes, log watchers among them: what they cost is memory, which has a limit of its own."""
+
 MAX_IDLE_MEMORY = 0.5
 """Share of the machine's memory that idle actors may hold together."""
 
