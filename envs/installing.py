@@ -66,10 +66,10 @@ def arguments(uv: str, python: Path, request: Request) -> Iterator[list[str]]:
     command += [f"--find-links={place}" for place in request.find_links]
     if request.extra_index:  # as pip has it: the best version wins, wherever it lies
         command.append("--index-strategy=unsafe-best-match")
-    for line in request.lines:  # installers keep what they built from a folder by its name and times alone
+    for line in request.lines:  # uv knows what it built from a folder by the times of a few files alone
         local = local_path(line)
         if local and (name := project_name(Path(local[0]))):
-            command.append(f"--refresh-package={name}")
+            command.append(f"--reinstall-package={name}")
     with tempfile.NamedTemporaryFile("w", prefix="requirements-", suffix=".txt", encoding="utf-8") as file:
         file.write("".join(f"{line}\n" for line in request.lines))
         file.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class BuilderProcess:
     """A running builder. Leave the `with` block, and it is gone."""
 
-    def __init__(self, root: Path, spec: dict[str, Any] | str) -> None:
+    def __init__(self, root: Path, spec: dict[str, Any] | str, cwd: Path = REPOSITORY) -> None:
         text = spec if isinstance(spec, str) else json.dumps({"name": "env", **spec})
+        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "envs.build", "--root", str(root), "--spec", text]
-        self.process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=subprocess.PIPE, text=True)
         self.events: list[dict[str, Any]] = []
 
     def __enter__(self) -> BuilderProcess:

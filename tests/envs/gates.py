@@ -20,15 +20,19 @@ class Gate:
         self._reached, self._opened = folder / "reached", folder / "opened"
         for fifo in (self._reached, self._opened):
             os.mkfifo(fifo)
-        self._reading = os.open(self._reached, os.O_RDONLY | os.O_NONBLOCK)
+        self._reading = os.open(self._reached, os.O_RDWR)
         self._writing = os.open(self._opened, os.O_RDWR)
         self.command = f"echo $$ > {shlex.quote(str(self._reached))}; read line < {shlex.quote(str(self._opened))}"
 
     def wait_until_reached(self) -> int:
         """The pid of the shell that has reached the gate."""
+        return int(self.wait_for_word())
+
+    def wait_for_word(self) -> str:
+        """What a command has said at the gate."""
         ready, _, _ = select.select([self._reading], [], [], DEADLINE)
         assert ready, "the gate was never reached"
-        return int(os.read(self._reading, 100).split()[0])
+        return os.read(self._reading, 100).split()[0].decode()
 
     def open(self) -> None:
         os.write(self._writing, b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -137,6 +138,32 @@ def test_a_builder_that_nobody_listens_to_goes_on(root, gate):
         gate.open()
         assert builder.process.wait() == 0
     assert build(root, spec)["reused"] is True
+
+
+def test_a_second_signal_does_not_cut_the_clearing_up_short(root, gate):
+    ending = gate.command.replace("echo $$", "echo ending")
+    command = f"trap {shlex.quote(ending)} TERM; {gate.command}; {gate.command}"
+    with BuilderProcess(root, {"post_install": [command]}) as builder:
+        gate.wait_until_reached()
+        builder.process.terminate()
+        assert gate.wait_for_word() == "ending"
+        builder.process.terminate()
+        assert builder.finish()["status"] == 128 + signal.SIGTERM
+    assert [path.suffix for path in root.iterdir()] == [".log"]
+
+
+def test_nothing_that_a_build_left_running_goes_on_in_a_finished_env(root, gate):
+    with BuilderProcess(root, {"post_install": [f"setsid sh -c '{gate.command}' >/dev/null 2>&1 &"]}) as builder:
+        assert builder.finish()["event"] == "ready"
+    assert has_ended(gate.wait_until_reached())
+
+
+def test_project_files_in_the_current_folder_do_not_count(root, tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "uv.toml").write_text("offline = true\n[pip]\nno-index = true\n")
+    with BuilderProcess(root, {"deps": ["six"]}, cwd=project) as builder:
+        assert builder.finish()["event"] == "ready"
 
 
 def test_commands_run_in_the_env_before_and_after_its_packages(root):

@@ -61,6 +61,7 @@ def test_finding_a_built_env_counts_as_using_it(root):
     assert found.reused
     assert find_env(root, "env").last_used > 1
     assert find_built(EnvSpec(name="env", deps=("six", "numpy")), root) is None
+    assert find_built(EnvSpec(name="env", deps=("six",)), root, ready["fingerprint"][:12] + "0" * 52) is None
 
 
 def test_an_env_goes_with_its_log(root):

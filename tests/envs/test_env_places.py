@@ -93,6 +93,25 @@ def test_one_holder_at_a_time_and_the_next_one_is_told_that_it_waits(place):
     assert not place.lock.exists()
 
 
+def test_the_third_waits_for_the_second_though_the_first_has_removed_the_lock_file(place):
+    second_waits, second_holds, third_waits, done = (threading.Event() for _ in range(4))
+
+    def second() -> None:
+        with place.claimed(waiting=second_waits.set):
+            second_holds.set()
+            assert third_waits.wait(10)
+            done.set()
+
+    with place.claimed():
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert second_waits.wait(10)
+    assert second_holds.wait(10)
+    with place.claimed(waiting=third_waits.set):
+        assert done.is_set()
+    thread.join()
+
+
 def test_what_a_killed_holder_left_is_found_and_its_commands_are_ended(place, gate: Gate):
     script = (
         "import os, signal, subprocess, sys; from pathlib import Path; from envs import processes\n"

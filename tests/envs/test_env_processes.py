@@ -67,6 +67,21 @@ def test_a_timeout_ends_orphans_and_those_who_ignore_sigterm(gate):
     assert has_ended(gate.wait_until_reached())
 
 
+def test_a_child_that_cleared_its_environment_is_ended_too(gate):
+    with pytest.raises(CommandFailed):
+        processes.run(
+            f"env -i setsid /bin/sh -c '{gate.command}' & wait", environ=ENVIRON, control=control(timeout=0.5)
+        )
+    assert has_ended(gate.wait_until_reached())
+
+
+def test_a_command_has_a_session_of_its_own_that_ctrl_c_does_not_reach():
+    seen = bytearray()
+    command = [sys.executable, "-c", "import os; print(os.getsid(0))"]
+    processes.run(command, environ=ENVIRON, control=control(), output=seen.extend)
+    assert int(seen) != os.getsid(0)
+
+
 def test_another_thread_can_cancel(gate):
     cancel = threading.Event()
     canceller = threading.Thread(target=lambda: (gate.wait_until_reached(), cancel.set()))
@@ -120,10 +135,9 @@ def test_half_a_character_waits_for_its_rest_and_what_is_none_does_no_harm():
 
 def test_a_command_within_a_command_is_ended_with_it(gate):
     cancel = threading.Event()
-    inner = (
-        "import os; from envs.processes import control, run; "
-        f"run(['setsid', 'sh', '-c', {gate.command!r}], environ=os.environ, control=control())"
-    )
+    command = f"setsid sh -c '{gate.command}' & wait"
+    inner = "import os; from envs.processes import control, run; "
+    inner += f"run({command!r}, environ=os.environ, control=control())"
     canceller = threading.Thread(target=lambda: (pids.append(gate.wait_until_reached()), cancel.set()))
     pids: list[int] = []
     canceller.start()

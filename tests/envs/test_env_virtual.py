@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from builders import REPOSITORY
 from code_bases import write_code_base
 from gates import has_ended
 
@@ -237,6 +239,33 @@ def test_nothing_is_left_when_making_an_env_fails():
     assert list(default_root().iterdir()) == []
     with pytest.raises(EnvError, match="there is no env 'broken'"):
         env.run_cmd("true")
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_making_an_env_that_was_killed_halfway_leaves_none_and_can_be_done_again(manager, tmp_path, gate):
+    skip_without(manager)
+    folder = write_code_base(tmp_path / "lib", "halfway", 1)
+    text = (folder / "pyproject.toml").read_text()
+    (folder / "stop.py").write_text(f"import os; os.system({gate.command!r}); os._exit(1)\n")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "stop"\nbackend-path = ["."]\n' + text.partition("[project]")[2]
+    )
+    Path("r.txt").write_text(f"{folder}\n")
+    script = (
+        "import sys; from envs import VirtualEnv; VirtualEnv('half', sys.argv[1], env_config_path='r.txt').create()"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", script, manager]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as maker:
+        stray = gate.wait_until_reached()
+        maker.kill()
+    env = VirtualEnv("half", manager, env_config_path="r.txt", output=Talk())
+    assert Path(env.python_executable).exists()
+    assert not env.exists()
+    (folder / "pyproject.toml").write_text(text)
+    env.create()
+    assert has_ended(stray)
+    assert output_of(env, "python -c 'import halfway; print(halfway.value)'") == "1"
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
