@@ -83,8 +83,9 @@ class Connection:
         Raises what the daemon raised, or DaemonUnreachable. Interrupted, it tells the daemon that nobody waits.
         """
         frame: Reply | Failed | None = None
-        id = self._send_ask(request)
+        id = next(self._ids)
         try:
+            self._send_ask(id, request)
             frame = self._receive(id)
         finally:
             if frame is None and not self._socket.closed:
@@ -119,7 +120,7 @@ class Connection:
                     f"stuck; if it stays so, end it: `kill {self.pid}`"
                 )
             else:
-                self._send_ask(GetStatus())
+                self._send_ask(next(self._ids), GetStatus())
                 is_asked_for_life = True
 
     def _has_input(self, seconds: float) -> bool:
@@ -150,10 +151,8 @@ class Connection:
             f"`kill {self.pid}`, and the next command starts one of this version"
         )
 
-    def _send_ask(self, request: Any) -> int:
-        id = next(self._ids)
+    def _send_ask(self, id: int, request: Any) -> None:
         self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
-        return id
 
     def _send(self, frame: Any) -> None:
         data = encode(frame)

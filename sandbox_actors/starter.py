@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def start_daemon(paths: Paths) -> None:
         if not has_ended and daemon.poll() is not None:
             has_ended = True
             deadline = min(deadline, time.monotonic() + RIVAL_TIMEOUT)
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or (has_ended and not _is_locked(paths.lock)):
             raise DaemonUnreachable(_explanation(paths, daemon, written))
         time.sleep(POLL)
     # Reaps the daemon if it ends before this process does.
@@ -58,6 +59,15 @@ def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:
         cwd=Path(sandbox_actors.__file__).parents[1],
         env=environ,
     )
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with open(path, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return path.exists()
+    return False
 
 
 def _explanation(paths: Paths, daemon: subprocess.Popen[bytes], written: int) -> str:

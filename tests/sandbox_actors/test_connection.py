@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from scripted_daemon import scripted_daemon, welcoming
 
 from sandbox_actors import connection
 from sandbox_actors.connection import Connection, listener
@@ -41,7 +42,6 @@ from sandbox_actors.messages import (
     encode,
     fault_of,
 )
-from tests.sandbox_actors.scripted_daemon import scripted_daemon, welcoming
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ SHORT_LIVED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.sandbox_actors.scripted_daemon import scripted_daemon, welcoming
+from scripted_daemon import scripted_daemon, welcoming
 with scripted_daemon(Path(sys.argv[1]), welcoming(lambda ask: print("asked", flush=True) or [])):
     print("listens", flush=True)
     sys.stdin.read()
@@ -176,13 +176,13 @@ with scripted_daemon(Path(sys.argv[1]), welcoming(lambda ask: print("asked", flu
 @pytest.fixture
 def short_lived(path: Path) -> Iterator[subprocess.Popen[str]]:
     """A daemon in a process of its own, which writes a line when it is asked something and never answers."""
-    root = Path(__file__).parents[2]
+    here = Path(__file__).parent
     with subprocess.Popen(
-        [sys.executable, "-c", SHORT_LIVED, str(path), str(root)],
+        [sys.executable, "-c", SHORT_LIVED, str(path), str(here)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=root,
+        cwd=here.parents[1],
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "listens\n"
