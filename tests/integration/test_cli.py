@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from sandbox_actors.client import Client
 from sandbox_actors.connection import listener
 
 from .conftest import FAULTY, Sandbox
@@ -106,17 +107,13 @@ def test_a_run_ends_with_tables_on_stdout_and_tells_its_steps_on_stderr(served: 
 
 
 def test_a_run_as_json_is_one_object_a_line_and_ends_with_the_outcome(served: Sandbox) -> None:
-    file = write(served, "events", one=[job("Returns", "give", value={"nan": 1.5}), training()])
+    file = write(served, "events", one=[job("Returns", "give", value={"a": 1.5}), training()])
     done = sandbox(served, "run", file, "--json")
     events = documents(done.stdout)
     assert [event["event"] for event in (events[0], events[-1])] == ["submitted", "finished"]
     id = events[0]["experiment"]
-    infos = {"one": [{"meta_name": "give", "res_0": {"nan": 1.5}}, {"meta_name": "train"}]}
-    finished = {"event": "finished", "experiment": id, "state": "succeeded", "context_infos": infos}
-    assert {**events[-1], "context_infos": {"one": [infos["one"][0], events[-1]["context_infos"]["one"][1]]}} == {
-        **finished,
-        "context_infos": {"one": [infos["one"][0], events[-1]["context_infos"]["one"][1]]},
-    }
+    infos = {"one": [{"meta_name": "give", "res_0": {"a": 1.5}}, {"meta_name": "train", "res_0": "faulty:Trains"}]}
+    assert events[-1] == {"event": "finished", "experiment": id, "state": "succeeded", "context_infos": infos}
     assert [event["step"] for event in events if event["event"] == "metric"] == [1, 2, 3, 4, 5]
     assert {event["meta_name"] for event in events if event["event"] == "job"} == {"give", "train"}
     assert documents(sandbox(served, "watch", id, "--json").stdout)[-1] == events[-1]
@@ -145,7 +142,7 @@ def test_a_failed_run_exits_with_1_and_says_why_and_what_to_do(served: Sandbox) 
     assert "\x1b" not in done.stdout + done.stderr
     again = sandbox(served, "resume", "broken", "--json")
     assert again.returncode == 1
-    assert [event["event"] for event in documents(again.stdout)][0] == "resumed"
+    assert documents(again.stdout)[0]["event"] == "resumed"
     assert documents(again.stdout)[-1]["state"] == "failed"
 
 
@@ -200,7 +197,7 @@ def test_what_is_not_there_is_answered_with_the_nearest_name(served: Sandbox) ->
     sandbox(served, "run", "-q", write(served, "nearest", one=[job("Returns", "give", value=1)]))
     for command, hint in (
         (["show", "neerest"], "did you mean 'nearest'? `sandbox ls` lists them"),
-        (["logs", "nearest", "gave"], "did you mean 'give'?"),
+        (["logs", "nearest", "gave"], "did you mean 'give' or 'one.give'?"),
         (["stop", "nobody"], "sandbox ps"),
     ):
         done = sandbox(served, *command)
@@ -356,6 +353,24 @@ def test_a_daemon_that_dies_is_told_to_who_follows(unserved: Sandbox) -> None:
         _, said = run.communicate(timeout=LIMIT)
     assert run.returncode == 3
     assert "has gone" in said
+
+
+def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not(
+    unserved: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("sandbox_actors.client.__version__", "9.9")
+    with Client(unserved.paths, autostart=True) as client:
+        first = client.status().pid
+    with Client(unserved.paths, autostart=True) as client:
+        second = client.status().pid
+        gate = unserved.cwd / "gate"
+        id = client.submit_definition(unserved.definition({"type": "Trains", "steps": 2, "gate": str(gate)}))
+        with pytest.warns(UserWarning, match=r"this client 9\.9"), Client(unserved.paths, autostart=True) as other:
+            assert other.status().pid == second
+        gate.touch()
+        assert client.wait(id).experiment.id == id
+    assert second != first
 
 
 class Terminal:
