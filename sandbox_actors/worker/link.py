@@ -44,6 +44,8 @@ GREETING_TIMEOUT = 20.0
 FAREWELL_TIMEOUT = 2_000
 """Milliseconds that a closing link takes to hand over its last answer."""
 
+_POLLIN = int(zmq.POLLIN)
+
 
 class Link:
     """`open` greets the daemon, `next_task` gives its asks one by one, `ask` asks it. Ends the process with it."""
@@ -113,7 +115,7 @@ class Link:
     def _send(self, frame: Any) -> None:
         with self._lock:
             self._socket.send(encode(frame))
-            is_wakeup_eaten = int(self._socket.EVENTS) & zmq.POLLIN
+            is_wakeup_eaten = self._has_input()
         if is_wakeup_eaten:
             os.write(self._wake_in, b"w")
 
@@ -133,13 +135,13 @@ class Link:
     def _drain(self) -> None:
         while True:
             with self._lock:
-                if self._socket.closed:
+                if self._socket.closed or not self._has_input():
                     return
-                try:
-                    data = self._socket.recv(zmq.DONTWAIT)
-                except zmq.Again:
-                    return
+                data = self._socket.recv(zmq.DONTWAIT)
             self._dispatch(decode_frame(data))
+
+    def _has_input(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _POLLIN)
 
     def _dispatch(self, frame: Any) -> None:
         if isinstance(frame, Ask):
