@@ -1,0 +1,193 @@
+"""What the actor system costs, and what warmth saves: `python -m tests.bench.bench_system [--quick]`.
+
+Each figure stands beside its peer or its goal, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+import zmq
+
+from envs.builder import build
+from envs.environ import worker_environ
+from envs.specs import load_spec
+from sandbox_actors import kit
+from sandbox_actors.client import Client
+from sandbox_actors.environments import ReadyEnv
+from sandbox_actors.gateway import Gateway
+from sandbox_actors.messages import ComponentRef, EndLog, encode
+from sandbox_actors.paths import find_paths
+from sandbox_actors.pool import Lease, Pool, Wanted
+from sandbox_actors.transport import open_router
+
+ROOT = Path(__file__).resolve().parents[2]
+CALLS = 3_000
+IN_FLIGHT = 64
+SPAWNS = 10
+
+ECHO = """
+import sys, zmq
+socket = zmq.Context().socket(zmq.DEALER)
+socket.connect(sys.argv[1])
+socket.send(b"here")
+while (frame := socket.recv()) != b"stop":
+    socket.send(frame)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="leave the demo out")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder:
+        plain = blocking_round_trip(Path(folder))
+        trio.run(measure_actors, Path(folder), plain)
+        if not options.quick:
+            measure_demo(Path(folder))
+
+
+def tell(what: str, value: str, note: str = "") -> None:
+    print(f"{what:<44} {value:>12}   {note}", flush=True)
+
+
+# --- calls -----------------------------------------------------------------------------------------------------------
+
+
+def blocking_round_trip(folder: Path) -> float:
+    """Seconds of one round trip between two processes that do nothing else: pyzmq, ROUTER and DEALER over ipc."""
+    address = f"ipc://{folder}/plain"
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    socket.bind(address)
+    peer = subprocess.Popen([sys.executable, "-c", ECHO, address])
+    identity, _ = socket.recv_multipart()
+    frame = encode(EndLog(run="bench"))
+
+    def call() -> None:
+        socket.send_multipart([identity, frame])
+        socket.recv_multipart()
+
+    seconds = median(call, CALLS)
+    socket.send_multipart([identity, b"stop"])
+    peer.wait()
+    context.destroy(linger=0)
+    return seconds
+
+
+def median(call: Callable[[], Any], count: int) -> float:
+    taken = []
+    for _ in range(count):
+        started = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+async def measure_actors(folder: Path, plain: float) -> None:
+    spec = load_spec("plain")
+    built = build(spec, folder / "envs")
+    env = ReadyEnv(spec.name, built.python, worker_environ(Path(built.path)))
+    async with worker_pool(folder) as pool:
+        spawned = [await seconds_to_spawn(pool, env) for _ in range(SPAWNS)]
+        async with pool.lease(wanted(env, 0)) as lease:
+            taken = []
+            for _ in range(CALLS):
+                started = time.perf_counter()
+                await lease.peer.ask(EndLog(run="bench"))
+                taken.append(time.perf_counter() - started)
+            rate = await calls_a_second(lease)
+    call = statistics.median(taken)
+    tell("round trip, blocking pyzmq", f"{plain * 1e6:.0f} us", "two processes, ipc, nothing else")
+    tell("round trip of an actor call", f"{call * 1e6:.0f} us", f"{call / plain:.2f} times blocking pyzmq (goal: 2)")
+    tell("actor calls a second", f"{rate:.0f}", f"{IN_FLIGHT} in flight, one worker")
+    tell("time to spawn a worker", f"{statistics.median(spawned) * 1e3:.0f} ms", f"median of {SPAWNS}, to its greeting")
+
+
+@asynccontextmanager
+async def worker_pool(folder: Path) -> AsyncIterator[Pool]:
+    async def serve(peer: object, body: object) -> None:
+        return None
+
+    pool = Pool(folder / "workers", kit.lay_out(folder / "kit"), folder / "logs")
+    async with open_router(folder / "workers") as router, trio.open_nursery() as nursery:
+        await nursery.start(pool.run)
+        nursery.start_soon(Gateway(router, pool.admit, serve, pool.arrived).run)
+        yield pool
+        nursery.cancel_scope.cancel()
+
+
+def wanted(env: ReadyEnv, number: int) -> Wanted:
+    component = ComponentRef(target="components.base:Component", paths=[f"/{number}"])
+    return Wanted(label="bench", component=component, env=env, model_key="", cpus=1, keep_alive=600.0)
+
+
+async def seconds_to_spawn(pool: Pool, env: ReadyEnv, numbers: list[int] = []) -> float:  # noqa: B006  # a counter
+    numbers.append(len(numbers) + 1)
+    started = time.perf_counter()
+    async with pool.lease(wanted(env, numbers[-1])):
+        return time.perf_counter() - started
+
+
+async def calls_a_second(lease: Lease) -> float:
+    async def caller() -> None:
+        for _ in range(CALLS // IN_FLIGHT):
+            await lease.peer.ask(EndLog(run="bench"))
+
+    started = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(IN_FLIGHT):
+            nursery.start_soon(caller)
+    return CALLS // IN_FLIGHT * IN_FLIGHT / (time.perf_counter() - started)
+
+
+# --- the demo ---------------------------------------------------------------------------------------------------------
+
+
+def measure_demo(folder: Path) -> None:
+    """The demo three times: to build the envs, by a new daemon with nothing warm, and again by the same daemon."""
+    home = folder / "home"
+    environ = {**os.environ, "SANDBOX_HOME": str(home), "WANDB_MODE": "disabled"}
+    (folder / "configs").symlink_to(ROOT / "configs")
+    first = seconds_of_demo(folder, environ)
+    stop_daemon(environ)
+    for path in (folder / "outputs").iterdir():
+        subprocess.run(["rm", "-r", str(path)], check=True)
+    cold = seconds_of_demo(folder, environ)
+    warm = [seconds_of_demo(folder, environ) for _ in range(2)]
+    stop_daemon(environ)
+    tell("demo, first run, envs built", f"{first:.1f} s", "")
+    tell("demo, cold: a new daemon, envs there", f"{cold:.1f} s", "goal: under 180 s")
+    again = ", ".join(f"{seconds:.1f}" for seconds in warm)
+    tell(
+        "demo, warm: the same daemon",
+        f"{warm[0]:.1f} s",
+        f"cold is {cold / warm[0]:.1f} times as long (goal: 3); {again}",
+    )
+
+
+def seconds_of_demo(folder: Path, environ: dict[str, str]) -> float:
+    command = [sys.executable, "-m", "sandbox_actors", "run", "-q", "configs/demo/sandbox.yaml"]
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, env=environ, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def stop_daemon(environ: dict[str, str]) -> None:
+    with Client(find_paths(environ), autostart=False) as client:
+        client.stop_daemon()
+
+
+if __name__ == "__main__":
+    main()
