@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Callable
 from typing import TypeAlias
 
+import sandbox_actors.cli.daemon as daemon
+import sandbox_actors.cli.experiments as experiments
 from sandbox_actors import __version__
-from sandbox_actors.cli import daemon, experiments
 from sandbox_actors.cli.screen import Screen
 
 Command = Callable[[argparse.Namespace, Screen], int]
