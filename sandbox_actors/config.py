@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox_actors.catalogue import Catalogue
-from sandbox_actors.checks import check
-from sandbox_actors.document import read_document
-from sandbox_actors.draft import draft_experiment
 from sandbox_actors.errors import ConfigError, Problem
-from sandbox_actors.experiment import Experiment, Job, Pipeline, Resources, freeze, thaw
-from sandbox_actors.overrides import apply_overrides
-from sandbox_actors.source import Source
+from sandbox_actors.language.catalogue import Catalogue
+from sandbox_actors.language.checks import check
+from sandbox_actors.language.document import read_document
+from sandbox_actors.language.draft import draft_experiment
+from sandbox_actors.language.experiment import Experiment, Job, Pipeline, Resources, freeze, thaw
+from sandbox_actors.language.overrides import apply_overrides
+from sandbox_actors.language.source import Source
 
 __all__ = [
     "Experiment",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sandbox_actors.errors import ContextError
-from sandbox_actors.settings import find
+from sandbox_actors.language.settings import find
 
 META_NAME = "meta_name"
 

@@ -19,9 +19,8 @@ import trio
 from sandbox_actors.actor import Actor
 from sandbox_actors.context import iterations_to_list
 from sandbox_actors.errors import ActorStopped, ComponentFailed, SandboxError
-from sandbox_actors.experiment import Experiment
-from sandbox_actors.messages import ExperimentRow, JobRow
-from sandbox_actors.moves import (
+from sandbox_actors.language.experiment import Experiment
+from sandbox_actors.language.moves import (
     BeginIteration,
     Command,
     EndIteration,
@@ -34,10 +33,11 @@ from sandbox_actors.moves import (
     StartJob,
     StopJob,
 )
-from sandbox_actors.names import NumberedJob, number_jobs
+from sandbox_actors.language.names import NumberedJob, number_jobs
+from sandbox_actors.messages import ExperimentRow, JobRow
 from sandbox_actors.plan import Plan
-from sandbox_actors.queries import Outputs
 from sandbox_actors.running import JobRunner
+from sandbox_actors.storage.queries import Outputs
 from sandbox_actors.watcher import SandboxWatcher
 
 CONTEXT_FILE = "context_infos.json"

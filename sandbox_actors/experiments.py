@@ -12,11 +12,11 @@ import trio
 
 from sandbox_actors.coordinator import Coordinator, told, waiting_rows
 from sandbox_actors.errors import ActorStopped, Refused
-from sandbox_actors.experiment import Experiment, thaw
 from sandbox_actors.exporting import export_to_wandb, is_wanted
+from sandbox_actors.language.experiment import Experiment, thaw
+from sandbox_actors.language.moves import CancelRequested, Success
+from sandbox_actors.language.names import number_jobs
 from sandbox_actors.messages import ExperimentRow, Submit
-from sandbox_actors.moves import CancelRequested, Success
-from sandbox_actors.names import number_jobs
 from sandbox_actors.paths import Paths
 from sandbox_actors.plan import Plan
 from sandbox_actors.running import JobRunner, Workshop

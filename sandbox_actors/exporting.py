@@ -12,7 +12,7 @@ import trio
 
 from envs.specs import load_spec
 from sandbox_actors.errors import SandboxError
-from sandbox_actors.experiment import Experiment
+from sandbox_actors.language.experiment import Experiment
 from sandbox_actors.messages import ComponentRef, ExperimentRow, Outcome, Run
 from sandbox_actors.pool import Wanted
 from sandbox_actors.running import KEEP_ALIVE, RunPlace, Workshop

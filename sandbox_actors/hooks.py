@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from components.factories import FACTORIES, REFINERS, Entry
-from sandbox_actors.catalogue import HOOKS as SPECS
-from sandbox_actors.catalogue import HookSpec
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.language.catalogue import HOOKS as SPECS
+from sandbox_actors.language.catalogue import HookSpec
 from sandbox_actors.messages import Outcome
 
 

@@ -44,8 +44,8 @@ def _copy(sources: list[tuple[Path, Path]], kit: Path) -> None:
 def _sources() -> list[tuple[Path, Path]]:
     """What belongs to the kit: paths in it, and where they are copied from."""
     core = Path(sandbox_actors.__file__).parent
-    found = [(Path("sandbox_actors", name), core / name) for name in ("__init__.py", "errors.py", "messages.py")]
-    for package in (core / "worker", Path(components.__file__).parent):
+    found = [(Path("sandbox_actors", name), core / name) for name in ("__init__.py", "errors.py")]
+    for package in (core / "messages", core / "worker", Path(components.__file__).parent):
         base = core.parent if package.parent == core else package.parent
         found += [(path.relative_to(base), path) for path in package.rglob("*") if _is_source(path)]
     return sorted(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import components
 from components.factories import FACTORIES, REFINERS
 from envs.specs import spec_names
-from sandbox_actors.catalogue import Catalogue
+from sandbox_actors.language.catalogue import Catalogue
 
 OPERATORS = Path(components.__file__).parent / "data" / "operators.json"
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from sandbox_actors.context import ContextInfos, JobInfos, NothingGiven, name_outputs
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment import Experiment
-from sandbox_actors.jobconfigs import job_configs
-from sandbox_actors.moves import (
+from sandbox_actors.language.experiment import Experiment
+from sandbox_actors.language.jobconfigs import job_configs
+from sandbox_actors.language.moves import (
     BeginIteration,
     CancelRequested,
     Command,
@@ -33,8 +33,8 @@ from sandbox_actors.moves import (
     StopJob,
     Success,
 )
-from sandbox_actors.names import LAST, Names, NumberedJob, pipeline_needs
-from sandbox_actors.targets import evaluate_target
+from sandbox_actors.language.names import LAST, Names, NumberedJob, pipeline_needs
+from sandbox_actors.language.targets import evaluate_target
 
 __all__ = [
     "BeginIteration",

@@ -18,10 +18,10 @@ from sandbox_actors.capacity import Capacity
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
 from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
-from sandbox_actors.experiment import Experiment, Job
 from sandbox_actors.hooks import HOOKS, Call, Hook, Recorded
+from sandbox_actors.language.experiment import Experiment, Job
+from sandbox_actors.language.moves import StartJob
 from sandbox_actors.messages import ComponentRef, EndLog, Followed, FollowLog, Outcome, ProgressBar, Run
-from sandbox_actors.moves import StartJob
 from sandbox_actors.pool import Lease, Pool, Wanted
 from sandbox_actors.process import tail
 from sandbox_actors.watcher import SandboxWatcher

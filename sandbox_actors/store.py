@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sandbox_actors import queries
-from sandbox_actors.database import Database, open_database
 from sandbox_actors.messages import ExperimentDetail, ExperimentRow, Iteration, JobRow, MetricRow, Point, Submit
-from sandbox_actors.queries import CHANGES_ROWS, Connection
-from sandbox_actors.queries import Outputs as Outputs
-from sandbox_actors.schema import SCHEMA, SCHEMA_VERSION
+from sandbox_actors.storage import queries
+from sandbox_actors.storage.database import Database, open_database
+from sandbox_actors.storage.queries import CHANGES_ROWS, Connection
+from sandbox_actors.storage.queries import Outputs as Outputs
+from sandbox_actors.storage.schema import SCHEMA, SCHEMA_VERSION
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 """The states that an experiment or a job does not leave, unless it is resumed."""

@@ -24,7 +24,7 @@ from sandbox_actors.messages import (
     Pulled,
     points_of,
 )
-from sandbox_actors.queries import CFGS
+from sandbox_actors.storage.queries import CFGS
 from sandbox_actors.store import ENDED, Outputs, Store
 
 LONGEST_WAIT = 60.0

@@ -12,15 +12,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS: dict[int, str] = {
     0: "errors messages bootstrap __init__",
-    1: "paths catalogue settings quantities document file_format experiment source shape written names targets "
-    "jobconfigs context moves plan draft config",
-    2: "database schema queries store transport process",
+    1: "paths language context plan config",
+    2: "storage store transport process",
     3: "actor gateway capacity",
     4: "kit environments pool watcher",
-    5: "hooks",
+    5: "hooks known",
     6: "running exporting coordinator experiments",
     7: "desk daemon",
-    8: "connection starter client cli view __main__",
+    8: "connection starter client view cli __main__",
 }
 LEVELS = {f"sandbox_actors.{name}": level for level, names in LAYERS.items() for name in names.split()}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_actors.catalogue import HOOKS, Catalogue, HookSpec
 from sandbox_actors.config import Loaded, load_experiment
+from sandbox_actors.language.catalogue import HOOKS, Catalogue, HookSpec
 
 
 @dataclass(frozen=True)

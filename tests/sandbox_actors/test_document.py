@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sandbox_actors.document import MAX_BYTES, Document, parse_value, read_document
+from sandbox_actors.language.document import MAX_BYTES, Document, parse_value, read_document
 
 
 def read(folder: Path, text: str | bytes, name: str = "file.yaml") -> Document:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sandbox_actors.document import read_document
-from sandbox_actors.file_format import FILE_LISTS, ExperimentPart, json_schema
-from sandbox_actors.shape import find_misfits
+from sandbox_actors.language.document import read_document
+from sandbox_actors.language.file_format import FILE_LISTS, ExperimentPart, json_schema
+from sandbox_actors.language.shape import find_misfits
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "docs" / "experiment.schema.json"
@@ -36,7 +36,7 @@ def errors_by_schema(value: Any) -> list[str]:
 
 def test_the_shipped_schema_is_a_schema_and_the_one_that_the_structs_make() -> None:
     Draft202012Validator.check_schema(json_schema())
-    assert json.loads(SHIPPED.read_text()) == json_schema(), "run python -m sandbox_actors.file_format"
+    assert json.loads(SHIPPED.read_text()) == json_schema(), "run python -m sandbox_actors.language.file_format"
 
 
 @pytest.mark.parametrize("file", experiment_files(), ids=lambda file: str(file.relative_to(ROOT)))

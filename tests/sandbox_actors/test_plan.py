@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sandbox_actors.errors import ConfigError, ContextError
-from sandbox_actors.experiment import Experiment, Job, Pipeline
-from sandbox_actors.moves import (
+from sandbox_actors.language.experiment import Experiment, Job, Pipeline
+from sandbox_actors.language.moves import (
     BeginIteration,
     CancelRequested,
     Command,

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox_actors.experiment import Experiment, Job, Pipeline, freeze, thaw
-from sandbox_actors.moves import (
+from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze, thaw
+from sandbox_actors.language.moves import (
     CancelRequested,
     Command,
     EndIteration,

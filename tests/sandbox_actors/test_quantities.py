@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sandbox_actors.quantities import FOREVER, parse_bytes, parse_duration, parse_keep_alive
+from sandbox_actors.language.quantities import FOREVER, parse_bytes, parse_duration, parse_keep_alive
 
 
 @pytest.mark.parametrize(

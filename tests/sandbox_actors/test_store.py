@@ -18,7 +18,7 @@ import trio
 
 from sandbox_actors.errors import NotFound, StoreError
 from sandbox_actors.messages import ExperimentRow, JobRow, Point, Submit
-from sandbox_actors.queries import CHANGES_BYTES, CHANGES_ROWS
+from sandbox_actors.storage.queries import CHANGES_BYTES, CHANGES_ROWS
 from sandbox_actors.store import Outputs, Store, open_store
 
 SUBMIT = Submit(definition={"project_name": "p", "ratio": 0.5}, source="sandbox.yaml", cwd="/data", environ={"A": "b"})

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from sandbox_actors.catalogue import JOB_LISTS
 from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.language.catalogue import JOB_LISTS
 
 ANONYMOUS = "anonymous"
 """The pipeline of a file that has no `pipelines`."""

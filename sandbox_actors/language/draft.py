@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from sandbox_actors.catalogue import JOB_LISTS
 from sandbox_actors.errors import Problem
-from sandbox_actors.experiment import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
-from sandbox_actors.file_format import FILE_LISTS, ExperimentPart, JobPart
-from sandbox_actors.quantities import parse_bytes, parse_duration, parse_keep_alive
-from sandbox_actors.reading import Path
-from sandbox_actors.shape import Finding, find_misfits, without
-from sandbox_actors.source import Source
+from sandbox_actors.language.catalogue import JOB_LISTS
+from sandbox_actors.language.experiment import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
+from sandbox_actors.language.file_format import FILE_LISTS, ExperimentPart, JobPart
+from sandbox_actors.language.quantities import parse_bytes, parse_duration, parse_keep_alive
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.shape import Finding, find_misfits, without
+from sandbox_actors.language.source import Source
 
 _LIST_OF_KEY = {key: list_name for list_name, key in FILE_LISTS.items()}
 

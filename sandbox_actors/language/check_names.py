@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sandbox_actors.config_view import ConfigView, view_configs
-from sandbox_actors.draft import Draft
 from sandbox_actors.errors import ContextError
-from sandbox_actors.jobconfigs import split_key
-from sandbox_actors.names import LAST, Names, NumberedJob, Origin
-from sandbox_actors.reading import Path
-from sandbox_actors.settings import find, is_placeholder, put
-from sandbox_actors.targets import parse_target
+from sandbox_actors.language.config_view import ConfigView, view_configs
+from sandbox_actors.language.draft import Draft
+from sandbox_actors.language.jobconfigs import split_key
+from sandbox_actors.language.names import LAST, Names, NumberedJob, Origin
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.settings import find, is_placeholder, put
+from sandbox_actors.language.targets import parse_target
 
 
 def check_names(draft: Draft) -> None:

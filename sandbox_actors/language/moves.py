@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from sandbox_actors.context import JobInfos
-from sandbox_actors.experiment import Job
-from sandbox_actors.jobconfigs import job_configs
-from sandbox_actors.targets import TargetResult
+from sandbox_actors.language.experiment import Job
+from sandbox_actors.language.jobconfigs import job_configs
+from sandbox_actors.language.targets import TargetResult
 
 
 class Success(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sandbox_actors.catalogue import Catalogue
-from sandbox_actors.check_components import check_component, check_managers, check_recipe
-from sandbox_actors.check_data import DataCheck
-from sandbox_actors.check_names import check_names
-from sandbox_actors.config_view import view_configs
 from sandbox_actors.context import META_NAME
-from sandbox_actors.draft import Draft
-from sandbox_actors.experiment import Job
-from sandbox_actors.file_format import FILE_LISTS
-from sandbox_actors.names import number_jobs
-from sandbox_actors.reading import Path
-from sandbox_actors.source import Source
+from sandbox_actors.language.catalogue import Catalogue
+from sandbox_actors.language.check_components import check_component, check_managers, check_recipe
+from sandbox_actors.language.check_data import DataCheck
+from sandbox_actors.language.check_names import check_names
+from sandbox_actors.language.config_view import view_configs
+from sandbox_actors.language.draft import Draft
+from sandbox_actors.language.experiment import Job
+from sandbox_actors.language.file_format import FILE_LISTS
+from sandbox_actors.language.names import number_jobs
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.source import Source
 
 _LONGEST_NAME = 200
 

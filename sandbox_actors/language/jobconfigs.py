@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox_actors.catalogue import HOOKS
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment import Job
-from sandbox_actors.settings import CONFIGS, is_placeholder, put, with_iteration
+from sandbox_actors.language.catalogue import HOOKS
+from sandbox_actors.language.experiment import Job
+from sandbox_actors.language.settings import CONFIGS, is_placeholder, put, with_iteration
 
 Setting = tuple[list[str], Any]
 """Keys in one config, none for the config as a whole, and the value put there."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from sandbox_actors.reading import MAX_DEPTH, MAX_VALUES, TOO_DEEP, Path, Reader, Unreadable, at_line, dotted
+from sandbox_actors.language.reading import MAX_DEPTH, MAX_VALUES, TOO_DEEP, Path, Reader, Unreadable, at_line, dotted
 
 _TAG = "tag:yaml.org,2002:"
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

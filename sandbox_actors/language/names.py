@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sandbox_actors.catalogue import HOOKS, did_you_mean
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment import Experiment, Job
-from sandbox_actors.settings import CONFIGS
-from sandbox_actors.written import WrittenPaths, strings_in
+from sandbox_actors.language.catalogue import HOOKS, did_you_mean
+from sandbox_actors.language.experiment import Experiment, Job
+from sandbox_actors.language.settings import CONFIGS
+from sandbox_actors.language.written import WrittenPaths, strings_in
 
 LAST = "-1"
 _DEFAULT_OUTPUT = re.compile(r"res_\d+")

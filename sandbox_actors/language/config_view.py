@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment import Job
-from sandbox_actors.reading import Path
-from sandbox_actors.settings import CONFIGS, find, is_placeholder, put
+from sandbox_actors.language.experiment import Job
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.settings import CONFIGS, find, is_placeholder, put
 
 
 class ConfigView:

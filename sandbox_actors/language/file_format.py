@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from sandbox_actors.catalogue import JOB_LISTS
+from sandbox_actors.language.catalogue import JOB_LISTS
 
 FILE_LISTS = {list_name: list_name.removesuffix("s") + "_configs" for list_name in JOB_LISTS}
 """How a file calls the job lists: `probe_jobs` is `probe_job_configs`."""
@@ -99,7 +99,7 @@ class ExperimentPart(PipelinePart, frozen=True):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of an experiment file, for editors.
 
-    `docs/experiment.schema.json` is what `python -m sandbox_actors.file_format` prints.
+    `docs/experiment.schema.json` is what `python -m sandbox_actors.language.file_format` prints.
     """
     schema = msgspec.json.schema(ExperimentPart)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Experiment", **schema}

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sandbox_actors import missing
-from sandbox_actors.document import Document, read_document
 from sandbox_actors.errors import Problem
-from sandbox_actors.experiment import ANONYMOUS
-from sandbox_actors.file_format import FILE_LISTS
-from sandbox_actors.reading import Path
-from sandbox_actors.settings import CONFIGS, is_placeholder, put
-from sandbox_actors.written import WrittenPaths
+from sandbox_actors.language import missing
+from sandbox_actors.language.document import Document, read_document
+from sandbox_actors.language.experiment import ANONYMOUS
+from sandbox_actors.language.file_format import FILE_LISTS
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.settings import CONFIGS, is_placeholder, put
+from sandbox_actors.language.written import WrittenPaths
 
 Entry = tuple[Path, str, Any]
 """Where a job stands in the document, the name of its pipeline, and what stands there."""

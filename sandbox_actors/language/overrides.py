@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from sandbox_actors.catalogue import did_you_mean
-from sandbox_actors.document import parse_value
 from sandbox_actors.errors import ContextError, Problem
-from sandbox_actors.experiment import ANONYMOUS_JOB
-from sandbox_actors.file_format import FILE_LISTS, ExperimentPart
-from sandbox_actors.reading import Path
-from sandbox_actors.source import Source
+from sandbox_actors.language.catalogue import did_you_mean
+from sandbox_actors.language.document import parse_value
+from sandbox_actors.language.experiment import ANONYMOUS_JOB
+from sandbox_actors.language.file_format import FILE_LISTS, ExperimentPart
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.source import Source
 
 _TOP_KEYS = [field.name for field in msgspec.structs.fields(ExperimentPart)]
 

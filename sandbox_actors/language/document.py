@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from sandbox_actors.errors import Problem
-from sandbox_actors.reading import MAX_DEPTH, TOO_DEEP, Path, Reader, Unreadable
-from sandbox_actors.yaml_reading import YamlReader, child_of, compose
+from sandbox_actors.language.reading import MAX_DEPTH, TOO_DEEP, Path, Reader, Unreadable
+from sandbox_actors.language.yaml_reading import YamlReader, child_of, compose
 
 MAX_BYTES = 16 * 1024 * 1024
 

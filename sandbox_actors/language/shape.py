@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import inspect
 
-from sandbox_actors.catalogue import did_you_mean
-from sandbox_actors.file_format import ExperimentPart, JobPart, PipelinePart, ResourcesPart
-from sandbox_actors.reading import Path
+from sandbox_actors.language.catalogue import did_you_mean
+from sandbox_actors.language.file_format import ExperimentPart, JobPart, PipelinePart, ResourcesPart
+from sandbox_actors.language.reading import Path
 
 Finding = tuple[Path, str]
 """Where in a document, and what is wrong there."""

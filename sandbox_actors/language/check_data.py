@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Iterator
 
-from sandbox_actors import missing
-from sandbox_actors.catalogue import KnownType
-from sandbox_actors.config_view import ConfigView
-from sandbox_actors.draft import Draft
 from sandbox_actors.errors import ContextError
-from sandbox_actors.reading import Path
-from sandbox_actors.settings import find, is_placeholder
-from sandbox_actors.written import WrittenPaths
+from sandbox_actors.language import missing
+from sandbox_actors.language.catalogue import KnownType
+from sandbox_actors.language.config_view import ConfigView
+from sandbox_actors.language.draft import Draft
+from sandbox_actors.language.reading import Path
+from sandbox_actors.language.settings import find, is_placeholder
+from sandbox_actors.language.written import WrittenPaths
 
 _DATASET = re.compile(r"(\w+_)?dataset(_paths?|_dir)?(_\d+)?")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sandbox_actors.catalogue import did_you_mean
+from sandbox_actors.language.catalogue import did_you_mean
 
 _MOST_NAMES = 1000
 

@@ -6,11 +6,11 @@ import os
 import re
 from typing import Any
 
-from sandbox_actors.catalogue import Catalogue, HookSpec, KnownFactory, KnownType, did_you_mean
-from sandbox_actors.config_view import ConfigView
-from sandbox_actors.draft import Draft
-from sandbox_actors.names import NumberedJob
-from sandbox_actors.reading import Path
+from sandbox_actors.language.catalogue import Catalogue, HookSpec, KnownFactory, KnownType, did_you_mean
+from sandbox_actors.language.config_view import ConfigView
+from sandbox_actors.language.draft import Draft
+from sandbox_actors.language.names import NumberedJob
+from sandbox_actors.language.reading import Path
 
 _OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """A class of the user's: `package.module:Class`."""

@@ -1,0 +1,1 @@
+"""The language of experiment files: read, checked, and made into an `Experiment`; all without running anything."""

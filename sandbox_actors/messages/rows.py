@@ -1,0 +1,138 @@
+"""What is stored and shown: experiments, jobs, metrics, workers."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import msgspec
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One value of one metric. `step` is None for a result, a number in a series; `time` in Unix seconds."""
+
+    name: str
+    value: float | int | str | bool | None
+    step: int | None = None
+    time: float = 0.0
+
+
+def points_of(res: Any, name: str, step: int | None = None) -> list[Point]:
+    """`res` as points taken now: one, or one for each leaf of a mapping, named `<name>.<key>...` as in the seed."""
+    now = time.time()
+    if not isinstance(res, dict):
+        value = res if res is None or isinstance(res, (bool, int, float, str)) else json.dumps(res, default=str)
+        return [Point(name=name, value=value, step=step, time=now)]
+    prefix = f"{name}." if name else ""
+    return [point for key, item in res.items() for point in points_of(item, f"{prefix}{key}", step)]
+
+
+class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored point, and the job it came from. `seq` grows by commit order over the whole store."""
+
+    seq: int
+    name: str
+    value: float | int | str | bool | None
+    step: int | None
+    time: float
+    pipeline: str
+    job: str
+    iter: int
+
+
+class ProgressBar(msgspec.Struct, frozen=True, kw_only=True):
+    """How far something is that takes more than a moment. `total` is None where the end is not known."""
+
+    label: str
+    done: float
+    total: float | None = None
+    unit: str = ""
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One job of one iteration. `index` counts the jobs of an iteration from 0, in the order in which they run.
+
+    `state` is waiting, running, succeeded, failed or cancelled; `reason` says what a waiting or running job waits
+    for; `seq` is the store's sequence number of the last change. Times in Unix seconds.
+    """
+
+    seq: int
+    index: int
+    pipeline: str
+    list: str
+    hook: str
+    meta_name: str
+    iter: int
+    state: str
+    started: float | None = None
+    finished: float | None = None
+    seconds: float | None = None
+    worker: str = ""
+    warm: bool | None = None
+    attempt: int = 1
+    error: str = ""
+    reason: str = ""
+    log: str = ""
+
+
+class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """`state` is waiting, running, succeeded, failed or cancelled."""
+
+    seq: int
+    id: str
+    name: str
+    project: str
+    state: str
+    source: str
+    cwd: str
+    work_dir: str
+    submitted: float
+    started: float | None = None
+    finished: float | None = None
+    error: str = ""
+    reason: str = ""
+    jobs_done: int = 0
+    jobs_total: int = 0
+
+
+class Iteration(msgspec.Struct, frozen=True, kw_only=True):
+    """The `context_infos` of one iteration, in the two-level form of the seed."""
+
+    iter: int
+    context_infos: dict[str, list[dict[str, Any]]]
+
+
+class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition` is the frozen experiment: what was submitted, every file in it inlined."""
+
+    experiment: ExperimentRow
+    iterations: list[Iteration]
+    jobs: list[JobRow]
+    definition: Any = None
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One component actor. `state` is starting, idle, running or stopping; `keep_alive_seconds` is None for ever."""
+
+    worker: str
+    pid: int
+    component: str
+    env: str
+    state: str
+    model: str
+    rss_bytes: int
+    runs: int
+    idle_seconds: float
+    keep_alive_seconds: float | None
+    job: str = ""
+
+
+class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
+    pid: int
+    socket: str
+    home: str
+    version: str
+    uptime_seconds: float
+    workers: int
+    experiments: int

@@ -1,0 +1,116 @@
+"""What the daemon asks workers, and workers the daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sandbox_actors.messages.frames import Message
+from sandbox_actors.messages.rows import MetricRow, Point, ProgressBar
+
+
+class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a component's class is: `module:Class`, and the folders put on `sys.path` before it is looked for."""
+
+    target: str
+    paths: list[str] = []
+
+
+class Run(Message, frozen=True, kw_only=True):
+    """Build the component from `config` and call its `run(*args, **kwargs)`.
+
+    `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
+    to file descriptors 1 and 2 from here on goes to `log`.
+    Answer: Outcome.
+    """
+
+    run: str
+    component: ComponentRef
+    config: Any
+    model_key: str
+    cwd: str
+    log: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What `run` returned, as values that JSON can hold. `is_tuple` tells several outputs from one that is a list."""
+
+    values: list[Any]
+    is_tuple: bool = False
+    load_seconds: float | None = None
+
+
+class FollowLog(Message, frozen=True, kw_only=True):
+    """Follow the log of run `run` from its beginning, turning lines into points by the component's `_watch_run`.
+
+    Answer: Followed, after `EndLog` came and all that was written till then was read.
+    """
+
+    run: str
+    component: ComponentRef
+    config: Any
+    cwd: str
+    log: str
+
+
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """`errors` counts the lines at which `_watch_run` raised; `first_error` is the traceback of the first."""
+
+    lines: int
+    points: int
+    errors: int = 0
+    first_error: str = ""
+
+
+class EndLog(Message, frozen=True, kw_only=True):
+    """No one writes to the log of run `run` any more. Answer: nothing (nil)."""
+
+    run: str
+
+
+class Exit(Message, frozen=True, kw_only=True):
+    """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
+
+
+WorkerTask = Run | FollowLog | EndLog | Exit
+
+
+class Report(Message, frozen=True, kw_only=True):
+    """Points and progress of run `run`. Answer: nothing (nil), when the points are stored."""
+
+    run: str
+    points: list[Point] = []
+    progress: ProgressBar | None = None
+
+
+class Query(Message, frozen=True, kw_only=True):
+    """`watcher.query(name)`. Answer: the newest value of that metric in the experiment of run `run`, or nil."""
+
+    run: str
+    name: str
+
+
+class Pull(Message, frozen=True, kw_only=True):
+    """For exporters: the metrics of the experiment of run `run` after `after`. Waits up to `wait` seconds.
+
+    Answer: Pulled.
+    """
+
+    run: str
+    after: int
+    wait: float
+
+
+class Pulled(msgspec.Struct, frozen=True, kw_only=True):
+    metrics: list[MetricRow]
+    next: int
+    finished: bool
+
+
+WorkerRequest = Report | Query | Pull
+
+decode_worker_task = msgspec.msgpack.Decoder(WorkerTask).decode
+decode_worker_request = msgspec.msgpack.Decoder(WorkerRequest).decode

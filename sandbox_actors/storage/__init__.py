@@ -1,0 +1,1 @@
+"""What `store.py` is made of: a database with one writer, its schema, and what is asked of its tables."""
