@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from envs import installing, processes
@@ -155,9 +155,10 @@ class Env(ABC):
     def python_executable(self) -> str:
         return str(self.place.python)
 
-    def environ(self) -> dict[str, str]:
-        """The variables of a process in this env; nothing of the host's Python environment is in them."""
-        return worker_environ(self.prefix)
+    def environ(self, host: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables of a process in this env, on top of `host`, by default this process's; nothing of the host's
+        Python environment is in them."""
+        return worker_environ(self.prefix, host)
 
     def remove(self) -> None:
         """Remove an env that was made by `create`. One that its user made himself is refused."""

@@ -52,8 +52,15 @@ def place_of(spec: EnvSpec, root: Path, fingerprint: str) -> Place:
 
 
 def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None:
-    """The env of a spec if it has been built and nothing that it was built from has changed since; marks it as used."""
+    """The env of a spec if it has been built and nothing that it was built from has changed since; marks it as used.
+
+    Of an env that its user manages: if it is known to hold what the spec asks for.
+    """
     fingerprint = fingerprint or spec.fingerprint
+    if spec.path:
+        env = env_of(spec, Path(spec.path))
+        is_complete = env.exists() and installing.Stamps(env.prefix).has(request_of(spec, env))
+        return _ready(env.place, fingerprint, 0.0, reused=True) if is_complete else None
     place = place_of(spec, root, fingerprint)
     marker = place.read_marker()
     if marker is None or marker.fingerprint != fingerprint:
@@ -62,15 +69,23 @@ def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None
     return _ready(place, fingerprint, marker.seconds, reused=True)
 
 
+def request_of(spec: EnvSpec, env: Env) -> installing.Request:
+    """All that the env of a spec has to hold, for one call of the resolver."""
+    asked = [*spec.deps, *flattened(spec.requirements), *env.configured()]
+    names = {package_name(line) for line in asked}
+    asked += [line for line in WORKER_DEPS if package_name(line) not in names]
+    return installing.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
+
+
 def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:
     """Build the env of a spec, or find it. EnvError, and no env, when that fails."""
     fingerprint = fingerprint or spec.fingerprint
     root.mkdir(parents=True, exist_ok=True)
     place = place_of(spec, root, fingerprint)
-    if spec.path:
-        return _complete(spec, place, fingerprint, report)
     if ready := find_built(spec, root, fingerprint):
         return ready
+    if spec.path:
+        return _complete(spec, place, fingerprint, report)
     with place.claimed(waiting=lambda: report(Progress(message=f"waiting for another build of {spec.name}"))):
         if ready := find_built(spec, root, fingerprint):
             return ready
@@ -88,10 +103,8 @@ def _complete(spec: EnvSpec, place: Place, fingerprint: str, report: Report) -> 
     """Add what is missing to an env that its user manages."""
     started = time.time()
     with place.log.open("ab") as log:
-        builder = _Builder(spec, Path(spec.path), log, report, processes.control())
-        reused = builder.complete()
-    own = Place(Path(spec.path))
-    return _ready(own, fingerprint, round(time.time() - started, 3), reused=reused)
+        _Builder(spec, Path(spec.path), log, report, processes.control()).complete()
+    return _ready(Place(Path(spec.path)), fingerprint, round(time.time() - started, 3), reused=False)
 
 
 def _ready(place: Place, fingerprint: str, seconds: float, *, reused: bool) -> Ready:
@@ -113,19 +126,16 @@ class _Builder:
         self._env.require_manager()
         with self._stage(f"making {self._spec.name} with {self._spec.manager}"):
             self._env.make_with_pip(self._control)
-        self._fill(self._request())
+        self._fill(request_of(self._spec, self._env))
 
-    def complete(self) -> bool:
-        """Fill an env that exists. True when nothing was missing."""
+    def complete(self) -> None:
+        """Add to an env that exists what is missing in it."""
         if not self._env.exists():
             raise EnvError(f"env {self._spec.name!r}: there is no env with a python at {self._env.prefix}")
-        request, stamps = self._request(), installing.Stamps(self._env.prefix)
-        if stamps.has(request):
-            return True
-        self._total -= 1
+        self._total -= 1  # it need not be made
+        request = request_of(self._spec, self._env)
         self._fill(request)
-        stamps.add(request)
-        return False
+        installing.Stamps(self._env.prefix).add(request)
 
     def _fill(self, request: installing.Request) -> None:
         self._commands("commands before the installation", self._spec.pre_install)
@@ -135,13 +145,6 @@ class _Builder:
         with self._stage("trying it out"):
             self._env.call([self._env.python_executable, "-I", "-c", PROBE], self._control)
         processes.end_tree(self._control.tag)  # what commands left running must not go on writing into a finished env
-
-    def _request(self) -> installing.Request:
-        spec = self._spec
-        asked = [*spec.deps, *flattened(spec.requirements), *self._env.configured()]
-        names = {package_name(line) for line in asked}
-        asked += [line for line in WORKER_DEPS if package_name(line) not in names]
-        return installing.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
 
     def _commands(self, what: str, commands: Sequence[str | Sequence[str]]) -> None:
         if not commands:

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,9 @@ class CondaEnv(Env):
     def installer_options(self) -> list[str]:
         return ["--break-system-packages"]  # conda marks some of its pythons as managed by it; in this env we are
 
-    def environ(self) -> dict[str, str]:
+    def environ(self, host: Mapping[str, str] | None = None) -> dict[str, str]:
         own = {"CONDA_PREFIX": str(self.prefix), "CONDA_DEFAULT_ENV": self.env_name}
-        return {**super().environ(), **own, **env_variables(self.prefix)}
+        return {**super().environ(host), **own, **env_variables(self.prefix)}
 
     @cached_property
     def _file(self) -> EnvironmentFile:

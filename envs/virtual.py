@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from envs.base import Env, Output
@@ -64,8 +65,8 @@ class VirtualEnv(Env):
     def configured(self) -> list[str]:
         return flattened([self.env_config_path]) if self.env_config_path else []
 
-    def environ(self) -> dict[str, str]:
-        return {**super().environ(), "VIRTUAL_ENV": str(self.prefix)}
+    def environ(self, host: Mapping[str, str] | None = None) -> dict[str, str]:
+        return {**super().environ(host), "VIRTUAL_ENV": str(self.prefix)}
 
 
 def _virtualenv() -> list[str]:

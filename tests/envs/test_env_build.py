@@ -144,11 +144,12 @@ def test_a_second_signal_does_not_cut_the_clearing_up_short(root, gate):
     ending = gate.command.replace("echo $$", "echo ending")
     command = f"trap {shlex.quote(ending)} TERM; {gate.command}; {gate.command}"
     with BuilderProcess(root, {"post_install": [command]}) as builder:
-        gate.wait_until_reached()
+        stubborn = gate.wait_until_reached()
         builder.process.terminate()
         assert gate.wait_for_word() == "ending"
         builder.process.terminate()
         assert builder.finish()["status"] == 128 + signal.SIGTERM
+    assert has_ended(stubborn)
     assert [path.suffix for path in root.iterdir()] == [".log"]
 
 
