@@ -27,6 +27,12 @@ def test_nothing_that_a_terminal_would_obey_is_left(text: str) -> None:
     assert clean(text) == "red"
 
 
+def test_no_control_character_is_left_alone_or_before_text() -> None:
+    controls = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"]
+    for text in (*controls, *(f"{each}[1mtext" for each in controls)):
+        assert not set(clean(text)) & set(controls)
+
+
 def test_an_escape_sequence_without_an_end_takes_only_itself_away() -> None:
     assert clean("one\ntwo\x1b[") == "one\ntwo"
     assert "\x1b" not in clean("\x1b\x1b[\x1b]")
