@@ -169,19 +169,24 @@ class Env(ABC):
             with place.changing(processes.control().tag):
                 place.clear()
 
-    def install(self, request: installing.Request, control: processes.Control, *, is_compiled: bool = True) -> None:
+    def install(self, request: installing.Request, control: processes.Control) -> None:
         """Fulfil a request by one call of the resolver, whether or not it is fulfilled already."""
         if not request.lines:
             return
-        options = [*self.installer_options(), *(["--compile-bytecode"] if is_compiled else [])]
         with installing.arguments(uv_binary(), self.place.python, request) as command:
-            self.call([*command, *options], control)
+            self.call([*command, "--compile-bytecode", *self.installer_options()], control)
 
     def make_with_pip(self, control: processes.Control) -> None:
         """Make an env with a python and a pip at `prefix`, where there is nothing."""
         self.make(control)
-        if not (self.prefix / "bin" / "pip").exists():  # not compiled: that takes longer than all else, for few uses
-            self.install(PIP, control, is_compiled=False)
+        if (self.prefix / "bin" / "pip").exists():
+            return
+        # Not compiled, which would take longer than all else. And any pip will do: one from the cache, without asking
+        # an index for the newest, unless there is none.
+        with installing.arguments(uv_binary(), self.place.python, PIP) as command:
+            command += self.installer_options()
+            if processes.run([*command, "--offline"], environ=tool_environ(), control=control).status:
+                self.call(command, control)
 
     def call(self, command: Sequence[str], control: processes.Control) -> None:
         """Run a manager or installer; CommandFailed with its last lines when it fails."""
