@@ -45,8 +45,13 @@ EXPERIMENT = """
 NAMED = f"""
     ((:name = '' AND name NOT GLOB '{CFGS}.*')
      OR :name IN (name, job || '.' || name, pipeline || '.' || name, pipeline || '.' || job || '.' || name)
-     OR name = job || '.' || :name)"""
-"""Whether a metric is meant by `:name`: its own name, with or without its job, its pipeline, or both before it."""
+     OR (name = job || '.' || :name
+         AND NOT EXISTS (SELECT 1 FROM metrics m WHERE m.experiment = :id AND m.name = :name)))"""
+"""Whether a metric is meant by `:name`: its own name, with or without its job, its pipeline, or both before it.
+
+Results are named after their job (`evaluate.perplexity`): they are meant by the rest of their name too, unless there
+is a metric of just that name.
+"""
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):

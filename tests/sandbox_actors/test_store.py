@@ -180,6 +180,18 @@ def test_values_of_points_keep_their_type_even_nan(path: Path) -> None:
     with_store(path, act)
 
 
+def test_a_result_is_found_without_its_jobs_name_unless_a_metric_has_just_that_name(path: Path) -> None:
+    async def act(store: Store) -> None:
+        await add(store)
+        await store.add_points("1", [Point(name="evaluate.loss", value=1)], pipeline="p", job="evaluate", iter=1)
+        assert [row.name for row in await store.metrics("1", "loss")] == ["evaluate.loss"]
+        await store.add_points("1", [Point(name="loss", value=2, step=1)], pipeline="p", job="train", iter=1)
+        assert [row.name for row in await store.metrics("1", "loss")] == ["loss"]
+        assert [row.name for row in await store.metrics("1", "evaluate.loss")] == ["evaluate.loss"]
+
+    with_store(path, act)
+
+
 @pytest.mark.parametrize("name", ["loss", "train.loss", "refined.loss", "refined.train.loss"])
 def test_a_metric_is_found_by_its_name_alone_or_qualified(path: Path, name: str) -> None:
     async def act(store: Store) -> None:
@@ -188,9 +200,7 @@ def test_a_metric_is_found_by_its_name_alone_or_qualified(path: Path, name: str)
             await store.add_points("1", [Point(name=stored, value=1)], pipeline="refined", job="train", iter=1)
         await store.add_points("1", [Point(name="loss", value=2)], pipeline="baseline", job="warmup", iter=1)
         rows = await store.metrics("1", name)
-        expected = ["loss", "train.loss", "loss"] if name == "loss" else ["loss", "train.loss"]
-        if name == "refined.loss":
-            expected = ["loss"]
+        expected = {"loss": ["loss", "loss"], "refined.loss": ["loss"]}.get(name, ["loss", "train.loss"])
         assert [row.name for row in rows] == expected
         newest = await store.newest_metric("1", name)
         assert newest == rows[-1]
