@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import yaml
 
 from envs.requirements import absolute, flattened
 from sandbox_actors.errors import EnvError
@@ -27,8 +26,8 @@ def read_environment_file(path: Path) -> EnvironmentFile:
     """EnvError if it cannot be read, or holds what cannot be heeded."""
     try:
         with path.open(encoding="utf-8") as stream:
-            content = YAML(typ="safe").load(stream)
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+            content = yaml.safe_load(stream)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise EnvError(f"environment file {path} cannot be read: {error}") from error
     if not isinstance(content, Mapping):
         raise EnvError(f"environment file {path}: a mapping with the key `dependencies` is expected")

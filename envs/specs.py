@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import yaml
 
 from envs.environment_files import read_environment_file
 from envs.fingerprints import digest, host_python
@@ -126,8 +125,8 @@ def _conda_envs(name: str) -> list[Path]:
 def _read(path: Path) -> EnvSpec:
     try:
         with path.open(encoding="utf-8") as stream:
-            value = YAML(typ="safe").load(stream)
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+            value = yaml.safe_load(stream)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
     if not isinstance(value, Mapping):
         raise ConfigError([Problem(str(path), "", "an env spec is a mapping")])

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from envs.builder import Ready, find_built
-from envs.environ import worker_environ
+from envs.router import env_of
 from envs.specs import SPEC_FOLDER, EnvSpec
 from sandbox_actors.errors import EnvError
 from sandbox_actors.messages import ProgressBar
@@ -90,8 +90,8 @@ class Environments:
         return self._ready(spec, build.ready)
 
     def _ready(self, spec: EnvSpec, built: Ready) -> ReadyEnv:
-        environ = {**worker_environ(Path(built.path), self._environ), **FROZEN}
-        return ReadyEnv(spec.name, built.python, environ)
+        environ = env_of(spec, Path(built.path)).environ(self._environ)
+        return ReadyEnv(spec.name, built.python, {**environ, **FROZEN})
 
     async def _build(self, spec: EnvSpec, key: str, build: _Build) -> None:
         command = [sys.executable, "-m", "envs.build", "--root", str(self._root)]
