@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.base import Config
+from components.base import Config, keep_imports
 from components.data.importing import import_data_juicer
 from components.data.recipe import check_dataset, recipe_error
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
@@ -64,6 +64,7 @@ class Juicer:
         self._parser = config.build_base_parser()
         self._parser.exit_on_error = False
         self._own_operators: set[str] = set()
+        keep_imports()
 
     def close(self) -> None:
         """Give back the models that operators have loaded."""

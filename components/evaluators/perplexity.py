@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from components.base import BaseEvaluator
-from components.models.texts import encode, read_texts
+from components.base import BaseEvaluator, keep_imports
+from components.models.texts import read_texts
+from components.models.tokens import Tokenizers, encode
 from sandbox_actors.errors import ComponentFailed
 
 
@@ -25,49 +26,57 @@ class PerplexityEvaluator(BaseEvaluator):
 
     perplexity     exp(loss)
     loss           as said
-    bits_per_byte  the same likelihood in bits, spread over the UTF-8 bytes of the predicted text: comparable between
-                   tokenizers
+    bits_per_byte  the same likelihood in bits, spread over the UTF-8 bytes of the text, of which the tokens that were
+                   not predicted count for their share: comparable between tokenizers
     tokens         how many were predicted
     """
 
     def load(self) -> Any:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        import transformers
 
-        return torch, AutoModelForCausalLM, AutoTokenizer
+        # Imported when they are first looked at, which takes seconds.
+        _ = transformers.PreTrainedModel, transformers.PreTrainedTokenizerFast
+        keep_imports()
+        return torch, transformers, Tokenizers()
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, float]:
-        torch, models, tokenizers = self.loaded or self.load()
+        torch, transformers, tokenizers = self.loaded or self.load()
         config = self.eval_config
         path = str(config["model"])
-        try:
-            tokenizer = tokenizers.from_pretrained(path, local_files_only=True)
-            model = models.from_pretrained(path, local_files_only=True).eval()
-        except (OSError, ValueError) as error:
-            raise ComponentFailed(f"cannot load a model and its tokenizer from {path}: {error}") from error
+        tokenizer, model = tokenizers.load(path), _load_model(transformers, path)
         texts = read_texts(config["dataset_path"], config.get("text_key", "text"))
-        size = int(config.get("block_size") or getattr(model.config, "max_position_embeddings", 1024))
         flat = encode(tokenizer, texts)
+        size = int(config.get("block_size") or getattr(model.config, "max_position_embeddings", 1024))
         nats, tokens = 0.0, 0
-        with torch.inference_mode():
-            for batch in _batches(torch, flat, size, int(config.get("batch_size", 16))):
-                logits = model(input_ids=batch).logits[:, :-1].float()
-                targets = batch[:, 1:]
-                nats += torch.nn.functional.cross_entropy(
-                    logits.flatten(0, 1), targets.flatten(), reduction="sum"
-                ).item()
-                tokens += targets.numel()
+        for blocks in _batches(torch, flat, size, int(config.get("batch_size", 16))):
+            nats += _surprise(torch, model, blocks)
+            tokens += blocks[:, 1:].numel()
         if not tokens:
             raise ComponentFailed(f"{config['dataset_path']} holds too little text to predict any of it")
         loss = nats / tokens
-        share = tokens / len(flat)
-        size_in_bytes = sum(len(text.encode("utf-8")) for text in texts) * share
+        predicted_bytes = sum(len(text.encode("utf-8")) for text in texts) * tokens / len(flat)
         return {
             "perplexity": math.exp(loss),
             "loss": loss,
-            "bits_per_byte": nats / math.log(2) / size_in_bytes,
+            "bits_per_byte": nats / math.log(2) / predicted_bytes,
             "tokens": tokens,
         }
+
+
+def _load_model(transformers: Any, path: str) -> Any:
+    try:
+        return transformers.AutoModelForCausalLM.from_pretrained(path, local_files_only=True).eval()
+    except (OSError, ValueError) as error:
+        raise ComponentFailed(f"cannot load a model from {path}: {error}") from error
+
+
+def _surprise(torch: Any, model: Any, blocks: Any) -> float:
+    """The negative log-likelihood, in nats, of all tokens of the blocks but the first of each."""
+    with torch.inference_mode():
+        logits = model(input_ids=blocks).logits[:, :-1].float()
+        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten(), reduction="sum")
+    return float(nats)
 
 
 def _batches(torch: Any, flat: list[int], size: int, batch_size: int) -> Any:

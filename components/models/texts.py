@@ -1,4 +1,4 @@
-"""The texts of a dataset in Data-Juicer's format, and their tokens."""
+"""The texts of a dataset in Data-Juicer's format."""
 
 from __future__ import annotations
 
@@ -19,12 +19,6 @@ def read_texts(dataset_path: str | list[str], text_key: str = "text") -> list[st
     if not texts:
         raise ComponentFailed(f"{', '.join(paths)} holds no sample with text under {text_key!r}")
     return texts
-
-
-def encode(tokenizer: Any, texts: list[str]) -> list[int]:
-    """The tokens of all texts one after the other, the end-of-text token after each."""
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    return [token for text in encoded for token in (*text, tokenizer.eos_token_id)]
 
 
 def _texts_in(path: Path, text_key: str) -> list[str]:

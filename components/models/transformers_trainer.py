@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
-import gc
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from components.base import BaseModelExecutor, Watcher
+from components.base import BaseModelExecutor, Watcher, keep_imports
 from components.models.reporting import SERIES, make_reporter, parse, say
-from components.models.texts import encode, read_texts
+from components.models.texts import read_texts
+from components.models.tokens import Tokenizers, encode
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+
+
+class Base(NamedTuple):
+    """What runs share. The model is never trained itself: a run trains a copy."""
+
+    model: Any
+    tokenizers: Tokenizers
 
 
 class TransformersTrainExecutor(BaseModelExecutor):
@@ -30,42 +37,40 @@ class TransformersTrainExecutor(BaseModelExecutor):
     text_key       where the text of a sample is (default `text`)
     arguments      anything else that TrainingArguments take
 
-    The base model is made once a process and never trained itself: a run trains a copy, with every random state set
-    anew. Metrics by step are `loss`, `learning_rate` and `grad_norm`; results are `samples`, `tokens`, and
-    `final_loss`, the mean loss over the last tenth of the steps.
+    The base model is made once a process, and every random state is set anew for a run. Metrics by step are `loss`,
+    `learning_rate` and `grad_norm`; results are `samples`, `tokens`, and `final_loss`, the mean loss over the last
+    tenth of the steps.
     """
 
     def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
         super().__init__(model_config, watcher)
         self._lines_without_step = 0
 
-    def load(self) -> Any:
+    def load(self) -> Base:
         import transformers
 
-        # The Trainer collects garbage after every run, and so does the worker: what was imported need not be looked
-        # through each time, which takes a quarter of a second.
-        _ = transformers.Trainer
-        gc.freeze()
+        _ = transformers.Trainer  # imported when it is first looked at, which takes seconds
+        keep_imports()
         wanted = self.model_config["model"]
         if isinstance(wanted, str):
-            return transformers.AutoModelForCausalLM.from_pretrained(wanted, local_files_only=True)
+            return Base(transformers.AutoModelForCausalLM.from_pretrained(wanted, local_files_only=True), Tokenizers())
         described = dict(wanted)
         transformers.set_seed(self._seed)
         architecture = transformers.AutoConfig.for_model(described.pop("model_type"), **described)
-        return transformers.AutoModelForCausalLM.from_config(architecture)
+        return Base(transformers.AutoModelForCausalLM.from_config(architecture), Tokenizers())
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
-        from transformers import AutoTokenizer, Trainer, set_seed
+        from transformers import Trainer, set_seed
 
-        base = self.loaded if self.loaded is not None else self.load()
+        base: Base = self.loaded or self.load()
         config = self.model_config
-        tokenizer = AutoTokenizer.from_pretrained(config["tokenizer"], local_files_only=True)
-        _check_vocabulary(len(tokenizer), base.config.vocab_size)
+        tokenizer = base.tokenizers.load(str(config["tokenizer"]))
+        _check_vocabulary(len(tokenizer), base.model.config.vocab_size)
         texts = read_texts(config["train_dataset"], config.get("text_key", "text"))
         arguments = self._arguments()
         blocks = self.data_connector(texts, tokenizer=tokenizer, batch_size=arguments.train_batch_size)
         set_seed(self._seed)
-        model = copy.deepcopy(base)
+        model = copy.deepcopy(base.model)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(model.config, name, getattr(tokenizer, name))
         reporter = make_reporter()
