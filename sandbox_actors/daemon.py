@@ -27,9 +27,6 @@ from sandbox_actors.store import open_store
 from sandbox_actors.transport import open_router
 from sandbox_actors.watcher import SandboxWatcher
 
-FAREWELL = 1.0
-"""Seconds between the last experiment's end and the daemon's, in which clients still learn how it ended."""
-
 
 async def serve(paths: Paths) -> None:
     """Serve the home of `paths` until SIGTERM or SIGINT comes, or a client asks to stop. Raises SandboxError."""
@@ -53,7 +50,6 @@ async def serve(paths: Paths) -> None:
         nursery.start_soon(stop.on_signals)
         _say(f"serves {paths.home} at {paths.socket}")
         await stop.wait_drained(experiments.drain)
-        await trio.sleep(FAREWELL)
         _say("stops")
         nursery.cancel_scope.cancel()
 

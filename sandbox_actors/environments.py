@@ -113,7 +113,7 @@ class Environments:
         if told["event"] == "ready":
             build.ready = msgspec.convert(told, Ready)
         elif told["event"] == "failed":
-            build.failure = f"{told['message']}\nthe whole log: {told.get('log', '')}"
+            build.failure = told["message"] + (f"\nthe whole log: {told['log']}" if told.get("log") else "")
         else:
             bar = ProgressBar(label=told["message"], done=told.get("done") or 0, total=told.get("total"))
             for on_progress in build.waiting:

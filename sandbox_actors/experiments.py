@@ -24,6 +24,9 @@ from sandbox_actors.store import ENDED, Store
 
 CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` goes on where it stopped"
 
+FAREWELL = 1.0
+"""Seconds between the end of the last experiment and that of a daemon which was asked to stop."""
+
 
 class Experiments:
     """`run` is its life: coordinators are its children. Two experiments never share a work_dir: the second waits."""
@@ -90,10 +93,12 @@ class Experiments:
         await ended.wait()
 
     async def drain(self) -> None:
-        """Take in no more experiments, and wait until those there are have ended."""
+        """Take in no more experiments, wait until those there are have ended, and clients could learn how."""
         self._is_closed = True
-        for ended in list(self._ended.values()):
+        waited_for = list(self._ended.values())
+        for ended in waited_for:
             await ended.wait()
+        await trio.sleep(FAREWELL if waited_for else 0)
 
     def _require_open(self) -> None:
         if self._is_closed:

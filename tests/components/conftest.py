@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +66,9 @@ class ComponentProcess:
 
 
 @pytest.fixture(scope="session")
-def component_env(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`component_env("data-juicer")` is the python of that env. SANDBOX_TEST_ENVS names a folder to keep envs in."""
-    kept = os.environ.get("SANDBOX_TEST_ENVS")
-    root = Path(kept) if kept else tmp_path_factory.mktemp("envs")
-    pythons: dict[str, Path] = {}
-
-    def python_of(name: str) -> Path:
-        if name not in pythons:
-            pythons[name] = _built(name, root)
-        return pythons[name]
-
-    return python_of
+def component_env(shared_envs: Path) -> Callable[[str], Path]:
+    """`component_env("data-juicer")` is the python of that env, built once a test run."""
+    return cache(lambda name: _built(name, shared_envs))
 
 
 def _built(name: str, root: Path) -> Path:

@@ -23,12 +23,6 @@ from sandbox_actors.process import MARK
 FAULTY = str(Path(__file__).parent)
 
 
-@pytest.fixture(scope="session")
-def shared_envs() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="sandbox-envs-") as folder:
-        yield Path(folder)
-
-
 class Sandbox:
     """A home, the daemon in it, and what tests do with them. Relative paths are below `cwd`."""
 
@@ -61,7 +55,7 @@ class Sandbox:
 
     def definition(self, *jobs: dict[str, Any], **settings: Any) -> dict[str, Any]:
         """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; what is no job key is config."""
-        from sandbox_actors.experiment import Experiment, Job, Pipeline, freeze
+        from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
 
         keys = set(Job.__struct_fields__)
         made = [
