@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.dummy import Pool as ThreadPool
 from typing import Any
 
@@ -29,8 +30,13 @@ def import_data_juicer() -> None:
     _enter("data_juicer.core.executor", {"ExecutorBase": "base", "DefaultExecutor": "default_executor"})
     base_op: Any = importlib.import_module("data_juicer.ops.base_op")
     base_op.free_models = _keep_models
+    base_op.Filter.run = _without_empty_pass(base_op.Filter.run)
     overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
     overall_analysis.Pool = ThreadPool
+    exporter: Any = importlib.import_module("data_juicer.core.exporter").Exporter
+    exporter._ensure_meta_stats_dicts_for_export = staticmethod(
+        _where_there_is_text(exporter._ensure_meta_stats_dicts_for_export)
+    )
     importlib.import_module("data_juicer.utils.datasets_json_compat").apply_stdlib_json_patch_for_datasets()
 
 
@@ -61,6 +67,27 @@ def _refuse_to_install(_: type, package: str, pip_args: Any = None) -> None:
 
 def _keep_models(*_: Any, **__: Any) -> None:
     """In place of Data-Juicer's `free_models`, which also imports torch."""
+
+
+def _without_empty_pass(run: Callable[..., Any]) -> Callable[..., Any]:
+    """The analyzer takes the condition away from a filter, and it then goes over all samples to keep each of them."""
+
+    @functools.wraps(run)
+    def run_filter(self: Any, dataset: Any, *, reduce: bool = True, **kwargs: Any) -> Any:
+        return run(self, dataset, reduce=reduce and self.process is not None, **kwargs)
+
+    return run_filter
+
+
+def _where_there_is_text(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The exporter goes over all samples to parse statistics that may be text, which in Arrow they are all or none."""
+
+    @functools.wraps(parse)
+    def parse_statistics(dataset: Any) -> Any:
+        is_text = any("string" in str(getattr(column, "dtype", "")) for column in dataset.features.values())
+        return parse(dataset) if is_text else dataset
+
+    return parse_statistics
 
 
 def _quieten_log() -> None:
