@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import trio
 
+from sandbox_actors.code import UNKNOWN, Code
 from sandbox_actors.environments import ReadyEnv
 from sandbox_actors.errors import NotFound, ProtocolError, Refused, SandboxError, WorkerLost
 from sandbox_actors.gateway import Peer
@@ -51,11 +52,17 @@ class Wanted:
     model_key: str
     cpus: int
     keep_alive: float
+    code: Code = UNKNOWN
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Where its code comes from."""
+        return (tuple(self.component.paths), self.env.python)
 
     @property
     def process_key(self) -> tuple[object, ...]:
         """Actors with equal keys can stand in for each other, but for the loaded model."""
-        return (self.component.target, tuple(self.component.paths), self.env.python, self.cpus)
+        return (self.component.target, self.origin, self.code.digest, self.cpus)
 
 
 @dataclass(eq=False)
@@ -128,6 +135,8 @@ class Pool:
     @asynccontextmanager
     async def lease(self, wanted: Wanted) -> AsyncIterator[Lease]:
         """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process."""
+        for stale in outdated(self._idle(), wanted):
+            self._send_away(stale)
         actor = self._idle_like(wanted)
         warm = actor is not None and actor.warm_model == wanted.model_key
         if actor is None:
@@ -148,8 +157,8 @@ class Pool:
         One with another model is left as it is, since a new process keeps both warm; when that makes one too many,
         the least recently used goes.
         """
-        idle = [a for a in self._actors.values() if a.state == "idle" and a.wanted.process_key == wanted.process_key]
-        same = [actor for actor in idle if actor.warm_model in (wanted.model_key, None)]
+        alike = [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
+        same = [actor for actor in alike if actor.warm_model in (wanted.model_key, None)]
         return max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
 
     def _settle(self, actor: ComponentActor, model_key: str) -> None:
@@ -186,19 +195,27 @@ class Pool:
             while True:
                 self._changed = trio.Event()
                 now = time.monotonic()
-                idle = [actor for actor in self._actors.values() if actor.state == "idle"]
+                idle = self._idle()
                 for actor in due(idle, now, MAX_IDLE, int(psutil.virtual_memory().total * MAX_IDLE_MEMORY)):
-                    actor.state = "stopping"
-                    nursery.start_soon(self._end, actor)
+                    self._send_away(actor)
                 next_due = min((a.idle_since + a.keep_alive - now for a in idle if a.state == "idle"), default=60.0)
                 with trio.move_on_after(min(max(next_due, 0.01), 60.0)):
                     await self._changed.wait()
+
+    def _idle(self) -> list[ComponentActor]:
+        return [actor for actor in self._actors.values() if actor.state == "idle"]
+
+    def _send_away(self, actor: ComponentActor) -> None:
+        actor.state = "stopping"
+        self._nursery.start_soon(self._end, actor)
 
     async def _spawn(self, wanted: Wanted) -> ComponentActor:
         name = f"{wanted.label}-{next(self._numbers)}"
         token = self._tokens[name] = secrets.token_hex(16)
         arrival = self._arrivals[name] = trio.Event()
         command = [wanted.env.python, "-I", "-u", "-X", "utf8", str(self._kit / ENTRY), str(self._socket), name]
+        if not wanted.code.is_settled(time.time()):
+            command.insert(1, "-B")
         try:
             environ = {**wanted.env.environ, **_threads_environ(wanted.cpus)}
             output = self._logs / f"{name}.log"
@@ -257,6 +274,12 @@ class Pool:
 
     def _wake(self) -> None:
         self._changed.set()
+
+
+def outdated(idle: list[ComponentActor], wanted: Wanted) -> list[ComponentActor]:
+    """The idle actors whose code has changed since they were started, as `wanted` tells: no job can use them again."""
+    alike = [actor for actor in idle if actor.wanted.origin == wanted.origin]
+    return [actor for actor in alike if actor.wanted.code.digest != wanted.code.digest]
 
 
 def due(idle: list[ComponentActor], now: float, max_idle: int, max_memory: int) -> list[ComponentActor]:

@@ -7,7 +7,8 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import trio
 
 from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.capacity import Capacity
+from sandbox_actors.code import read_code
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
 from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
@@ -33,6 +35,8 @@ FOLLOW_GRACE = 10.0
 """Seconds that a log watcher has to read the rest of the log after its run has ended."""
 
 LAST_LINES = 20
+
+_threads = trio.CapacityLimiter(4)
 
 Change = Callable[..., Awaitable[None]]
 
@@ -92,6 +96,7 @@ class JobRunner:
         log.touch()
         async with self._shop.capacity.hold(wanted.cpus, lambda reason: change(reason=reason)):
             await change(state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(log))
+            wanted = await self._with_code(wanted)
             async with self._shop.pool.lease(wanted) as lease:
                 lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
                 await change(worker=lease.actor.name, warm=lease.warm, reason="")
@@ -141,6 +146,11 @@ class JobRunner:
             cpus=default if asked is None else max(1, round(asked)),
             keep_alive=KEEP_ALIVE if job.keep_alive is None else job.keep_alive,
         )
+
+    async def _with_code(self, wanted: Wanted) -> Wanted:
+        """The same with the state of its code: an actor that was started before a change must not serve after it."""
+        read = partial(read_code, wanted.env.python, wanted.component.paths)
+        return replace(wanted, code=await trio.to_thread.run_sync(read, limiter=_threads))
 
     # --- during ---
 
@@ -192,6 +202,7 @@ class JobRunner:
             model_key="",
             cpus=0,
             keep_alive=wanted.keep_alive,
+            code=wanted.code,
         )
         task = FollowLog(run=run.run, component=run.component, config=run.config, cwd=run.cwd, log=run.log)
         try:

@@ -14,7 +14,7 @@ LAYERS: dict[int, str] = {
     0: "errors messages bootstrap __init__",
     1: "paths language context plan config",
     2: "storage store transport process",
-    3: "actor gateway capacity",
+    3: "actor gateway capacity code",
     4: "kit environments pool watcher",
     5: "hooks known",
     6: "running exporting coordinator experiments",
