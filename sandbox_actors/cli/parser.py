@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import sandbox_actors.cli.daemon as daemon
+import sandbox_actors.cli.envs as envs
 import sandbox_actors.cli.experiments as experiments
 from sandbox_actors import __version__
 from sandbox_actors.cli.screen import Screen
@@ -14,6 +15,8 @@ from sandbox_actors.cli.screen import Screen
 Command = Callable[[argparse.Namespace, Screen], int]
 
 EXPERIMENT_HELP = "an id, a name (its newest), @ for the newest of all, @~1 for the one before; default @"
+
+ENV_HELP = "a name, a folder's name, a path, or how a fingerprint begins"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_files(commands)
     _add_experiments(commands)
     _add_workers(commands)
+    _add_envs(commands)
     return parser
 
 
@@ -81,6 +85,27 @@ def _add_workers(commands: Subparsers) -> None:
     ending = _add(actions, "stop", daemon.stop, "stop it once what runs has ended")
     ending.add_argument("--now", action="store_true", help="cut off what runs")
     _add(actions, "status", daemon.status, "tell where it is and what it does")
+
+
+def _add_envs(commands: Subparsers) -> None:
+    parser = commands.add_parser("env", help="list, build, or remove envs")
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(actions, "ls", envs.ls, "list envs, and which component actors use them")
+    create = _add(actions, "create", envs.create, "build the env of a spec, unless it is there")
+    create.add_argument("spec", metavar="SPEC", help="name or path of a spec")
+    show = _add(actions, "show", envs.show, "tell all about an env")
+    show.add_argument("env", metavar="NAME", help=ENV_HELP)
+    removing = _add(actions, "rm", envs.rm, "remove envs that nobody uses")
+    removing.add_argument("envs", metavar="NAME", nargs="+", help=ENV_HELP)
+    pruning = _add(actions, "prune", envs.prune_envs, "remove what has not been used for long, and what is half-made")
+    pruning.add_argument(
+        "--unused-for",
+        type=envs.seconds,
+        default=envs.UNUSED_FOR,
+        metavar="TIME",
+        help=f"90s, 12h, 30d; default {envs.UNUSED_FOR}",
+    )
+    pruning.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
 
 
 def _add(commands: Subparsers, name: str, command: Command, help: str) -> argparse.ArgumentParser:

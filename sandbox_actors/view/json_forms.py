@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from envs.inventory import BuiltEnv
 from sandbox_actors.errors import Problem
 from sandbox_actors.messages import ExperimentDetail, ExperimentRow, JobRow, MetricRow, ProgressBar, WorkerRow
 
@@ -48,6 +50,12 @@ def progress(row: JobRow, bar: ProgressBar) -> dict[str, Any]:
 
 def worker(row: WorkerRow) -> dict[str, Any]:
     return {key: getattr(row, key) for key in WORKER_KEYS}
+
+
+def env(of: BuiltEnv, workers: Sequence[str]) -> dict[str, Any]:
+    """`folder` names it among several of the same name; `own_bytes` is what removing it sets free."""
+    document = {key: value for key, value in msgspec.structs.asdict(of).items() if key != "spec"}
+    return {**document, "folder": Path(of.path).name, "workers": list(workers)}
 
 
 def detail(of: ExperimentDetail) -> dict[str, Any]:

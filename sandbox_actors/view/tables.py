@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
+from envs.inventory import BuiltEnv
 from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, WorkerRow
 from sandbox_actors.view.comparison import Comparison
 from sandbox_actors.view.live import STYLES, hook
@@ -15,6 +17,8 @@ from sandbox_actors.view.sparkline import sparkline
 from sandbox_actors.view.words import duration, one_line, size, value, warmth
 
 SPARK_WIDTH = 16
+
+ENV_STYLES = {"ready": "green", "building": "cyan", "unfinished": "yellow"}
 
 Cell = str | Text
 
@@ -28,7 +32,7 @@ def experiments_table(rows: Sequence[ExperimentRow], now: float) -> Table:
                 row.name,
                 _state(row.state),
                 f"{row.jobs_done}/{row.jobs_total}",
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(row.submitted)),
+                minute(row.submitted),
                 duration((row.finished or now) - row.started) if row.started else "",
                 _gist(row.reason or row.error),
             )
@@ -90,6 +94,25 @@ def workers_table(rows: Sequence[WorkerRow]) -> Table:
     )
 
 
+def envs_table(rows: Sequence[tuple[BuiltEnv, Sequence[str]]]) -> Table:
+    """Each env with who uses it. Its size is what removing it sets free."""
+    return _table(
+        ("NAME", "MANAGER", "STATE", ">SIZE", "LAST USED", "USED BY", "FOLDER"),
+        (
+            (
+                env.name,
+                env.manager,
+                Text(env.state, style=ENV_STYLES.get(env.state, "")),
+                size(env.own_bytes),
+                minute(env.last_used),
+                ", ".join(users),
+                Path(env.path).name,
+            )
+            for env, users in rows
+        ),
+    )
+
+
 def metrics_table(rows: Sequence[MetricRow]) -> Table:
     """One line a metric of a job: its newest value, and of a series its course."""
     grouped: dict[tuple[str, str, str], list[MetricRow]] = {}
@@ -127,6 +150,11 @@ def points_table(rows: Sequence[MetricRow]) -> Table:
             for row in rows
         ),
     )
+
+
+def minute(moment: float) -> str:
+    """A time in Unix seconds as the local date and time of day; nothing for 0, which stands for never."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)) if moment else ""
 
 
 def numbers_of(points: Iterable[MetricRow]) -> list[float]:
