@@ -48,11 +48,10 @@ class DataAnalyzer(Component):
             if analyzer.overall_result is None:
                 raise recipe_error("process", "no operator in it computes statistics, so there is nothing to analyse")
             analysis = self._keep_analysis(Path(analyzer.analysis_path), job)
-            delivered = job.deliver()
-        stats = delivered.get(f"{job.target.stem}_stats.jsonl")
+            exported, stats = job.deliver()
         result = {
-            "export_path": str(job.target) if job.target.name in delivered else None,
-            "stats_path": str(stats) if stats else None,
+            "export_path": exported,
+            "stats_path": stats,
             "analysis_path": str(analysis),
             "samples": len(dataset),
             "overall": numbers(analyzer.overall_result),

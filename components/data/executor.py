@@ -12,8 +12,8 @@ from components.data.juicer import Juicer
 class DataExecutor(Component):
     """`config` is a recipe.
 
-    `run` returns a mapping: `export_path`, and how many samples went in and were kept (`samples_in`, `samples_kept`;
-    samples without any text count as neither).
+    `run` returns a mapping: `export_path`, a list of paths where the recipe asks for shards, and how many samples went
+    in and were kept (`samples_in`, `samples_kept`; samples without any text count as neither).
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -33,7 +33,7 @@ class DataExecutor(Component):
             executor = juicer.DefaultExecutor(job.config)
             dataset = job.load(executor.dataset_builder)
             processed = executor.run(dataset=dataset)
-            job.deliver()
-        result = {"export_path": str(job.target), "samples_in": len(dataset), "samples_kept": len(processed)}
+            exported, _ = job.deliver()
+        result = {"export_path": exported, "samples_in": len(dataset), "samples_kept": len(processed)}
         print("{samples_kept} of {samples_in} samples kept, written to {export_path}".format(**result))
         return result

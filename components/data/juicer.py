@@ -82,7 +82,7 @@ class Juicer:
         target = _target(settings)
         check_dataset(settings)
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.stem}-", dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=".data-juicer-", dir=target.parent))
         for name in ("result", "cache", "temporary"):
             (staging / name).mkdir()
         settings["export_path"] = str(staging / "result" / target.name)
@@ -148,14 +148,21 @@ class Job:
             raise ComponentFailed(f"{self._source()} has no samples with text in them")
         return dataset
 
-    def deliver(self) -> dict[str, Path]:
-        """Move what was exported to where the recipe wants it. Returns the new paths by name."""
-        delivered = {}
+    def deliver(self) -> tuple[str | list[str] | None, str | None]:
+        """Move what was exported to where the recipe wants it.
+
+        Returns the path of the dataset, a list of paths where it was exported in shards, and that of the statistics.
+        """
+        datasets: list[str] = []
+        stats = None
         for made in sorted((self._staging / "result").iterdir()):
             final = self.target.parent / made.name
             os.replace(made, final)
-            delivered[made.name] = final
-        return delivered
+            if made.name.endswith("_stats.jsonl") and made.name != self.target.name:
+                stats = str(final)
+            else:
+                datasets.append(str(final))
+        return datasets[0] if len(datasets) == 1 else datasets or None, stats
 
     def owns(self, path: Path) -> bool:
         """Whether `path` lies in the staging folder, and so goes when the job is over."""
@@ -171,7 +178,11 @@ def _target(settings: Mapping[str, Any]) -> Path:
         raise recipe_error("export_path", "missing: the path of the dataset to be written, for instance out.jsonl")
     if "://" in path:
         raise recipe_error("export_path", f"{path} is not a local path")
-    return Path(path).absolute()
+    target = Path(path).absolute()
+    if target.suffix and target.suffix in str(target.parent):
+        # It makes the path of the statistics by replacing the ending wherever it occurs.
+        raise recipe_error("export_path", f"Data-Juicer cannot write below a folder with {target.suffix} in its name")
+    return target
 
 
 def _explained(error: Exception, settings: Mapping[str, Any], parser: Any) -> ConfigError:

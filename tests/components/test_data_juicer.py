@@ -125,6 +125,17 @@ def test_nothing_is_left_behind_but_the_results(
     assert [path.name for path in dataset.parent.iterdir()] == ["data.jsonl"]
 
 
+def test_a_dataset_exported_in_shards_is_a_list_of_paths(executor: ComponentProcess, dataset: Path) -> None:
+    shards = executor.run(recipe(dataset, export_shard_size=1000)).result["export_path"]
+    assert len(shards) > 1
+    assert [sample["id"] for shard in shards for sample in read(shard)] == [*range(40), 41, 42]
+
+
+def test_a_result_without_samples_is_no_error(executor: ComponentProcess, dataset: Path) -> None:
+    result = executor.run(recipe(dataset, process=[{"text_length_filter": {"min_len": 10**6}}])).result
+    assert (result["samples_kept"], Path(result["export_path"]).read_text()) == (0, "")
+
+
 def test_a_folder_that_the_recipe_chooses_is_used(analyzer: ComponentProcess, dataset: Path, tmp_path: Path) -> None:
     result = analyzer.run(recipe(dataset, work_dir=str(tmp_path / "work"))).result
     assert (tmp_path / "work") in Path(result["analysis_path"]).parents
@@ -173,6 +184,10 @@ def test_a_dataset_rewritten_with_the_same_size_and_time_is_read_anew(
         ({"executor_type": "ray"}, "recipe: executor_type: 'ray' is not to be had here"),
         ({"export_path": None}, "recipe: export_path: missing"),
         ({"export_path": "s3://bucket/x.jsonl"}, "recipe: export_path: s3://bucket/x.jsonl is not a local path"),
+        (
+            {"export_path": "x.jsonl.d/y.jsonl"},
+            "recipe: export_path: Data-Juicer cannot write below a folder with .jsonl",
+        ),
         ({"dataset_path": "absent.jsonl"}, "recipe: dataset_path: absent.jsonl does not exist"),
     ],
 )
