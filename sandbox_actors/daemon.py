@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
@@ -31,6 +31,13 @@ from sandbox_actors.watcher import SandboxWatcher
 async def serve(paths: Paths) -> None:
     """Serve the home of `paths` until SIGTERM or SIGINT comes, or a client asks to stop. Raises SandboxError."""
     stop = _Stop()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(stop.on_signals)
+        await _serve_until(paths, stop)
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_until(paths: Paths, stop: _Stop) -> None:
     async with (
         open_store(paths.store) as store,
         open_router(paths.worker_socket) as workers,
@@ -47,7 +54,6 @@ async def serve(paths: Paths) -> None:
             await nursery.start(part.run)
         nursery.start_soon(Gateway(workers, pool.admit, WorkerDesk(shop).serve, pool.arrived).run)
         nursery.start_soon(Gateway(clients, desk.admit, desk.serve, desk.arrived).run)
-        nursery.start_soon(stop.on_signals)
         _say(f"serves {paths.home} at {paths.socket}")
         await stop.wait_drained(experiments.drain)
         _say("stops")
@@ -65,12 +71,13 @@ class _Stop:
         if now:
             self._now.set()
 
-    async def on_signals(self) -> None:
+    async def on_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
             async for _ in signals:
                 self.request(now=True)
 
-    async def wait_drained(self, drain: object) -> None:
+    async def wait_drained(self, drain: Callable[[], Awaitable[None]]) -> None:
         """Wait until asked to stop, then for `drain` to end, or to be asked to stop now."""
         await self._asked.wait()
         async with trio.open_nursery() as nursery:
@@ -78,8 +85,7 @@ class _Stop:
             await self._now.wait()
             nursery.cancel_scope.cancel()
 
-    async def _until_drained(self, drain: object, scope: trio.CancelScope) -> None:
-        assert callable(drain)
+    async def _until_drained(self, drain: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         await drain()
         scope.cancel()
 

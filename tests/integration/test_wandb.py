@@ -1,0 +1,115 @@
+"""The wandb exporter: a real wandb, offline, read back from its own files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envs.builder import build
+from envs.specs import load_spec
+from sandbox_actors.client import Client
+
+from .conftest import Sandbox
+
+READ_BACK = """
+import json, struct, sys
+from wandb.proto import wandb_internal_pb2
+
+def records(data):
+    # LevelDB's log format: after a header of 7 bytes, blocks of 32 KiB with pieces of records in them.
+    position, whole = 7, b""
+    while position < len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        whole += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield whole
+            whole = b""
+
+rows = []
+for data in records(open(sys.argv[1], "rb").read()):
+    record = wandb_internal_pb2.Record.FromString(data)
+    if record.WhichOneof("record_type") == "history":
+        items = record.history.item
+        rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+print(json.dumps(rows))
+"""
+
+
+@pytest.fixture
+def offline(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """Submissions of this test ask for wandb, offline, as the submitter's environment says."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    return sandbox
+
+
+def train(**more: Any) -> dict[str, Any]:
+    return {"type": "Trains", "hook": "TrainModelHook", "meta_name": "train", "steps": 30, **more}
+
+
+def exporter(client: Client) -> Any:
+    return next((row for row in client.workers() if row.component == "wandb-exporter"), None)
+
+
+def wait_exported(client: Client) -> None:
+    while (row := exporter(client)) is None or row.state != "idle":
+        os.sched_yield()
+
+
+def test_a_run_is_in_wandb_with_every_point_of_every_metric(offline: Sandbox) -> None:
+    offline.run(train())
+    with offline.client() as client:
+        wait_exported(client)
+    (path,) = (offline.cwd / "work" / "wandb").glob("offline-run-*/run-*.wandb")
+    python = build(load_spec("wandb"), offline.home / "envs").python
+    read = subprocess.run([python, "-c", READ_BACK, str(path)], capture_output=True, text=True, check=True)
+    rows = [row for row in json.loads(read.stdout) if "loss" in row]
+    assert [(row["step/loss"], row["loss"]) for row in rows] == [(n, round(1 / n, 4)) for n in range(1, 31)]
+
+
+def test_an_exporter_that_is_killed_is_noticed_by_nobody(offline: Sandbox, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with offline.client() as client:
+        id = client.submit_definition(offline.definition(train(gate=str(gate))))
+        while (row := exporter(client)) is None or row.state != "running":
+            os.sched_yield()
+        os.kill(row.pid, 9)
+        while exporter(client) is not None:
+            os.sched_yield()
+        gate.touch()
+        detail = offline.wait(client, id)
+        assert detail.experiment.state == "succeeded"
+        assert len(client.metrics(id, "loss")) == 30
+    assert "is not (wholly) in wandb" in (offline.home / "daemon.log").read_text()
+
+
+def test_without_a_wandb_env_an_experiment_runs_all_the_same(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    sandbox.stop()
+    (sandbox.home / "envs").unlink()
+    sandbox.environ |= {"UV_OFFLINE": "1", "UV_NO_CACHE": "1", "UV_NO_INDEX": "1"}
+    sandbox.start()
+    job = train()
+    definition = sandbox.definition(job)
+    python = build(load_spec("plain"), sandbox.cwd / "envs").path
+    definition["experiment"]["pipelines"][0]["execution_jobs"][0]["env"] = python
+    with sandbox.client() as client:
+        detail = sandbox.wait(client, client.submit_definition(definition))
+    assert detail.experiment.state == "succeeded", detail.experiment.error
+
+
+def test_wandb_disabled_starts_no_exporter(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    sandbox.run(train())
+    with sandbox.client() as client:
+        assert exporter(client) is None
