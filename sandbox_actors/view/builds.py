@@ -32,13 +32,13 @@ class BuildView(AbstractContextManager["BuildView"]):
 class BuildLines(BuildView):
     """`write` gets a line when a stage begins, and now and then what an installer says."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write, self._started = write, time.monotonic()
+    def __init__(self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._now, self._started = write, now, now()
         self._done: int | None = -1
         self._told = self._started
 
     def show(self, progress: Progress) -> None:
-        now = time.monotonic()
+        now = self._now()
         if progress.done != self._done or now - self._told >= PROGRESS_SECONDS:
             self._done, self._told = progress.done, now
             self._write(f"[{clock(now - self._started)}] {_stage(progress)}{one_line(progress.message)}")

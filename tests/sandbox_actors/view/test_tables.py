@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from view_rows import experiment, job, metric
 
+from envs.inventory import BuiltEnv
 from sandbox_actors.messages import WorkerRow
 from sandbox_actors.view.comparison import Comparison
 from sandbox_actors.view.tables import (
     comparison_table,
+    envs_table,
     experiments_table,
     jobs_table,
     metrics_table,
@@ -67,6 +69,16 @@ def test_workers_show_what_they_hold_and_how_long_they_stay() -> None:
         "WORKER  PID  COMPONENT  ENV    STATE    JOB               MODEL  MEMORY  RUNS   IDLE    LEFT",
         "w1       11  trainer    torch  idle                       abc     44 MB     3  5.0 s  60.0 s",
         "w2       12  trainer    torch  running  7 baseline.train  abc    1.2 GB     1",
+    ]
+
+
+def test_envs_show_what_removing_them_frees_and_who_uses_them() -> None:
+    used = BuiltEnv(name="torch", path="/envs/torch-1", state="ready", manager="uv", own_bytes=44_000_000)
+    half_made = BuiltEnv(name="x-2", path="/envs/x-2", state="unfinished", size_bytes=9_000_000, own_bytes=2_000_000)
+    assert lines(envs_table([(used, ["trainer-1", "trainer-log-2"]), (half_made, [])])) == [
+        "NAME   MANAGER  STATE        SIZE  USED BY                   FOLDER",
+        "torch  uv       ready       44 MB  trainer-1, trainer-log-2  torch-1",
+        "x-2             unfinished   2 MB                            x-2",
     ]
 
 
