@@ -27,6 +27,7 @@ from sandbox_actors import kit
 from sandbox_actors.client import Client
 from sandbox_actors.environments import ReadyEnv
 from sandbox_actors.gateway import Gateway
+from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
 from sandbox_actors.messages import ComponentRef, EndLog, encode
 from sandbox_actors.paths import find_paths
 from sandbox_actors.pool import Lease, Pool, Wanted
@@ -54,6 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder:
         plain = blocking_round_trip(Path(folder))
         trio.run(measure_actors, Path(folder), plain)
+        measure_metrics(Path(folder))
         if not options.quick:
             measure_demo(Path(folder))
 
@@ -150,6 +152,38 @@ async def calls_a_second(lease: Lease) -> float:
         for _ in range(IN_FLIGHT):
             nursery.start_soon(caller)
     return CALLS // IN_FLIGHT * IN_FLIGHT / (time.perf_counter() - started)
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def measure_metrics(folder: Path) -> None:
+    """From a line being written by a component to its metric being seen by a client that follows the experiment."""
+    environ = {**os.environ, "SANDBOX_HOME": str(folder / "ticks"), "WANDB_MODE": "disabled"}
+    os.environ["WANDB_MODE"] = "disabled"
+    late: list[float] = []
+    os.environ["SANDBOX_HOME"] = environ["SANDBOX_HOME"]
+    with Client(find_paths(environ), autostart=True) as client:
+        for changed in client.follow(client.submit_definition(ticking(folder)), interval=0.0):
+            now = time.time()
+            late += [now - float(row.value or 0) for row in changed.metrics if row.name == "tick"]
+        client.stop_daemon()
+    late.sort()
+    shown = f"{late[len(late) // 2] * 1e3:.0f} / {late[int(len(late) * 0.99)] * 1e3:.0f} ms"
+    tell("line written to metric seen, p50 / p99", shown, f"{len(late)} lines, 5 ms apart (goal: 100 ms)")
+
+
+def ticking(folder: Path) -> dict[str, Any]:
+    job = Job(
+        hook="TrainModelHook",
+        meta_name="tick",
+        env="plain",
+        component_path=str(Path(__file__).parent),
+        extra_configs={"type": "ticking:Ticks", "lines": 400, "pause": 0.005},
+    )
+    pipeline = Pipeline(name="anonymous", execution_jobs=[job])
+    names = {"project_name": "bench", "experiment_name": "ticks", "work_dir": str(folder / "work")}
+    return freeze(Experiment(pipelines=[pipeline], **names))
 
 
 # --- the demo ---------------------------------------------------------------------------------------------------------
