@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from components.base import Config, keep_imports
@@ -102,8 +103,9 @@ class Juicer:
 
     def _configure(self, settings: dict[str, Any]) -> Any:
         """A parsed config, with its operators checked: the same steps as in Data-Juicer's own `init_configs`."""
-        if settings["np"] == 1:
-            settings["np"] = None  # the same, without a pool of one process for every step
+        if settings["np"] in (None, 1):
+            # One process is this one, without a pool of one for every step; but these two count with the number.
+            settings["np"] = 1 if settings.get("op_fusion") or settings.get("adaptive_batch_size") else None
         settings["process"] = [_operator(entry) for entry in settings.get("process") or []]
         auto = settings.get("auto", False)
         try:
@@ -116,6 +118,7 @@ class Juicer:
             raise recipe_error("executor_type", f"{config.executor_type!r} is not to be had here, only 'default'")
         self._add_operators(config.custom_operator_paths)
         config = self._set_up(config, load_configs_only=True)
+        Path(config.work_dir).mkdir(parents=True, exist_ok=True)
         _check_operators(config)
         _choose_cache(config.use_cache)
         return config
@@ -232,17 +235,12 @@ def _globals_restored(staging: Path) -> Iterator[None]:
     from datasets import config, fingerprint
 
     folder, temporary, cache = os.getcwd(), tempfile.tempdir, config.HF_DATASETS_CACHE
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(staging / "temporary")
-    tempfile.tempdir, fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = None, None
+    fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = SimpleNamespace(name=str(staging / "temporary"))
     try:
         yield
     finally:
         os.chdir(folder)
         move_cache(cache)
-        os.environ.pop("TMPDIR")
-        if before is not None:
-            os.environ["TMPDIR"] = before
         tempfile.tempdir, fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = temporary, None
         if "matplotlib.pyplot" in sys.modules:
             sys.modules["matplotlib.pyplot"].close("all")

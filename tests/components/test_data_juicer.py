@@ -131,6 +131,30 @@ def test_a_dataset_exported_in_shards_is_a_list_of_paths(executor: ComponentProc
     assert [sample["id"] for shard in shards for sample in read(shard)] == [*range(40), 41, 42]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"np": 1},
+        {"np": 2},
+        {"op_fusion": True},
+        {"op_fusion": True, "fusion_strategy": "greedy"},
+        {"adaptive_batch_size": True},
+        {"use_dag": True},
+        {"event_logging": {"enabled": True}},
+        {"keep_stats_in_res_ds": True},
+        {"skip_op_error": True},
+    ],
+    ids=str,
+)
+def test_settings_of_data_juicer_are_heeded_and_change_no_result(
+    executor: ComponentProcess, dataset: Path, settings: dict[str, Any]
+) -> None:
+    ran = executor.run(recipe(dataset, **settings))
+    assert ran.error is None, ran.log
+    assert ran.result["samples_kept"] == 42
+    assert ("__dj__stats__" in read(ran.result["export_path"])[0]) == ("keep_stats_in_res_ds" in settings)
+
+
 def test_a_result_without_samples_is_no_error(executor: ComponentProcess, dataset: Path) -> None:
     result = executor.run(recipe(dataset, process=[{"text_length_filter": {"min_len": 10**6}}])).result
     assert (result["samples_kept"], Path(result["export_path"]).read_text()) == (0, "")
