@@ -28,7 +28,8 @@ HIGH_WATER_MARK = 1_000
 DRAIN_LIMIT = 100
 """Frames read before other tasks get a turn."""
 
-_POLLIN = int(zmq.POLLIN)  # flags that are enum members cost a microsecond an operation
+# Flags that are enum members cost a microsecond an operation.
+_POLLIN, _DONTWAIT, _MORE = int(zmq.POLLIN), int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE)
 
 Deliver = Callable[[bytes, bytes], None]
 
@@ -45,17 +46,17 @@ class Router:
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
         self._descriptor = int(socket.getsockopt(zmq.FD))
-        self._nap = trio.CancelScope()
 
     def send(self, peer: bytes, frame: bytes) -> None:
         """Hand one frame over for `peer`, without waiting. Raises PeerGone where it can't be delivered."""
         try:
-            self._socket.send_multipart([peer, frame], zmq.DONTWAIT)
+            self._socket.send(peer, _MORE)
+            self._socket.send(frame, _DONTWAIT)
         except zmq.ZMQError as error:
             raise PeerGone(f"peer {peer.hex()} does not read any more ({error})") from error
         finally:
             if self._has_input():
-                self._nap.cancel()
+                trio.lowlevel.notify_closing(self._descriptor)  # nothing is closed: it wakes the reader
 
     async def run(self, deliver: Deliver) -> None:
         """Read for ever, calling `deliver(peer, frame)` for each frame. A frame of many parts arrives as b""."""
@@ -63,16 +64,24 @@ class Router:
             for _ in range(DRAIN_LIMIT):
                 if not self._has_input():
                     break
-                peer, *parts = self._socket.recv_multipart(zmq.DONTWAIT)
+                peer, *parts = self._receive()
                 deliver(peer, parts[0] if len(parts) == 1 else b"")
             await self._until_readable()
 
     async def _until_readable(self) -> None:
-        with trio.CancelScope() as self._nap:
-            if self._has_input():
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._descriptor)
+        if self._has_input():
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await trio.lowlevel.wait_readable(self._descriptor)
+        except trio.ClosedResourceError:
+            return  # `send` has eaten the wake-up, and given this one instead
+
+    def _receive(self) -> list[bytes]:
+        parts = [self._socket.recv(_DONTWAIT)]
+        while self._socket.getsockopt(zmq.RCVMORE):
+            parts.append(self._socket.recv(_DONTWAIT))
+        return parts
 
     def _has_input(self) -> bool:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & _POLLIN)

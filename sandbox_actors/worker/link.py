@@ -44,7 +44,7 @@ GREETING_TIMEOUT = 20.0
 FAREWELL_TIMEOUT = 2_000
 """Milliseconds that a closing link takes to hand over its last answer."""
 
-_POLLIN = int(zmq.POLLIN)
+_POLLIN, _DONTWAIT = int(zmq.POLLIN), int(zmq.DONTWAIT)
 
 
 class Link:
@@ -137,7 +137,7 @@ class Link:
             with self._lock:
                 if self._socket.closed or not self._has_input():
                     return
-                data = self._socket.recv(zmq.DONTWAIT)
+                data = self._socket.recv(_DONTWAIT)
             self._dispatch(decode_frame(data))
 
     def _has_input(self) -> bool:
