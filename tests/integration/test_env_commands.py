@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,15 +68,19 @@ class Place(Sandbox):
             return self.wait(client, self.submit(client, env, **envs))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        started = self.start_command(*arguments)
+        stdout, stderr = started.communicate(timeout=LIMIT)
+        return subprocess.CompletedProcess(started.args, started.returncode, stdout, stderr)
+
+    def start_command(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.cwd,
             env={**self.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            check=False,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def listed(self) -> list[dict[str, Any]]:
@@ -129,8 +134,10 @@ def value(detail: ExperimentDetail) -> tuple[str, object]:
 
 
 def wait_until_building(client: Client, id: str) -> None:
+    """Until the build that an experiment waits for has reached its gate, or waits for another one that has."""
     for changed in client.follow(id, interval=0.01):
-        if changed.progress and any("commands after" in bar.label for bar in changed.progress.values()):
+        told = [bar.label for bar in (changed.progress or {}).values()]
+        if any("commands after" in label or "another build" in label for label in told):
             return
 
 
@@ -214,14 +221,8 @@ def test_whoever_wants_the_same_new_env_at_once_gets_one_that_was_built_once(
         ids = [place.submit(client, "gated", name, gated=spec) for name in ("one", "two")]
         for id in ids:
             wait_until_building(client, id)
-        create = subprocess.Popen(
-            [*COMMAND, "env", "create", "gated.json"],
-            cwd=place.cwd,
-            env={**place.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        assert len(place.builders()) == 1
+        create = place.start_command("env", "create", "gated.json")
         assert create.stderr is not None
         assert "waiting for another build of gated" in create.stderr.readline()
         (env,) = place.listed()
@@ -232,6 +233,19 @@ def test_whoever_wants_the_same_new_env_at_once_gets_one_that_was_built_once(
         assert "was there already" in created
         assert {value(place.wait(client, id)) for id in ids} == {(env["folder"], 1)}
     assert (place.cwd / "builds").read_text() == "built\n"
+
+
+def test_an_interrupted_build_leaves_no_env(place: Place, gated: tuple[dict[str, Any], Path]) -> None:
+    (place.cwd / "gated.json").write_text(json.dumps(gated[0]))
+    create = place.start_command("env", "create", "--json", "gated.json")
+    assert create.stdout is not None
+    while "commands after" not in create.stdout.readline():
+        assert create.poll() is None
+    create.send_signal(signal.SIGINT)
+    _, told = create.communicate(timeout=LIMIT)
+    assert (create.returncode, told) == (130, "sandbox: interrupted\n")
+    assert place.builders() == []
+    assert [path.suffix for path in place.envs.iterdir()] == [".log"]
 
 
 def test_a_cancelled_experiment_ends_the_build_of_its_env(place: Place, gated: tuple[dict[str, Any], Path]) -> None:
@@ -264,6 +278,15 @@ def test_a_spec_in_the_experiment_file_may_ask_for_any_manager(place: Place) -> 
     (env,) = place.listed()
     assert (env["name"], env["manager"], env["folder"]) == ("own", "venv", folder)
     assert "six" in json.loads(place.command("env", "show", "--json", "own").stdout)["packages"]
+
+
+def test_an_env_of_the_users_own_is_used_where_it_lies_and_is_not_the_sandboxs_to_remove(place: Place) -> None:
+    own = place.cwd / "my env"
+    subprocess.run([sys.executable, "-m", "uv", "venv", "-q", str(own)], check=True, timeout=LIMIT)
+    assert value(place.tell("own", own={"path": str(own)}))[0] == "my env"
+    assert place.listed() == []
+    assert place.command("env", "rm", str(own)).returncode == 2
+    assert own.exists()
 
 
 def write_code_base(folder: Path, number: int) -> None:

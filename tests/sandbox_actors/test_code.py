@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.code import Code, read_code
+from sandbox_actors.environments import ReadyEnv
+from sandbox_actors.messages import ComponentRef
+from sandbox_actors.pool import Wanted
 
 
 @pytest.fixture
@@ -117,3 +120,12 @@ def test_code_is_settled_when_byte_code_can_no_longer_be_mistaken() -> None:
     assert not Code("x", 1000.9).is_settled(1001.5)
     assert not Code("x", 5000.0).is_settled(1001.5), "a clock that goes ahead"
     assert Code("x", 1000.0).is_settled(1002.0)
+
+
+def test_actors_of_different_code_do_not_stand_in_for_each_other() -> None:
+    def wanted(digest: str) -> Wanted:
+        component, env = ComponentRef(target="mine:Tells", paths=["/code"]), ReadyEnv("plain", "/env/bin/python", {})
+        code = Code(digest)
+        return Wanted(label="t", component=component, env=env, model_key="", cpus=1, keep_alive=1.0, code=code)
+
+    assert wanted("a").process_key == wanted("a").process_key != wanted("b").process_key
