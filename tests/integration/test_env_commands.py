@@ -88,15 +88,17 @@ class Place(Sandbox):
         return listed
 
     def builders(self) -> list[psutil.Process]:
-        found = []
+        """Those at work. A child that is just about to become another program still looks like its parent."""
+        parents = {}
         for process in psutil.process_iter():
             try:
                 command = process.cmdline()
+                if "envs.build" in command and str(self.paths.envs) in command:
+                    parents[process] = process.ppid()
             except psutil.Error:
                 continue
-            if "envs.build" in command and str(self.paths.envs) in command:
-                found.append(process)
-        return found
+        pids = {process.pid for process in parents}
+        return [process for process, parent in parents.items() if parent not in pids]
 
 
 @pytest.fixture
