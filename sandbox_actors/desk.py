@@ -133,6 +133,7 @@ class ClientDesk:
 
     async def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:
         status = await self._status(GetStatus())
+        self._experiments.close()
         self._stop(request.now)
         return status
 
