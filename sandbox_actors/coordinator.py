@@ -6,8 +6,6 @@ in one place, one event after the other; and what a decision rests on is durable
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,12 +37,14 @@ from sandbox_actors.plan import Plan
 from sandbox_actors.running import JobRunner
 from sandbox_actors.storage.queries import Outputs
 from sandbox_actors.watcher import SandboxWatcher
-
-CONTEXT_FILE = "context_infos.json"
+from sandbox_actors.work_dir import WorkDir
 
 RETRY_DELAY = 1.0
 RETRY_DELAY_LIMIT = 60.0
 """Seconds before the second attempt of a job, doubled for each further one."""
+
+CONTEXT_PAUSE = 0.05
+"""Seconds between two writes of `context_infos.json`, which grows with every job."""
 
 WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 
@@ -52,23 +52,23 @@ WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 class Coordinator(Actor):
     """Runs from `on_start` to the `Finish` of its plan, then stops by itself."""
 
-    def __init__(
-        self, row: ExperimentRow, experiment: Experiment, plan: Plan, watcher: SandboxWatcher, runner: JobRunner
-    ) -> None:
+    def __init__(self, row: ExperimentRow, plan: Plan, watcher: SandboxWatcher, runner: JobRunner) -> None:
         super().__init__(f"experiment {row.id}")
         self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
-        self._work_dir = Path(row.cwd, os.path.expanduser(experiment.work_dir))
+        self._work_dir = WorkDir(Path(row.work_dir), plan.jobs)
         self._rows: dict[int, JobRow] = {}
         self._results: dict[int, JobSucceeded] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
+        self._recorded, self._writing = trio.Event(), trio.Lock()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._jobs:
+            self._jobs.start_soon(self._keep_context)
             await super().run(task_status=task_status)
             self._jobs.cancel_scope.cancel()
 
     async def on_start(self) -> None:
-        await trio.to_thread.run_sync(lambda: self._work_dir.mkdir(parents=True, exist_ok=True))
+        await trio.to_thread.run_sync(self._work_dir.make)
         await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
         await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
         await self._carry_out(self._plan.start())
@@ -103,9 +103,8 @@ class Coordinator(Actor):
         await self._watcher.put_jobs(self._id, [row for row in self._rows.values() if row.state != "succeeded"])
 
     async def _start(self, start: StartJob) -> None:
-        await self._change(
-            start.index, state="waiting", attempt=start.attempt, started=None, finished=None, seconds=None, error=""
-        )
+        if start.attempt > 1:
+            await self._change(start.index, attempt=start.attempt, started=None, finished=None, seconds=None, error="")
         scope = self._scopes[start.index] = trio.CancelScope()
         self._jobs.start_soon(self._run_job, start, scope)
 
@@ -116,7 +115,7 @@ class Coordinator(Actor):
             iter=command.iter, index=command.index, values=result.values, is_tuple=result.is_tuple, entry=command.infos
         )
         await self._watcher.finish_job(self._id, row, outputs)
-        await self._write_context()
+        self._recorded.set()
 
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
@@ -133,7 +132,7 @@ class Coordinator(Actor):
             reason = "not reached" if command.state == "failed" else ""
             rows = [msgspec.structs.replace(row, state="cancelled", reason=reason) for row in left]
             await self._watcher.put_jobs(self._id, rows)
-        await self._write_context()
+        await self._write_context(is_durable=True)
         await self._watcher.update_experiment(
             self._id, state=command.state, finished=time.time(), error=command.error, reason=""
         )
@@ -153,7 +152,8 @@ class Coordinator(Actor):
                 if start.attempt > 1:
                     await change(reason=f"attempt {start.attempt} after a pause")
                     await trio.sleep(min(RETRY_DELAY * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
-                await self._link_log(start)
+                log = self._runner.log_of(start)
+                await trio.to_thread.run_sync(self._work_dir.open_log, start.index, log)
                 recorded = await self._runner.run(start, change)
                 event = JobSucceeded(
                     iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple
@@ -177,23 +177,18 @@ class Coordinator(Actor):
         )
         return self._rows[index]
 
-    # --- files in the work_dir ---
+    async def _keep_context(self) -> None:
+        """Write `context_infos.json` after each job; those that end within a moment share a write."""
+        while True:
+            await self._recorded.wait()
+            self._recorded = trio.Event()
+            await self._write_context(is_durable=False)  # the store is
+            await trio.sleep(CONTEXT_PAUSE)
 
-    async def _link_log(self, start: StartJob) -> None:
-        """`log/<meta_name>.log` in the work_dir, a link to the log in the experiment's record."""
-        names = [each.job.meta_name for each in self._plan.jobs]
-        job = start.job.meta_name
-        is_only = names.count(job) == 1
-        name = job if is_only else f"{start.pipeline}.{job}"
-        same = [each.index for each in self._plan.jobs if (each.pipeline, each.job.meta_name) == (start.pipeline, job)]
-        if same.index(start.index):
-            name += f".{same.index(start.index) + 1}"
-        link = self._work_dir / "log" / f"{name.replace(os.sep, '_')}.log"
-        await trio.to_thread.run_sync(_point_link, link, self._runner.log_of(start))
-
-    async def _write_context(self) -> None:
-        document = iterations_to_list(self._plan.iterations)
-        await trio.to_thread.run_sync(_write_atomically, self._work_dir / CONTEXT_FILE, document)
+    async def _write_context(self, is_durable: bool) -> None:
+        async with self._writing:
+            document = iterations_to_list(self._plan.iterations)
+            await trio.to_thread.run_sync(self._work_dir.write_context, document, is_durable)
 
 
 def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
@@ -233,22 +228,3 @@ def told(error: Exception) -> str:
 
 def _failed(start: StartJob, error: str) -> JobFailed:
     return JobFailed(iter=start.iter, index=start.index, attempt=start.attempt, error=error)
-
-
-def _point_link(link: Path, target: Path) -> None:
-    link.parent.mkdir(parents=True, exist_ok=True)
-    fresh = link.with_name(f".{link.name}.new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.replace(link)
-
-
-def _write_atomically(path: Path, document: Any) -> None:
-    """The old file or the new one, whatever happens in between."""
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -70,10 +70,9 @@ class Environments:
 
         Raises EnvError with the command that failed and its last lines.
         """
-        key = await trio.to_thread.run_sync(lambda: spec.fingerprint, limiter=_threads)
-        found = await trio.to_thread.run_sync(find_built, spec, self._root, key, limiter=_threads)
+        key, found = await trio.to_thread.run_sync(self._find, spec, limiter=_threads)
         if found is not None:
-            return self._ready(spec, found)
+            return found
         build = self._builds.get(key)
         if build is None:
             build = self._builds[key] = _Build()
@@ -88,6 +87,12 @@ class Environments:
         if build.ready is None:
             raise EnvError(build.failure or f"the builder of env {spec.name} was ended; its log is in {self._root}")
         return self._ready(spec, build.ready)
+
+    def _find(self, spec: EnvSpec) -> tuple[str, ReadyEnv | None]:
+        """The fingerprint of `spec`, and its env if it has been built."""
+        key = spec.fingerprint
+        built = find_built(spec, self._root, key)
+        return key, None if built is None else self._ready(spec, built)
 
     def _ready(self, spec: EnvSpec, built: Ready) -> ReadyEnv:
         environ = env_of(spec, Path(built.path)).environ(self._environ)

@@ -92,9 +92,13 @@ class Experiments:
             self._waiting[row.id].cancel()
         await ended.wait()
 
-    async def drain(self) -> None:
-        """Take in no more experiments, wait until those there are have ended, and clients could learn how."""
+    def close(self) -> None:
+        """Take in no more experiments."""
         self._is_closed = True
+
+    async def drain(self) -> None:
+        """Wait until the experiments there are have ended, and clients could learn how."""
+        self.close()
         waited_for = list(self._ended.values())
         for ended in waited_for:
             await ended.wait()
@@ -134,7 +138,7 @@ class Experiments:
     async def _coordinate(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
         runner = JobRunner(self._shop, row.id, experiment, row.cwd, self._folder(row))
         plan = Plan(experiment, history)
-        coordinator = self._coordinators[row.id] = Coordinator(row, experiment, plan, self._shop.watcher, runner)
+        coordinator = self._coordinators[row.id] = Coordinator(row, plan, self._shop.watcher, runner)
         try:
             await coordinator.run()
         except* Exception as group:

@@ -38,8 +38,8 @@ EXIT_GRACE = 5.0
 MAX_IDLE = 48
 """Processes, log watchers among them: what they cost is memory, which has a limit of its own."""
 
-MAX_IDLE_MEMORY = 0.5
-"""Share of the machine's memory that idle actors may hold together."""
+MAX_IDLE_MEMORY = psutil.virtual_memory().total // 2
+"""Bytes that idle actors may hold together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,10 @@ class Wanted:
 
 @dataclass(eq=False)
 class ComponentActor:
-    """One worker process and the component in it. `warm_model` is the model it has loaded, as far as is known."""
+    """One worker process and the component in it.
+
+    `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
+    """
 
     name: str
     wanted: Wanted
@@ -100,7 +103,10 @@ class ComponentActor:
 
 @dataclass(frozen=True)
 class Lease:
-    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it."""
+    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it.
+
+    Whoever lets it load a model sets its `warm_model`.
+    """
 
     actor: ComponentActor
     peer: Peer
@@ -138,7 +144,7 @@ class Pool:
         for stale in outdated(self._idle(), wanted):
             self._send_away(stale)
         actor = self._idle_like(wanted)
-        warm = actor is not None and actor.warm_model == wanted.model_key
+        warm = actor is not None and actor.warm_model in ("", wanted.model_key)
         if actor is None:
             actor = await self._spawn(wanted)
         assert actor.peer is not None
@@ -149,7 +155,7 @@ class Pool:
             with trio.CancelScope(shield=True):
                 await self._end(actor)
             raise
-        self._settle(actor, wanted.model_key)
+        self._settle(actor)
 
     def _idle_like(self, wanted: Wanted) -> ComponentActor | None:
         """The idle actor to use: with the same model if there is one, without any model, or none.
@@ -158,14 +164,14 @@ class Pool:
         the least recently used goes.
         """
         alike = [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
-        same = [actor for actor in alike if actor.warm_model in (wanted.model_key, None)]
+        same = [actor for actor in alike if actor.warm_model in (wanted.model_key, "", None)]
         return max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
 
-    def _settle(self, actor: ComponentActor, model_key: str) -> None:
+    def _settle(self, actor: ComponentActor) -> None:
         if actor.state != "running":
             return  # it ended, or was told to stop, while it ran
         actor.runs += 1
-        actor.warm_model, actor.rss = model_key, actor.child.memory()
+        actor.warm_model, actor.rss = actor.warm_model or "", actor.child.memory()
         actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
         self._wake()
 
@@ -196,7 +202,7 @@ class Pool:
                 self._changed = trio.Event()
                 now = time.monotonic()
                 idle = self._idle()
-                for actor in due(idle, now, MAX_IDLE, int(psutil.virtual_memory().total * MAX_IDLE_MEMORY)):
+                for actor in due(idle, now, MAX_IDLE, MAX_IDLE_MEMORY):
                     self._send_away(actor)
                 next_due = min((a.idle_since + a.keep_alive - now for a in idle if a.state == "idle"), default=60.0)
                 with trio.move_on_after(min(max(next_due, 0.01), 60.0)):

@@ -27,6 +27,8 @@ TERMINATE_GRACE = 2.0
 
 TAIL_BYTES = 4096
 
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
 _threads = trio.CapacityLimiter(8)  # trio's own limiter may be full of threads that are stuck in a slow disk
 
 
@@ -85,9 +87,10 @@ class Child:
     def memory(self) -> int:
         """Resident bytes of the process; 0 when it has ended."""
         try:
-            return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.Error:
+            pages = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1] if self.ending is None else 0
+        except OSError:
             return 0
+        return int(pages) * PAGE
 
     def last_lines(self, count: int = 20) -> str:
         """The end of what the process itself wrote, outside of runs."""

@@ -34,6 +34,9 @@ KEEP_ALIVE = 1800.0
 FOLLOW_GRACE = 10.0
 """Seconds that a log watcher has to read the rest of the log after its run has ended."""
 
+FOLLOW_DELAY = 0.02
+"""Seconds in which a run may end without having cost a log watcher, if it has written nothing."""
+
 LAST_LINES = 20
 
 _threads = trio.CapacityLimiter(4)
@@ -74,6 +77,7 @@ class JobRunner:
 
     def __init__(self, shop: Workshop, id: str, experiment: Experiment, cwd: str, folder: Path) -> None:
         self._shop, self._id, self._experiment, self._cwd, self._folder = shop, id, experiment, cwd, folder
+        self._specs: dict[str, EnvSpec] = {}
 
     def log_of(self, start: StartJob) -> Path:
         """The log of one attempt. It belongs to the experiment's record; the work_dir gets a link to it."""
@@ -82,7 +86,7 @@ class JobRunner:
         return self._folder / "log" / f"iter_{start.iter}" / f"{start.index}.{start.pipeline}.{meta_name}{attempt}.log"
 
     async def run(self, start: StartJob, change: Change) -> Recorded:
-        """Run one attempt of one job. `change(**fields)` updates its row.
+        """Run one attempt of one job, whose log is there. `change(**fields)` updates its row.
 
         Raises SandboxError: ComponentFailed, WorkerLost, EnvError, ConfigError, JobTimeout.
         """
@@ -92,8 +96,6 @@ class JobRunner:
         call = hook.call(start.dj_configs, start.extra_configs, analysis)
         wanted = self._wanted(start, call, await self._env(start, call))
         log = self.log_of(start)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch()
         async with self._shop.capacity.hold(wanted.cpus, lambda reason: change(reason=reason)):
             await change(state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(log))
             wanted = await self._with_code(wanted)
@@ -123,7 +125,8 @@ class JobRunner:
             labelled = ProgressBar(label=f"env {spec.name}: {bar.label}", done=bar.done, total=bar.total, unit=bar.unit)
             self._shop.watcher.show_progress(self._id, start.index, labelled)
 
-        spec = self._env_spec(start.job.env or call.entry.env or "plain")
+        name = start.job.env or call.entry.env or "plain"
+        spec = self._specs[name] = self._specs.get(name) or self._env_spec(name)
         env = await self._shop.environments.ensure(spec, show)
         self._shop.watcher.show_progress(self._id, start.index, None)
         return env
@@ -182,6 +185,7 @@ class JobRunner:
             try:
                 with trio.fail_after(math.inf if job.timeout is None else job.timeout):
                     outcome = await lease.peer.ask_for(run, Outcome)
+                    lease.actor.warm_model = run.model_key if outcome.has_model else ""
             except trio.TooSlowError:
                 last = tail(Path(run.log), LAST_LINES)
                 failure = JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip())
@@ -195,6 +199,10 @@ class JobRunner:
 
     async def _follow(self, run: Run, wanted: Wanted, ended: trio.Event) -> None:
         """The log watcher of one run. What goes wrong here costs metrics, which the log says; never the run."""
+        with trio.move_on_after(FOLLOW_DELAY):
+            await ended.wait()
+        if ended.is_set() and not Path(run.log).stat().st_size:
+            return
         follower = Wanted(
             label=f"{wanted.label}-log",
             component=wanted.component,

@@ -1,7 +1,7 @@
 """What outlives the daemon: experiments, their jobs and outputs, and metrics, in one SQLite file.
 
-Every method returns when what it wrote is committed. All that is acknowledged outlives a power cut, except metrics,
-which outlive the daemon.
+Every method returns when what it wrote is committed. All that is acknowledged outlives a power cut, except metrics and
+how far a job is that has not ended: these outlive the daemon.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Store:
 
     async def put_jobs(self, id: str, rows: Sequence[JobRow]) -> None:
         """Insert the rows, or replace those of the same iteration and index. Their `seq` is ignored."""
-        await self._database.write(lambda db: self._put_jobs(db, id, rows))
+        # A job that was under way when the power failed runs again, however far its row had come.
+        is_durable = any(row.state in ENDED for row in rows)
+        await self._database.write(lambda db: self._put_jobs(db, id, rows), durable=is_durable)
 
     async def finish_job(self, id: str, row: JobRow, outputs: Outputs) -> None:
         """`put_jobs` for a job that succeeded, and its outputs, in one transaction."""

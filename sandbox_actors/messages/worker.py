@@ -36,11 +36,15 @@ class Run(Message, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What `run` returned, as values that JSON can hold. `is_tuple` tells several outputs from one that is a list."""
+    """What `run` returned, as values that JSON can hold. `is_tuple` tells several outputs from one that is a list.
+
+    `has_model`: the component has a `load()`, so that its process is the warm one of its model alone.
+    """
 
     values: list[Any]
     is_tuple: bool = False
     load_seconds: float | None = None
+    has_model: bool = False
 
 
 class FollowLog(Message, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ class Host:
 
     def serve(self) -> None:
         """Do what the daemon asks until it asks to exit."""
+        gc.freeze()  # what a worker is made of is not gone over after each run
         while True:
             asked = self._link.next_task()
             if asked is None:
@@ -45,6 +46,7 @@ class Host:
                 self._link.reply(id, answer)
             if isinstance(task, Exit):
                 return
+            gc.collect()  # what the run left behind, while nobody waits
 
     def _handle(self, task: Any) -> Outcome | Followed | None:
         if isinstance(task, Run):
@@ -62,7 +64,8 @@ class Host:
                 kind = component_class(task.component)
                 instance = build(kind, task.config, RunWatcher(self._link, task.run))
                 load_seconds = self._load(instance, task.model_key)
-                return outcome_of(call(instance, task.args, task.kwargs), load_seconds)
+                has_model = hasattr(instance, "load")
+                return outcome_of(call(instance, task.args, task.kwargs), load_seconds, has_model)
             except SandboxError:
                 traceback.print_exc()
                 raise
@@ -70,7 +73,6 @@ class Host:
                 raise self._told(error) from error
             finally:
                 instance = None
-                gc.collect()
 
     def _load(self, instance: Any, model_key: str) -> float | None:
         """Let `instance` have the loaded model; seconds that loading took, None where it was there or isn't needed."""

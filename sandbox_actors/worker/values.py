@@ -19,12 +19,12 @@ from sandbox_actors.messages import Outcome
 MAX_DEPTH = 64
 
 
-def outcome_of(result: Any, load_seconds: float | None) -> Outcome:
+def outcome_of(result: Any, load_seconds: float | None = None, has_model: bool = False) -> Outcome:
     """The result of a `run`, a tuple being several outputs. Raises ContextError naming what JSON cannot hold."""
     is_tuple = isinstance(result, tuple) and not hasattr(result, "_fields")
     results = list(result) if is_tuple else [result]
     values = [plain(value, f"output {index}" if is_tuple else "the output") for index, value in enumerate(results)]
-    return Outcome(values=values, is_tuple=is_tuple, load_seconds=load_seconds)
+    return Outcome(values=values, is_tuple=is_tuple, load_seconds=load_seconds, has_model=has_model)
 
 
 def plain(value: Any, where: str, depth: int = 0) -> Any:
