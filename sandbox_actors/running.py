@@ -95,14 +95,15 @@ class JobRunner:
         analysis = await self._analysis(start) if hook.needs_analysis else {}
         call = hook.call(start.dj_configs, start.extra_configs, analysis)
         wanted = self._wanted(start, call, await self._env(start, call))
-        log = self.log_of(start)
-        async with self._shop.capacity.hold(wanted.cpus, lambda reason: change(reason=reason)):
-            await change(state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(log))
+        cpus = start.job.resources.cpus
+        async with self._shop.capacity.hold(
+            wanted.cpus if cpus is None else cpus, lambda reason: change(reason=reason)
+        ):
+            await change(
+                state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(self.log_of(start))
+            )
             wanted = await self._with_code(wanted)
-            async with self._shop.pool.lease(wanted) as lease:
-                lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
-                await change(worker=lease.actor.name, warm=lease.warm, reason="")
-                outcome = await self._ask(start, call, wanted, lease, log)
+            outcome = await self._ask(start, call, wanted, change)
         recorded = hook.record(outcome)
         await self._watch(start, hook, recorded)
         return recorded
@@ -157,10 +158,11 @@ class JobRunner:
 
     # --- during ---
 
-    async def _ask(self, start: StartJob, call: Call, wanted: Wanted, lease: Lease, log: Path) -> Outcome:
-        name = f"{self._id}.{start.iter}.{start.index}.{start.attempt}"
+    async def _ask(self, start: StartJob, call: Call, wanted: Wanted, change: Change) -> Outcome:
+        """Lease an actor and ask it to run, known to the desks by the run's name meanwhile."""
+        log = self.log_of(start)
         run = Run(
-            run=name,
+            run=f"{self._id}.{start.iter}.{start.index}.{start.attempt}",
             component=wanted.component,
             config=call.config,
             model_key=call.model_key,
@@ -168,33 +170,42 @@ class JobRunner:
             log=str(log),
             args=call.args,
         )
-        self._shop.runs[name] = RunPlace(self._id, start.index, start.pipeline, start.job.meta_name, start.iter)
+        self._shop.runs[run.run] = RunPlace(self._id, start.index, start.pipeline, start.job.meta_name, start.iter)
         try:
-            return await self._followed(run, wanted, lease, start.job)
+            return await self._followed(run, wanted, start, change)
         except WorkerLost as error:
             raise WorkerLost(f"{error}\n{tail(log, LAST_LINES)}".rstrip()) from error
         finally:
-            del self._shop.runs[name]
+            del self._shop.runs[run.run]
 
-    async def _followed(self, run: Run, wanted: Wanted, lease: Lease, job: Job) -> Outcome:
-        """Ask the actor, with a log watcher beside it that reads the rest of the log whatever becomes of the run."""
+    async def _followed(self, run: Run, wanted: Wanted, start: StartJob, change: Change) -> Outcome:
+        """Run with a log watcher beside it, which starts while the actor does, and reads the rest of the log whatever
+        becomes of the run."""
         ended = trio.Event()
         failure: SandboxError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow, run, wanted, ended)
             try:
-                with trio.fail_after(math.inf if job.timeout is None else job.timeout):
-                    outcome = await lease.peer.ask_for(run, Outcome)
-                    lease.actor.warm_model = run.model_key if outcome.has_model else ""
-            except trio.TooSlowError:
-                last = tail(Path(run.log), LAST_LINES)
-                failure = JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip())
+                async with self._shop.pool.lease(wanted) as lease:
+                    lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
+                    await change(worker=lease.actor.name, warm=lease.warm, reason="")
+                    outcome = await self._outcome(run, lease, start.job)
             except SandboxError as error:
                 failure = error
             ended.set()
             nursery.cancel_scope.deadline = trio.current_time() + FOLLOW_GRACE
         if failure is not None:
             raise failure
+        return outcome
+
+    async def _outcome(self, run: Run, lease: Lease, job: Job) -> Outcome:
+        try:
+            with trio.fail_after(math.inf if job.timeout is None else job.timeout):
+                outcome = await lease.peer.ask_for(run, Outcome)
+        except trio.TooSlowError:
+            last = tail(Path(run.log), LAST_LINES)
+            raise JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip()) from None
+        lease.actor.warm_model = run.model_key if outcome.has_model else ""
         return outcome
 
     async def _follow(self, run: Run, wanted: Wanted, ended: trio.Event) -> None:
