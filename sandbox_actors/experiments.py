@@ -11,8 +11,9 @@ import msgspec
 import trio
 
 from sandbox_actors.coordinator import Coordinator, told, waiting_rows
-from sandbox_actors.errors import ActorStopped, Refused
+from sandbox_actors.errors import ActorStopped, ConfigError, Refused
 from sandbox_actors.exporting import export_to_wandb, is_wanted
+from sandbox_actors.language.carrying import carried_over
 from sandbox_actors.language.experiment import Experiment, thaw
 from sandbox_actors.language.moves import CancelRequested, Success
 from sandbox_actors.language.names import number_jobs
@@ -129,6 +130,8 @@ class Experiments:
                 await self._give_up(row.id, "", "cancelled")
                 return
             try:
+                if experiment.resume and row.started is None:
+                    history = await self._take_over(row, experiment)
                 await self._coordinate(row, experiment, history)
             finally:
                 self._work_dirs.pop(row.work_dir).set()
@@ -146,6 +149,24 @@ class Experiments:
             await self._give_up(row.id, "; ".join(told(error) for error in _leaves(group)))
         finally:
             del self._coordinators[row.id]
+
+    async def _take_over(self, row: ExperimentRow, experiment: Experiment) -> list[Success]:
+        """What the last experiment in this work_dir has done already, copied into the record of this one."""
+        last = await self._store.last_in(row.work_dir, before=row.id)
+        submit = await self._store.submission(last) if last else None
+        if last is None or submit is None or submit.cwd != row.cwd:
+            return []  # in another folder, its relative paths meant other files
+        done = {(each.iter, each.index): each for each in await self._store.history(last)}
+        try:
+            places = carried_over(thaw(submit.definition), done, experiment)
+        except ConfigError:
+            return []  # written by another version of this program
+        history = [Success(iter=iter, index=index, infos=done[then].entry) for (iter, index), then in places.items()]
+        reached = Plan(experiment, history)
+        reached.start()
+        places = {place: then for place, then in places.items() if place[0] <= reached.iter}
+        await self._shop.watcher.take_over(row.id, last, places)
+        return [each for each in history if each.iter <= reached.iter]
 
     async def _claim_work_dir(self, row: ExperimentRow) -> None:
         while row.work_dir in self._work_dirs:

@@ -7,7 +7,7 @@ how far a job is that has not ended: these outlive the daemon.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from sandbox_actors.storage.schema import SCHEMA, SCHEMA_VERSION
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 """The states that an experiment or a job does not leave, unless it is resumed."""
+
+
+Place = tuple[int, int]
+"""Iteration and index of a job."""
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +154,34 @@ class Store:
     async def history(self, id: str) -> list[Outputs]:
         """The outputs of all jobs that succeeded, in the order in which the jobs run: what a resume starts from."""
         return await self._database.read(lambda db: queries.outputs(db, id))
+
+    async def last_in(self, work_dir: str, before: str) -> str | None:
+        """The experiment that was the last to start in `work_dir`, not counting `before`."""
+        query = (
+            "SELECT CAST(id AS TEXT) FROM experiments "
+            "WHERE work_dir = ? AND id != ? AND started IS NOT NULL ORDER BY started DESC LIMIT 1"
+        )
+        found = await self._database.read(lambda db: db.execute(query, (work_dir, before)).fetchone())
+        return found[0] if found else None
+
+    async def take_over(self, id: str, earlier: str, places: Mapping[Place, Place]) -> None:
+        """Copy rows, outputs and metrics of jobs of experiment `earlier`: to the place (iteration, index) in `id` from
+        that in `earlier`. The rows say where they come from."""
+
+        def work(db: Connection) -> None:
+            rows = {(row.iter, row.index): row for row in queries.job_rows(db, earlier)}
+            outputs = {(each.iter, each.index): each for each in queries.outputs(db, earlier)}
+            for (iter, index), then in places.items():
+                reason = rows[then].reason or f"taken from experiment {earlier}"
+                row = msgspec.structs.replace(rows[then], iter=iter, index=index, reason=reason)
+                self._put_jobs(db, id, [row])
+                moved = msgspec.structs.replace(outputs[then], iter=iter, index=index)
+                values = (id, iter, index, msgspec.msgpack.encode(moved))
+                db.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", values)
+            for metric in queries.metrics_of(db, earlier, [rows[then] for then in places.values()]):
+                db.execute(queries.ADD_POINT, {**metric, "id": id, "seq": next(self._seq)})
+
+        await self._database.write(work)
 
     async def job_rows(self, id: str) -> list[JobRow]:
         """All jobs of all iterations so far, in the order in which they run."""

@@ -25,7 +25,7 @@ from sandbox_actors.messages import (
     points_of,
 )
 from sandbox_actors.storage.queries import CFGS
-from sandbox_actors.store import ENDED, Outputs, Store
+from sandbox_actors.store import ENDED, Outputs, Place, Store
 
 LONGEST_WAIT = 60.0
 """Seconds after which a follower is answered even if nothing has happened."""
@@ -127,6 +127,11 @@ class SandboxWatcher:
     async def job_rows(self, experiment: str) -> list[JobRow]:
         """`Store.job_rows`."""
         return await self._store.job_rows(experiment)
+
+    async def take_over(self, experiment: str, earlier: str, places: Mapping[Place, Place]) -> None:
+        """`Store.take_over`, and wake the followers."""
+        await self._store.take_over(experiment, earlier, places)
+        self._feed(experiment).wake()
 
     async def put_jobs(self, experiment: str, rows: Sequence[JobRow]) -> None:
         """`Store.put_jobs`, and wake the followers. The bars of jobs that have ended go away."""

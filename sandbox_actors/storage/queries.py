@@ -143,6 +143,20 @@ def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:
         )
 
 
+def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict[str, Any]]:
+    """What these jobs have told, in commit order, for `ADD_POINT`. Jobs of one name are told apart by time."""
+    runs: dict[tuple[str, str, int], list[JobRow]] = {}
+    for job in jobs:
+        runs.setdefault((job.pipeline, job.meta_name, job.iter), []).append(job)
+    names = ("pipeline", "job", "iter", "name", "value", "step", "time")
+    query = f"SELECT {', '.join(names)} FROM metrics WHERE experiment = ? AND job != '' ORDER BY seq"
+    for values in db.execute(query, (id,)).fetchall():
+        row = dict(zip(names, values, strict=True))
+        alike = runs.get((row["pipeline"], row["job"], row["iter"]), ())
+        if any((job.started or 0.0) <= row["time"] <= (job.finished or math.inf) for job in alike):
+            yield row
+
+
 def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
     """The first rows, up to `CHANGES_BYTES` of text in them but one at least, and whether others were left out."""
     taken: list[MetricRow] = []
