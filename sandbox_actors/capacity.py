@@ -12,12 +12,13 @@ class Capacity:
     """`total` units, held by whoever asked first. Nobody overtakes: else large wishes would never come true."""
 
     def __init__(self, total: int) -> None:
-        self.total = self.free = total
+        self.total = total
+        self.free: float = total
         self._queue: list[object] = []
         self._changed = trio.Event()
 
     @asynccontextmanager
-    async def hold(self, amount: int, on_wait: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
+    async def hold(self, amount: float, on_wait: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
         """Hold `amount` units (at most all there are) for the block; `on_wait` is told when that means waiting."""
         amount = min(amount, self.total)
         ticket = object()
@@ -25,7 +26,7 @@ class Capacity:
         try:
             while amount and (self._queue[0] is not ticket or amount > self.free):
                 changed = self._changed
-                await on_wait(f"waits for {amount} of {self.total} cpus, {self.free} are free")
+                await on_wait(f"waits for {amount:g} of {self.total} cpus, {self.free:g} are free")
                 await changed.wait()
             self.free -= amount
         finally:

@@ -55,7 +55,7 @@ class Coordinator(Actor):
     def __init__(self, row: ExperimentRow, plan: Plan, watcher: SandboxWatcher, runner: JobRunner) -> None:
         super().__init__(f"experiment {row.id}")
         self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
-        self._work_dir = WorkDir(Path(row.work_dir), plan.jobs)
+        self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
         self._results: dict[int, JobSucceeded] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
@@ -98,9 +98,12 @@ class Coordinator(Actor):
                 await self._finish(command)
 
     async def _begin_iteration(self, command: BeginIteration) -> None:
-        known = {row.index: row for row in await self._watcher.job_rows(self._id) if row.iter == command.iter}
-        self._rows = {row.index: known.get(row.index, row) for row in waiting_rows(self._plan.jobs, command.iter)}
-        await self._watcher.put_jobs(self._id, [row for row in self._rows.values() if row.state != "succeeded"])
+        """Of an iteration that was under way before, only what had succeeded stays as it is."""
+        known = await self._watcher.job_rows(self._id)
+        done = {row.index: row for row in known if row.iter == command.iter and row.state == "succeeded"}
+        waiting = {row.index: row for row in waiting_rows(self._plan.jobs, command.iter) if row.index not in done}
+        self._rows = {**waiting, **done}
+        await self._watcher.put_jobs(self._id, list(waiting.values()))
 
     async def _start(self, start: StartJob) -> None:
         if start.attempt > 1:
@@ -124,7 +127,9 @@ class Coordinator(Actor):
 
     async def _tell_targets(self, command: EndIteration) -> None:
         for result in command.targets:
-            await self._watcher.watch(self._id, result.holds, f"target.{result.target}", iter=command.iter)
+            name = f"target.{result.target}"
+            if not await self._watcher.query_job(self._id, "", name, command.iter):  # else: told before a resume
+                await self._watcher.watch(self._id, result.holds, name, iter=command.iter)
 
     async def _finish(self, command: Finish) -> None:
         left = [row for row in self._rows.values() if row.state == "waiting"]
@@ -153,7 +158,7 @@ class Coordinator(Actor):
                     await change(reason=f"attempt {start.attempt} after a pause")
                     await trio.sleep(min(RETRY_DELAY * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
                 log = self._runner.log_of(start)
-                await trio.to_thread.run_sync(self._work_dir.open_log, start.index, log)
+                await trio.to_thread.run_sync(self._work_dir.open_log, start.iter, start.index, log)
                 recorded = await self._runner.run(start, change)
                 event = JobSucceeded(
                     iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple

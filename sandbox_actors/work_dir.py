@@ -17,24 +17,21 @@ CONTEXT_FILE = "context_infos.json"
 class WorkDir:
     """Its methods block, as disks do."""
 
-    def __init__(self, path: Path, jobs: Sequence[NumberedJob]) -> None:
-        self.path = path
+    def __init__(self, path: Path, jobs: Sequence[NumberedJob], has_iterations: bool) -> None:
+        self.path, self._has_iterations = path, has_iterations
         self._links = list(_link_names(jobs))
         self._texts: dict[tuple[int, str], list[str]] = {}
 
     def make(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def open_log(self, index: int, log: Path) -> None:
-        """Make the file `log`, and `log/<meta_name>.log` of job `index` a link to it."""
-        link = self.path / "log" / self._links[index]
-        for path in (log, link):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    def open_log(self, iter: int, index: int, log: Path) -> None:
+        """Make the file `log`, and links to it: `log/<meta_name>.log`, in `log/iter_<n>` too if there are several."""
+        log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
-        fresh = link.with_name(f".{link.name}.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(log)
-        fresh.replace(link)
+        folder = self.path / "log"
+        for each in (folder, folder / f"iter_{iter}")[: 2 if self._has_iterations else 1]:
+            _point(each / self._links[index], log)
 
     def write_context(self, document: Iterable[Mapping[str, Any]], is_durable: bool) -> None:
         """Write what `iterations_to_list` gives, one job a line; readers find the old file or the new one.
@@ -57,6 +54,14 @@ class WorkDir:
             texts += (f"      {json.dumps(each, ensure_ascii=False)}" for each in jobs[len(texts) :])
             pipelines.append(f"    {json.dumps(pipeline, ensure_ascii=False)}: [\n" + ",\n".join(texts) + "\n    ]")
         return f'  {{"iter": {infos["iter"]}, "context_infos": {{\n' + ",\n".join(pipelines) + "\n  }}"
+
+
+def _point(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
 
 
 def _link_names(jobs: Sequence[NumberedJob]) -> Iterator[str]:

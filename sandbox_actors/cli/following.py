@@ -12,7 +12,8 @@ from sandbox_actors.view import json_forms
 from sandbox_actors.view.comparison import compare
 from sandbox_actors.view.live import STYLES
 from sandbox_actors.view.scene import Scene
-from sandbox_actors.view.tables import comparison_table, jobs_table
+from sandbox_actors.view.tables import comparison_table, jobs_table, targets_table
+from sandbox_actors.view.targets import targets_of
 from sandbox_actors.view.words import clock, one_line
 
 
@@ -40,8 +41,11 @@ def follow(client: Client, screen: Screen, experiment: str) -> int:
 
 
 def print_outcome(screen: Screen, scene: Scene, detail: ExperimentDetail) -> None:
-    """The jobs, and the pipelines side by side."""
+    """The jobs, the targets of each iteration, and the pipelines side by side."""
     screen.picture(_headline(detail), Text(""), jobs_table(detail.jobs))
+    targets = list(targets_of(detail))
+    if targets:
+        screen.picture(Text(""), targets_table(targets))
     comparison = compare(scene.pipelines(), scene.results())
     if comparison.rows:
         screen.picture(Text(""), comparison_table(comparison))

@@ -13,10 +13,11 @@ import msgspec
 from envs.inventory import BuiltEnv
 from sandbox_actors.errors import Problem
 from sandbox_actors.messages import ExperimentDetail, ExperimentRow, JobRow, MetricRow, ProgressBar, WorkerRow
+from sandbox_actors.view.targets import TargetAt, targets_of
 
 JOB_KEYS = (
     *("pipeline", "list", "hook", "meta_name", "iter", "state", "started", "finished", "seconds", "worker", "warm"),
-    *("attempt", "error"),
+    *("attempt", "error", "reason"),
 )
 WORKER_KEYS = (
     *("worker", "pid", "component", "env", "state", "model", "rss_bytes", "runs", "idle_seconds"),
@@ -48,6 +49,11 @@ def progress(row: JobRow, bar: ProgressBar) -> dict[str, Any]:
     return {"pipeline": row.pipeline, "meta_name": row.meta_name, "iter": row.iter, **msgspec.structs.asdict(bar)}
 
 
+def target(of: TargetAt) -> dict[str, Any]:
+    result = of.result
+    return {"iter": of.iter, "target": result.target, "value": result.value, "holds": result.holds}
+
+
 def worker(row: WorkerRow) -> dict[str, Any]:
     return {key: getattr(row, key) for key in WORKER_KEYS}
 
@@ -66,6 +72,7 @@ def detail(of: ExperimentDetail) -> dict[str, Any]:
         "state": of.experiment.state,
         "iterations": [{"iter": each.iter, "context_infos": each.context_infos} for each in of.iterations],
         "jobs": [job(each) for each in of.jobs],
+        "targets": [target(each) for each in targets_of(of)],
     }
 
 

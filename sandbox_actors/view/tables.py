@@ -14,6 +14,7 @@ from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, WorkerRow
 from sandbox_actors.view.comparison import Comparison
 from sandbox_actors.view.live import STYLES, hook
 from sandbox_actors.view.sparkline import sparkline
+from sandbox_actors.view.targets import TargetAt
 from sandbox_actors.view.words import duration, one_line, size, value, warmth
 
 SPARK_WIDTH = 16
@@ -70,6 +71,23 @@ def comparison_table(comparison: Comparison) -> Table:
         for label, cells, difference in comparison.rows
     ]
     return _table(("", *(f">{name}" for name in comparison.pipelines), ">"), rows)
+
+
+def targets_table(targets: Iterable[TargetAt]) -> Table:
+    """One line a target of an iteration."""
+    return _table(
+        ("ITER", "TARGET", ">VALUE", "HOLDS", "NOTE"),
+        (
+            (
+                str(each.iter),
+                each.result.target,
+                "" if each.result.value is None else value(each.result.value),
+                Text("yes", style="green") if each.result.holds else Text("no", style="red"),
+                each.result.problem,
+            )
+            for each in targets
+        ),
+    )
 
 
 def workers_table(rows: Sequence[WorkerRow]) -> Table:

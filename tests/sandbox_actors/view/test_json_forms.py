@@ -21,10 +21,10 @@ def detail() -> ExperimentDetail:
 
 def test_show() -> None:
     document = json_forms.detail(detail())
-    assert list(document) == ["id", "name", "project", "state", "iterations", "jobs"]
+    assert list(document) == ["id", "name", "project", "state", "iterations", "jobs", "targets"]
     assert document["iterations"] == [{"iter": 1, "context_infos": {}}, {"iter": 2, "context_infos": INFOS}]
     assert " ".join(document["jobs"][0]) == (
-        "pipeline list hook meta_name iter state started finished seconds worker warm attempt error"
+        "pipeline list hook meta_name iter state started finished seconds worker warm attempt error reason"
     )
 
 
