@@ -97,7 +97,8 @@ class Sandbox:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # clients send theirs along
     folder = Path(tempfile.mkdtemp(prefix="sb-"))  # pytest's own folders are too long for a socket address
     made = Sandbox(folder / "home", tmp_path, shared_envs)
     try:

@@ -24,6 +24,30 @@ class Returns:
         return tuple(value) if self.config.get("as_tuple") else value
 
 
+class Adds:
+    """Returns `value` + 1 and its `export_path`, and says so."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> Any:
+        print(f"{self.config['value']} and 1")
+        return self.config["value"] + 1, self.config.get("export_path")
+
+
+class Meets:
+    """Makes the file `mine` and waits for the file `other`."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> str:
+        pathlib.Path(self.config["mine"]).touch()
+        while not os.path.exists(self.config["other"]):
+            time.sleep(0.01)
+        return "met"
+
+
 class Loads(Component):
     """Returns its pid and how often this process has loaded a model."""
 
