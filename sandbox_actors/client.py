@@ -22,12 +22,14 @@ from sandbox_actors.messages import (
     DaemonStatus,
     ExperimentDetail,
     ExperimentRow,
+    Forecast,
     GetStatus,
     JobRow,
     ListExperiments,
     ListWorkers,
     LogChunk,
     MetricRow,
+    PlannedJob,
     ReadLog,
     ReadMetrics,
     ResumeExperiment,
@@ -91,6 +93,10 @@ class Client:
         environ = {name: value for name, value in os.environ.items() if _is_heeded(name)}
         request = Submit(definition=definition, source=source, cwd=os.getcwd(), environ=environ)
         return self._connection.ask(request, Submitted).experiment
+
+    def forecast(self, definition: Any) -> list[PlannedJob]:
+        """What `submit_definition` would run, job by job, and which of it would be warm; nothing is submitted."""
+        return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()), list[PlannedJob])
 
     def experiments(self, limit: int = 1000) -> list[ExperimentRow]:
         """Newest first."""

@@ -22,12 +22,14 @@ from sandbox_actors.messages import (
     DaemonStatus,
     ExperimentDetail,
     ExperimentRow,
+    Forecast,
     GetStatus,
     Hello,
     ListExperiments,
     ListWorkers,
     LogChunk,
     MetricRow,
+    PlannedJob,
     Pull,
     Pulled,
     Query,
@@ -65,6 +67,7 @@ class ClientDesk:
         self._started = time.time()
         self._answers: dict[type, Any] = {
             Submit: self._submit,
+            Forecast: self._forecast,
             ListExperiments: self._list,
             Show: self._show,
             Changes: self._changes,
@@ -90,6 +93,9 @@ class ClientDesk:
 
     async def _submit(self, request: Submit) -> Submitted:
         return Submitted(experiment=await self._experiments.submit(request))
+
+    async def _forecast(self, request: Forecast) -> list[PlannedJob]:
+        return await self._experiments.forecast(request.definition, request.cwd)
 
     async def _list(self, request: ListExperiments) -> list[ExperimentRow]:
         return await self._store.list_experiments(request.limit)

@@ -88,6 +88,10 @@ class Environments:
             raise EnvError(build.failure or f"the builder of env {spec.name} was ended; its log is in {self._root}")
         return self._ready(spec, build.ready)
 
+    async def find(self, spec: EnvSpec) -> ReadyEnv | None:
+        """The env of `spec` if it has been built. Raises EnvError where a file that the spec names is missing."""
+        return (await trio.to_thread.run_sync(self._find, spec, limiter=_threads))[1]
+
     def _find(self, spec: EnvSpec) -> tuple[str, ReadyEnv | None]:
         """The fingerprint of `spec`, and its env if it has been built."""
         key = spec.fingerprint

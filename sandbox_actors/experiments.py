@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
 
 from sandbox_actors.coordinator import Coordinator, told, waiting_rows
-from sandbox_actors.errors import ActorStopped, ConfigError, Refused
+from sandbox_actors.errors import ActorStopped, ConfigError, EnvError, Refused
 from sandbox_actors.exporting import export_to_wandb, is_wanted
+from sandbox_actors.forecast import forecast
 from sandbox_actors.language.carrying import carried_over
 from sandbox_actors.language.experiment import Experiment, thaw
 from sandbox_actors.language.moves import CancelRequested, Success
 from sandbox_actors.language.names import number_jobs
-from sandbox_actors.messages import ExperimentRow, Submit
+from sandbox_actors.messages import ExperimentRow, PlannedJob, Submit
 from sandbox_actors.paths import Paths
 from sandbox_actors.plan import Plan
 from sandbox_actors.running import JobRunner, Workshop
@@ -67,6 +70,19 @@ class Experiments:
         )
         self._start(row, experiment, [], submit.environ)
         return row.id
+
+    async def forecast(self, definition: Any, cwd: str) -> list[PlannedJob]:
+        """The plan of an experiment, with the actors that are warm now. Raises ConfigError."""
+        experiment = thaw(definition)
+        runner = JobRunner(self._shop, "", experiment, cwd, self._paths.experiments)
+        rows = []
+        for each in forecast(experiment):
+            warm: bool | None = False
+            if each.call is not None:
+                with suppress(EnvError):
+                    warm = await runner.is_warm(each.job, each.call, each.has_open_model)
+            rows.append(msgspec.structs.replace(each.row, warm=warm))
+        return rows
 
     async def resume(self, row: ExperimentRow) -> str:
         """Go on with an ended experiment: what had succeeded is taken from the record. Raises Refused."""

@@ -7,13 +7,14 @@ A hook decides and does nothing itself: the coordinator leases the actor, calls 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from components.factories import FACTORIES, REFINERS, Entry
+from components.factories import FACTORIES, PLAIN, REFINERS, Entry
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 from sandbox_actors.language.catalogue import HOOKS as SPECS
 from sandbox_actors.language.catalogue import HookSpec
@@ -27,6 +28,16 @@ class Call:
     entry: Entry
     config: dict[str, Any]
     args: list[Any] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """What the component's workers are called: `some-class` for `module:SomeClass`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.entry.target.partition(":")[2]).lower()
+
+    @property
+    def env(self) -> str:
+        """The env it runs in unless its job names another."""
+        return self.entry.env or PLAIN
 
     @property
     def model_key(self) -> str:

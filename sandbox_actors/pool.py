@@ -163,8 +163,7 @@ class Pool:
         One with another model is left as it is, since a new process keeps both warm; when that makes one too many,
         the least recently used goes.
         """
-        alike = [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
-        same = [actor for actor in alike if actor.warm_model in (wanted.model_key, "", None)]
+        same = [actor for actor in self._alike(wanted) if actor.warm_model in (wanted.model_key, "", None)]
         return max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
 
     def _settle(self, actor: ComponentActor) -> None:
@@ -174,6 +173,17 @@ class Pool:
         actor.warm_model, actor.rss = actor.warm_model or "", actor.child.memory()
         actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
         self._wake()
+
+    def has_alike(self, wanted: Wanted) -> bool:
+        """Whether an idle actor has the process for `wanted`, whatever model it has loaded."""
+        return bool(self._alike(wanted))
+
+    def has_warm(self, wanted: Wanted) -> bool:
+        """Whether a lease would be warm now."""
+        return any(actor.warm_model in ("", wanted.model_key) for actor in self._alike(wanted))
+
+    def _alike(self, wanted: Wanted) -> list[ComponentActor]:
+        return [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
 
     # --- what the CLI shows and does ---
 

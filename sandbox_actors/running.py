@@ -94,7 +94,7 @@ class JobRunner:
         hook = HOOKS[start.job.hook]
         analysis = await self._analysis(start) if hook.needs_analysis else {}
         call = hook.call(start.dj_configs, start.extra_configs, analysis)
-        wanted = self._wanted(start, call, await self._env(start, call))
+        wanted = self._wanted(start.job, call, await self._env(start, call))
         cpus = start.job.resources.cpus
         async with self._shop.capacity.hold(
             wanted.cpus if cpus is None else cpus, lambda reason: change(reason=reason)
@@ -107,6 +107,16 @@ class JobRunner:
         recorded = hook.record(outcome)
         await self._watch(start, hook, recorded)
         return recorded
+
+    async def is_warm(self, job: Job, call: Call, has_open_model: bool) -> bool | None:
+        """What `PlannedJob.warm` tells. Raises SandboxError where the job has no env that could be."""
+        env = await self._shop.environments.find(self._env_spec(job.env or call.env))
+        if env is None:
+            return False
+        wanted = await self._with_code(self._wanted(job, call, env))
+        if has_open_model and self._shop.pool.has_alike(wanted):
+            return True if self._shop.pool.has_warm(wanted) else None
+        return self._shop.pool.has_warm(wanted)
 
     # --- before ---
 
@@ -126,24 +136,24 @@ class JobRunner:
             labelled = ProgressBar(label=f"env {spec.name}: {bar.label}", done=bar.done, total=bar.total, unit=bar.unit)
             self._shop.watcher.show_progress(self._id, start.index, labelled)
 
-        name = start.job.env or call.entry.env or "plain"
-        spec = self._specs[name] = self._specs.get(name) or self._env_spec(name)
+        spec = self._env_spec(start.job.env or call.env)
         env = await self._shop.environments.ensure(spec, show)
         self._shop.watcher.show_progress(self._id, start.index, None)
         return env
 
     def _env_spec(self, name: str) -> EnvSpec:
-        own = self._experiment.envs.get(name)
-        base = Path(self._cwd)
-        return load_spec(name, base) if own is None else spec_from(own, name, base, "the experiment", f"envs.{name}")
+        if name not in self._specs:
+            own, base = self._experiment.envs.get(name), Path(self._cwd)
+            where = "the experiment", f"envs.{name}"
+            self._specs[name] = load_spec(name, base) if own is None else spec_from(own, name, base, *where)
+        return self._specs[name]
 
-    def _wanted(self, start: StartJob, call: Call, env: ReadyEnv) -> Wanted:
-        job = start.job
+    def _wanted(self, job: Job, call: Call, env: ReadyEnv) -> Wanted:
         asked = job.resources.cpus
         default = 1 if call.entry.is_light else max(1, self._shop.capacity.total // 2)
         paths = [os.path.join(self._cwd, os.path.expanduser(job.component_path))] if job.component_path else []
         return Wanted(
-            label=_label(call.entry.target),
+            label=call.label,
             component=ComponentRef(target=call.entry.target, paths=paths),
             env=env,
             model_key=call.model_key,
@@ -263,8 +273,3 @@ class JobRunner:
 def _append(path: Path, text: str) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
-
-
-def _label(target: str) -> str:
-    """`module:SomeClass` as the name of its workers: `some-class`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", target.partition(":")[2]).lower()

@@ -7,23 +7,27 @@ import os
 import time
 from collections.abc import Iterator
 
+import msgspec
+
 from sandbox_actors.cli.charts import draw_metric
 from sandbox_actors.cli.following import follow, note_failures, print_outcome
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.status import SUCCEEDED, USAGE
 from sandbox_actors.client import Client, newest_job
-from sandbox_actors.config import freeze, load_experiment
-from sandbox_actors.errors import Problem
+from sandbox_actors.config import freeze, load_experiment, thaw
+from sandbox_actors.errors import DaemonUnreachable, Problem
 from sandbox_actors.known import known
 from sandbox_actors.messages import Changed, JobRow
 from sandbox_actors.view import json_forms
 from sandbox_actors.view.logtext import lines
 from sandbox_actors.view.scene import Scene
-from sandbox_actors.view.tables import experiments_table, metrics_table, points_table
+from sandbox_actors.view.tables import experiments_table, metrics_table, plan_table, points_table
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
     definition = _definition(options, screen)
+    if options.dry_run:
+        return _print_plan(definition, screen)
     with Client() as client:
         id = client.submit_definition(definition, os.path.abspath(options.file))
         if screen.is_json:
@@ -174,6 +178,22 @@ def _definition(options: argparse.Namespace, screen: Screen) -> dict[str, object
     for problem in loaded.warnings:
         screen.note(f"warning: {problem}")
     return freeze(loaded.require())
+
+
+def _print_plan(definition: dict[str, object], screen: Screen) -> int:
+    """What a run would do. Without a daemon nothing is warm, and none is started for the question."""
+    try:
+        with Client(autostart=False) as client:
+            rows = client.forecast(definition)
+    except DaemonUnreachable:
+        from sandbox_actors.forecast import forecast
+
+        rows = [each.row for each in forecast(thaw(definition))]
+    if screen.is_json:
+        screen.document([msgspec.structs.asdict(row) for row in rows])
+    elif not screen.is_quiet:
+        screen.picture(plan_table(rows))
+    return SUCCEEDED
 
 
 def _names_as_they_start(client: Client, id: str) -> Iterator[str]:

@@ -51,6 +51,8 @@ def _add_files(commands: Subparsers) -> None:
             metavar="KEY=VALUE",
             help="set a key of the file; for a config, PIPELINE.META_NAME.dj_configs.KEY=VALUE",
         )
+        if name == "run":
+            parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
     parser = _add(commands, "check", experiments.check, "validate experiment files without running anything")
     parser.add_argument("files", metavar="FILE", nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for run")

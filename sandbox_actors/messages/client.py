@@ -28,6 +28,13 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str
 
 
+class Forecast(Message, frozen=True, kw_only=True):
+    """What would be run with what is there now; nothing is submitted. Answer: list[PlannedJob]."""
+
+    definition: Any
+    cwd: str
+
+
 class ListExperiments(Message, frozen=True, kw_only=True):
     """Answer: list[ExperimentRow], newest first."""
 
@@ -138,6 +145,7 @@ class StopDaemon(Message, frozen=True, kw_only=True):
 
 ClientRequest = (
     Submit
+    | Forecast
     | ListExperiments
     | Show
     | Changes

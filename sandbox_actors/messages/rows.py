@@ -76,6 +76,23 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     log: str = ""
 
 
+class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One job of an experiment that has not been submitted.
+
+    `component` and `env` are empty where only the run tells. `warm`: an idle actor has its process and its model;
+    None: it has the process, and the output of another job tells which model is wanted.
+    """
+
+    index: int
+    pipeline: str
+    list: str
+    hook: str
+    meta_name: str
+    component: str
+    env: str
+    warm: bool | None
+
+
 class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
     """`state` is waiting, running, succeeded, failed or cancelled."""
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from envs.inventory import BuiltEnv
-from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, WorkerRow
+from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
 from sandbox_actors.view.comparison import Comparison
 from sandbox_actors.view.live import STYLES, hook
 from sandbox_actors.view.sparkline import sparkline
@@ -63,6 +63,26 @@ def jobs_table(jobs: Sequence[JobRow]) -> Table:
             )
         )
     return _table(("ITER", "PIPELINE", "JOB", "HOOK", "STATE", ">TOOK", "ACTOR", "NOTE"), rows)
+
+
+def plan_table(jobs: Sequence[PlannedJob]) -> Table:
+    """One line a job that would run."""
+    warm = {True: "warm", False: "cold", None: "depends on an output"}
+    return _table(
+        ("PIPELINE", "LIST", "JOB", "HOOK", "COMPONENT", "ENV", "ACTOR"),
+        (
+            (
+                Text(one_line(job.pipeline) if before is None or before.pipeline != job.pipeline else "", style="bold"),
+                job.list,
+                job.meta_name,
+                job.hook,
+                job.component,
+                job.env,
+                warm[job.warm],
+            )
+            for before, job in zip([None, *jobs], jobs, strict=False)
+        ),
+    )
 
 
 def comparison_table(comparison: Comparison) -> Table:

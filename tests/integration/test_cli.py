@@ -173,6 +173,45 @@ def test_a_bad_file_is_told_whole_before_any_daemon_is_started(unserved: Sandbox
     assert listener(unserved.paths.socket) is None
 
 
+def test_a_dry_run_prints_the_plan_and_neither_submits_nor_starts_anything(unserved: Sandbox) -> None:
+    loads = job("Loads", "load", "TrainModelHook", model="m")
+    later = {**job("Loads", "again", model="m"), "input": {"extra_configs.model": "one.load.res_0"}}
+    file = write(unserved, "plan", one=[loads, later], two=[job("Returns", "give", value=1)])
+    cold = sandbox(unserved, "run", "--dry-run", "--json", file)
+    assert cold.returncode == 0, cold.stderr
+    (rows,) = documents(cold.stdout)
+    assert [(row["index"], row["pipeline"], row["meta_name"]) for row in rows] == [
+        (0, "one", "load"),
+        (1, "one", "again"),
+        (2, "two", "give"),
+    ]
+    assert rows[0]["hook"] == "TrainModelHook"
+    assert {row["list"] for row in rows} == {"execution_jobs"}
+    assert {(row["env"], row["warm"]) for row in rows} == {("plain", False)}
+    assert [row["component"] for row in rows] == ["loads", "loads", "returns"]
+    assert listener(unserved.paths.socket) is None, "no daemon was started for the question"
+    table = sandbox(unserved, "run", "--dry-run", file).stdout
+    assert re.search(r"^one +execution_jobs +load +TrainModelHook +loads +plain +cold$", table, re.M)
+
+
+def test_a_dry_run_tells_which_actors_are_warm(served: Sandbox) -> None:
+    def planned(*jobs: dict[str, Any]) -> list[bool | None]:
+        (rows,) = documents(
+            sandbox(served, "run", "--dry-run", "--json", write(served, "forecast", one=[*jobs])).stdout
+        )
+        return [row["warm"] for row in rows]
+
+    loads = job("Loads", "load", model="dry")
+    returns = job("Returns", "give", value=1)
+    assert sandbox(served, "run", write(served, "warms", one=[loads, returns])).returncode == 0
+    count = len(documents(sandbox(served, "ls", "--json").stdout)[0])
+    given = {**loads, "input": {"extra_configs.model": "one.load.res_2"}, "meta_name": "given"}
+    assert planned(loads, given, returns) == [True, None, True]
+    assert planned(job("Loads", "load", model="another"), job("Returns", "give", value=2)) == [False, True]
+    assert planned({**loads, "env": "transformers"}) == [False], "not the env of the warm one"
+    assert len(documents(sandbox(served, "ls", "--json").stdout)[0]) == count
+
+
 def test_show_ls_and_metrics_as_json(served: Sandbox) -> None:
     id = sandbox(served, "run", "-q", write(served, "forms", one=[training(steps=3)])).stdout.strip()
     (shown,) = documents(sandbox(served, "show", id, "--json").stdout)

@@ -1,0 +1,66 @@
+"""What an experiment will do, told before it runs: its jobs in order, what each runs, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sandbox_actors.errors import ConfigError, ContextError
+from sandbox_actors.hooks import HOOKS, Call
+from sandbox_actors.language.experiment import Experiment, Job
+from sandbox_actors.language.jobconfigs import job_configs
+from sandbox_actors.language.names import number_jobs
+from sandbox_actors.messages import PlannedJob
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A job and its call as far as the file tells: None where a config or a component is known only when it runs.
+
+    `has_open_model`: which model it loads is told by the output of another job.
+    """
+
+    row: PlannedJob
+    job: Job
+    call: Call | None = None
+    has_open_model: bool = False
+
+
+def forecast(experiment: Experiment) -> Iterator[Expected]:
+    """The jobs of one iteration, in the order in which they run; none of the rows is `warm`."""
+    for each in number_jobs(experiment):
+        call = _call(each.job)
+        row = PlannedJob(
+            index=each.index,
+            pipeline=each.pipeline,
+            list=each.list,
+            hook=each.job.hook,
+            meta_name=each.job.meta_name,
+            component=call.label if call else "",
+            env=each.job.env or (call.env if call else ""),
+            warm=False,
+        )
+        yield Expected(row, each.job, call, call is not None and _has_open_model(each.job, call))
+
+
+def _call(job: Job) -> Call | None:
+    """Names stand for the outputs of other jobs."""
+    hook = HOOKS.get(job.hook)
+    settings = {**job.local, **{key: f"<{name}>" for key, name in job.input.items()}}
+    try:
+        configs = {name: config.finished(1) for name, config in job_configs(job, settings.items()).items()}
+        return hook.call(**configs, analysis={}) if hook else None
+    except (ConfigError, ContextError):
+        return None
+
+
+def _has_open_model(job: Job, call: Call) -> bool:
+    keys = [key.partition(".")[2] for key in job.input]
+    fields = call.entry.model_fields
+    if not fields:  # of a class of the user's own, the whole config
+        return bool(keys) and not call.entry.env
+    return any(_is_in(key, field) or _is_in(field, key) for key in keys for field in fields)
+
+
+def _is_in(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.")
