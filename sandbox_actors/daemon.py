@@ -45,7 +45,7 @@ async def _serve_until(paths: Paths, stop: _Stop) -> None:
         trio.open_nursery() as nursery,
     ):
         watcher = SandboxWatcher(store)
-        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs")
+        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs", paths.scratch)
         environments = Environments(paths.envs, os.environ)
         shop = Workshop(pool, Capacity(len(os.sched_getaffinity(0))), environments, watcher)
         experiments = Experiments(paths, store, shop)
@@ -129,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _raise_file_limit()
         with _only_daemon(paths):
             trio.run(serve, paths)
+            paths.tidy()
     except SandboxError as error:
         print(f"sandbox-daemon: {error}", file=sys.stderr)
         return 1

@@ -5,6 +5,7 @@ A client and a daemon find the same places from the same environment; nothing is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -53,16 +54,27 @@ class Paths:
         """Held by the daemon that serves this home, as long as it lives."""
         return self.home / "daemon.lock"
 
+    @property
+    def scratch(self) -> Path:
+        """Temporary files of workers: in the temporary folder, because sockets among them need short paths."""
+        return _stand_in(self.home) / "scratch"
+
     def logs(self, experiment: str) -> Path:
         """The folder of the logs of an experiment, named by its id."""
         return self.experiments / experiment / "log"
+
+    def tidy(self) -> None:
+        """Remove what lies in the temporary folder and is empty."""
+        for folder in (self.scratch, self.scratch.parent):
+            with contextlib.suppress(OSError):  # not there, or not empty
+                folder.rmdir()
 
     def prepare(self) -> None:
         """Make the folders that are not there, for this user alone.
 
         Raises Refused where that fails, or a socket would not be safe in its folder.
         """
-        for folder in dict.fromkeys((self.home, self.socket.parent, self.worker_socket.parent)):
+        for folder in dict.fromkeys((self.home, self.socket.parent, self.worker_socket.parent, self.scratch.parent)):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
@@ -101,10 +113,13 @@ def _socket(environ: Mapping[str, str], home: Path) -> Path:
 
 def _short(path: Path) -> Path:
     """`path`, or where it is too long for an address, one in the temporary folder that stands for it."""
-    if _fits(path):
-        return path
+    return path if _fits(path) else _stand_in(path) / path.name
+
+
+def _stand_in(path: Path) -> Path:
+    """A folder in the temporary folder that is this user's, and this path's, alone."""
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{digest}" / path.name
+    return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{digest}"
 
 
 def _fits(path: Path) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -116,8 +118,8 @@ class Lease:
 class Pool:
     """Owns every worker process. `run` is its life; `admit` and `arrived` are given to the worker gateway."""
 
-    def __init__(self, socket: Path, kit: Path, logs: Path) -> None:
-        self._socket, self._kit, self._logs = socket, kit, logs
+    def __init__(self, socket: Path, kit: Path, logs: Path, scratch: Path) -> None:
+        self._socket, self._kit, self._logs, self._scratch = socket, kit, logs, scratch
         self._actors: dict[str, ComponentActor] = {}
         self._tokens: dict[str, str] = {}
         self._arrivals: dict[str, trio.Event] = {}
@@ -205,6 +207,7 @@ class Pool:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the workers, and send away the idle ones that are due. Cancelling it ends them all."""
+        await self._clear(self._scratch)  # what the workers of a killed daemon left
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
@@ -233,7 +236,9 @@ class Pool:
         if not wanted.code.is_settled(time.time()):
             command.insert(1, "-B")
         try:
-            environ = {**wanted.env.environ, **_threads_environ(wanted.cpus)}
+            scratch = self._scratch / name
+            scratch.mkdir(mode=0o700, parents=True)
+            environ = {**wanted.env.environ, **_threads_environ(wanted.cpus), "TMPDIR": str(scratch)}
             output = self._logs / f"{name}.log"
             output.unlink(missing_ok=True)
             child = await spawn(self._nursery, f"{name}.{token[:8]}", command, environ, output, token)
@@ -259,6 +264,7 @@ class Pool:
         with trio.CancelScope(shield=True):  # cancelling the pool ends the child, and others wait for `gone`
             ending = await actor.child.wait()
             await trio.sleep(LAST_WORDS)
+            await self._clear(self._scratch / actor.name)
         self._actors.pop(actor.name, None)
         actor.state = "ended"
         arrival = self._arrivals.get(actor.name)
@@ -287,6 +293,9 @@ class Pool:
             await peer.tell(Exit())
         except SandboxError:
             return  # it has ended by itself, which `gone` tells
+
+    async def _clear(self, folder: Path) -> None:
+        await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
     def _wake(self) -> None:
         self._changed.set()

@@ -122,7 +122,7 @@ async def worker_pool(folder: Path) -> AsyncIterator[Pool]:
     async def serve(peer: object, body: object) -> None:
         return None
 
-    pool = Pool(folder / "workers", kit.lay_out(folder / "kit"), folder / "logs")
+    pool = Pool(folder / "workers", kit.lay_out(folder / "kit"), folder / "logs", folder / "scratch")
     async with open_router(folder / "workers") as router, trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         nursery.start_soon(Gateway(router, pool.admit, serve, pool.arrived).run)

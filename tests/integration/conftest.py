@@ -106,8 +106,10 @@ def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) 
         yield made
         made.stop()
         assert made.processes() == []
+        assert not made.paths.scratch.parent.exists()
     finally:
         if made.daemon is not None:
             made.daemon.kill()
             made.daemon.wait()
+        shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
