@@ -44,10 +44,13 @@ class Experiments:
         self._is_closed = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """First tells of the experiments that an earlier daemon left unfinished."""
-        for row in await self._store.unfinished():
-            await self._give_up(row.id, CUT_OFF.format(id=row.id))
+        """First takes care of what an earlier daemon left unfinished: what had not begun begins now."""
         async with trio.open_nursery() as self._nursery:
+            for row in await self._store.unfinished():
+                if row.started is None:
+                    await self._begin(row)
+                else:
+                    await self._give_up(row.id, CUT_OFF.format(id=row.id))
             task_status.started()
             await trio.sleep_forever()
 
@@ -91,11 +94,8 @@ class Experiments:
             raise Refused(f"experiment {row.id} is {row.state}: there is nothing to resume")
         if row.state == "succeeded":
             raise Refused(f"experiment {row.id} has succeeded: `sandbox run {row.source}` runs it anew")
-        submit = await self._store.submission(row.id)
-        experiment = thaw(submit.definition)
-        history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
         await self._shop.watcher.update_experiment(row.id, state="waiting", finished=None, error="")
-        self._start(row, experiment, history, submit.environ)
+        await self._begin(row)
         return row.id
 
     async def cancel(self, row: ExperimentRow) -> None:
@@ -120,6 +120,12 @@ class Experiments:
         for ended in waited_for:
             await ended.wait()
         await trio.sleep(FAREWELL if waited_for else 0)
+
+    async def _begin(self, row: ExperimentRow) -> None:
+        """Start a stored experiment, with what has succeeded in it so far."""
+        submit = await self._store.submission(row.id)
+        history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
+        self._start(row, thaw(submit.definition), history, submit.environ)
 
     def _require_open(self) -> None:
         if self._is_closed:

@@ -261,7 +261,7 @@ def test_a_killed_daemon_takes_its_workers_along_and_the_experiment_can_be_resum
     sandbox.daemon.wait()
     psutil.wait_procs([each for each in sandbox.processes() if "sleep" not in each.name()], timeout=5)
     assert [each for each in sandbox.processes() if "sleep" not in each.name()] == []
-    for stray in sandbox.processes():  # those that left their worker's session outlive it until issue 5
+    for stray in sandbox.processes():  # it left its worker's session, and the daemon that would have ended it is gone
         stray.kill()
     sandbox.start()
     with sandbox.client() as client:
@@ -275,6 +275,28 @@ def test_a_killed_daemon_takes_its_workers_along_and_the_experiment_can_be_resum
             os.sched_yield()
         client.cancel(id)
         assert counter.read_bytes() == b".", "what had succeeded did not run again"
+
+
+def test_an_experiment_that_waited_when_the_daemon_was_killed_is_run_by_the_next_one(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    with sandbox.client() as client:
+        client.submit_definition(sandbox.definition({"type": "Hangs", "meta_name": "job", "ready": str(ready)}))
+        while not ready.exists():
+            os.sched_yield()
+        queued = client.submit_definition(sandbox.definition({"type": "Returns", "meta_name": "job", "value": 1}))
+        while "waits for another" not in client.show(queued).experiment.reason:
+            os.sched_yield()
+    assert sandbox.daemon is not None
+    sandbox.daemon.kill()
+    sandbox.daemon.wait()
+    sandbox.start()
+    with sandbox.client() as client:
+        assert sandbox.wait(client, queued).experiment.state == "succeeded"
+    for stray in sandbox.processes():  # it left its worker's session, and the daemon that would have ended it is gone
+        if "sleep" in stray.name():
+            stray.kill()
 
 
 def test_a_second_daemon_on_the_same_home_is_refused_and_names_the_first(sandbox: Sandbox) -> None:
