@@ -102,7 +102,8 @@ class JobRunner:
             await change(
                 state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(self.log_of(start))
             )
-            wanted = await self._with_code(wanted)
+            env = await self._env(start, call)  # again: it may have been removed while the job waited
+            wanted = await self._with_code(replace(wanted, env=env))
             outcome = await self._ask(start, call, wanted, change)
         recorded = hook.record(outcome)
         await self._watch(start, hook, recorded)
