@@ -1,9 +1,31 @@
-"""Isolated Python environments: named ones, as in the seed (`ENV_ROUTER`), and ones built from specs (`EnvSpec`)."""
+"""Isolated Python environments: named ones, as in the seed (`ENV_ROUTER`), and ones built from specs (`EnvSpec`).
 
-from envs.base import Env
-from envs.conda import CondaEnv
-from envs.router import ENV_ROUTER
-from envs.specs import EnvSpec, load_spec
-from envs.virtual import VirtualEnv
+The names below are loaded when they are used: who only reads a spec does not wait for what builds envs.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from envs.base import Env
+    from envs.conda import CondaEnv
+    from envs.router import ENV_ROUTER
+    from envs.specs import EnvSpec, load_spec
+    from envs.virtual import VirtualEnv
 
 __all__ = ["ENV_ROUTER", "CondaEnv", "Env", "EnvSpec", "VirtualEnv", "load_spec"]
+
+_HOMES = {
+    "ENV_ROUTER": "router",
+    "CondaEnv": "conda",
+    "Env": "base",
+    "EnvSpec": "specs",
+    "VirtualEnv": "virtual",
+    "load_spec": "specs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"envs.{_HOMES[name]}"), name)

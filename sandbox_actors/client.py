@@ -9,12 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-import psutil
-
 from sandbox_actors import __version__
-from sandbox_actors.config import freeze, load_experiment
 from sandbox_actors.connection import Connection, listener
-from sandbox_actors.known import known
 from sandbox_actors.messages import (
     CancelExperiment,
     Changed,
@@ -84,6 +80,10 @@ class Client:
 
     def submit(self, file: str | os.PathLike[str], overrides: Iterable[str] = ()) -> str:
         """Submit an experiment file, with `KEY=VALUE` overrides; its id. Raises ConfigError with all that is wrong."""
+        # Imported here: most commands read no experiment file, and these take half of what a command takes to start.
+        from sandbox_actors.config import freeze, load_experiment
+        from sandbox_actors.known import known
+
         source = os.fspath(file)
         experiment = load_experiment(source, overrides, known()).require()
         return self.submit_definition(freeze(experiment), source)
@@ -176,6 +176,8 @@ class Client:
 
     def stop_daemon(self, *, now: bool = False) -> DaemonStatus:
         """Returns when the daemon's process is gone: after the jobs that run, or with `now` at once."""
+        import psutil
+
         daemon = psutil.Process(self._connection.daemon.pid)
         status = self._connection.ask(StopDaemon(now=now), DaemonStatus)
         daemon.wait()

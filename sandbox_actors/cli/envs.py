@@ -34,8 +34,6 @@ from sandbox_actors.view.builds import BuildLines, BuildView, LiveBuild
 from sandbox_actors.view.tables import ENV_STYLES, envs_table, minute
 from sandbox_actors.view.words import duration, one_line, size
 
-UNUSED_FOR = "30d"
-
 Event = Progress | Ready | Failed
 
 

@@ -3,81 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
-
-import msgspec
 
 from sandbox_actors.cli.charts import draw_metric
 from sandbox_actors.cli.following import follow, note_failures, print_outcome
 from sandbox_actors.cli.screen import Screen
-from sandbox_actors.cli.status import SUCCEEDED, USAGE
+from sandbox_actors.cli.status import SUCCEEDED
 from sandbox_actors.client import Client, newest_job
-from sandbox_actors.config import freeze, load_experiment, thaw
-from sandbox_actors.errors import DaemonUnreachable, Problem
-from sandbox_actors.known import known
 from sandbox_actors.messages import Changed, JobRow
 from sandbox_actors.view import json_forms
 from sandbox_actors.view.logtext import lines
 from sandbox_actors.view.scene import Scene
-from sandbox_actors.view.tables import experiments_table, metrics_table, plan_table, points_table
+from sandbox_actors.view.tables import experiments_table, metrics_table, points_table
 
-
-def run(options: argparse.Namespace, screen: Screen) -> int:
-    definition = _definition(options, screen)
-    if options.dry_run:
-        return _print_plan(definition, screen)
-    with Client() as client:
-        id = client.submit_definition(definition, os.path.abspath(options.file))
-        if screen.is_json:
-            screen.document({"event": "submitted", "experiment": id})
-        elif screen.is_quiet:
-            screen.data(id)
-        return follow(client, screen, id)
-
-
-def submit(options: argparse.Namespace, screen: Screen) -> int:
-    definition = _definition(options, screen)
-    with Client() as client:
-        id = client.submit_definition(definition, os.path.abspath(options.file))
-    if screen.is_json:
-        screen.document({"experiment": id})
-    else:
-        screen.data(id)
-    return SUCCEEDED
-
-
-def check(options: argparse.Namespace, screen: Screen) -> int:
-    errors: list[Problem] = []
-    warnings: list[Problem] = []
-    for file in options.files:
-        loaded = load_experiment(file, options.set, known())
-        errors += loaded.errors
-        warnings += loaded.warnings
-        if screen.is_json or screen.is_quiet:
-            continue
-        for problem in loaded.errors:
-            screen.data(f"error: {problem}")
-        for problem in loaded.warnings:
-            screen.data(f"warning: {problem}")
-        if not loaded.errors:
-            screen.data(f"{file}: valid")
-    if screen.is_json:
-        screen.document(json_forms.check(errors, warnings))
-    return USAGE if errors else SUCCEEDED
+TABLE_ROWS = 100
+ALL_ROWS = 1000
 
 
 def ls(options: argparse.Namespace, screen: Screen) -> int:
+    is_table = not screen.is_json and not screen.is_quiet
+    limit = options.limit or (TABLE_ROWS if is_table else ALL_ROWS)
     with Client() as client:
-        rows = client.experiments()
+        rows = client.experiments(limit + is_table)
     if screen.is_json:
         screen.document([json_forms.experiment(row) for row in rows])
     elif screen.is_quiet:
         for row in rows:
             screen.data(row.id)
     elif rows:
-        screen.picture(experiments_table(rows, time.time()))
+        screen.picture(experiments_table(rows[:limit], time.time()))
+        if len(rows) > limit:
+            screen.note(f"older ones are left out; `sandbox ls -n {10 * limit}` lists more")
     else:
         screen.note("there is no experiment yet; `sandbox run FILE` starts one")
     return SUCCEEDED
@@ -169,30 +126,6 @@ def logs(options: argparse.Namespace, screen: Screen) -> int:
                     screen.data(line)
     if is_empty:
         screen.note("nothing has been written yet")
-    return SUCCEEDED
-
-
-def _definition(options: argparse.Namespace, screen: Screen) -> dict[str, object]:
-    """The file, frozen; its warnings are said. Raises ConfigError before any daemon is asked or started."""
-    loaded = load_experiment(options.file, options.set, known())
-    for problem in loaded.warnings:
-        screen.note(f"warning: {problem}")
-    return freeze(loaded.require())
-
-
-def _print_plan(definition: dict[str, object], screen: Screen) -> int:
-    """What a run would do. Without a daemon nothing is warm, and none is started for the question."""
-    try:
-        with Client(autostart=False) as client:
-            rows = client.forecast(definition)
-    except DaemonUnreachable:
-        from sandbox_actors.forecast import forecast
-
-        rows = [each.row for each in forecast(thaw(definition))]
-    if screen.is_json:
-        screen.document([msgspec.structs.asdict(row) for row in rows])
-    elif not screen.is_quiet:
-        screen.picture(plan_table(rows))
     return SUCCEEDED
 
 

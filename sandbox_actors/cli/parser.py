@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable
 from typing import TypeAlias
 
-import sandbox_actors.cli.daemon as daemon
-import sandbox_actors.cli.envs as envs
-import sandbox_actors.cli.experiments as experiments
 from sandbox_actors import __version__
 from sandbox_actors.cli.screen import Screen
 
@@ -17,6 +15,9 @@ Command = Callable[[argparse.Namespace, Screen], int]
 EXPERIMENT_HELP = "an id, a name (its newest), @ for the newest of all, @~1 for the one before; default @"
 
 ENV_HELP = "a name, a folder's name, a path, or how a fingerprint begins"
+
+
+UNUSED_FOR = "30d"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,8 +40,8 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_files(commands: Subparsers) -> None:
     for name, command, help in (
-        ("run", experiments.run, "submit an experiment file and follow it to its end"),
-        ("submit", experiments.submit, "submit an experiment file and print its id"),
+        ("run", _command("files", "run"), "submit an experiment file and follow it to its end"),
+        ("submit", _command("files", "submit"), "submit an experiment file and print its id"),
     ):
         parser = _add(commands, name, command, help)
         parser.add_argument("file", metavar="FILE", help="YAML or JSON")
@@ -53,59 +54,67 @@ def _add_files(commands: Subparsers) -> None:
         )
         if name == "run":
             parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
-    parser = _add(commands, "check", experiments.check, "validate experiment files without running anything")
+    parser = _add(
+        commands, "check", _command("checking", "check"), "validate experiment files without running anything"
+    )
     parser.add_argument("files", metavar="FILE", nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for run")
 
 
 def _add_experiments(commands: Subparsers) -> None:
-    _add(commands, "ls", experiments.ls, "list experiments, newest first")
+    ls = _add(commands, "ls", _command("experiments", "ls"), "list experiments, newest first")
+    ls.add_argument("-n", "--limit", type=int, metavar="COUNT", help="how many; default 100, with --json or -q 1000")
     for name, command, help in (
-        ("show", experiments.show, "tell all about an experiment"),
-        ("watch", experiments.watch, "follow an experiment to its end"),
-        ("cancel", experiments.cancel, "end an experiment"),
-        ("resume", experiments.resume, "go on with an ended experiment, and follow it to its end"),
+        ("show", _command("experiments", "show"), "tell all about an experiment"),
+        ("watch", _command("experiments", "watch"), "follow an experiment to its end"),
+        ("cancel", _command("experiments", "cancel"), "end an experiment"),
+        ("resume", _command("experiments", "resume"), "go on with an ended experiment, and follow it to its end"),
     ):
         _add_experiment(_add(commands, name, command, help))
-    logs = _add(commands, "logs", experiments.logs, "print the log of a job")
+    logs = _add(commands, "logs", _command("experiments", "logs"), "print the log of a job")
     _add_experiment(logs)
     logs.add_argument("job", metavar="JOB", nargs="?", default="", help="META_NAME or PIPELINE.META_NAME; the newest")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows; without JOB, with the next jobs")
-    metrics = _add(commands, "metrics", experiments.metrics, "print metrics, or draw one")
+    metrics = _add(commands, "metrics", _command("experiments", "metrics"), "print metrics, or draw one")
     _add_experiment(metrics)
     metrics.add_argument("name", metavar="NAME", nargs="?", default="", help="loss, train.loss, or baseline.train.loss")
 
 
 def _add_workers(commands: Subparsers) -> None:
-    _add(commands, "ps", daemon.ps, "list component actors")
-    stop = _add(commands, "stop", daemon.stop_worker, "stop a component actor")
+    _add(commands, "ps", _command("daemon", "ps"), "list component actors")
+    stop = _add(commands, "stop", _command("daemon", "stop_worker"), "stop a component actor")
     stop.add_argument("worker", metavar="WORKER")
     stop.add_argument("--force", action="store_true", help="also if it is in use: its job fails")
     parser = commands.add_parser("daemon", help="start, stop, or ask the daemon")
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add(actions, "start", daemon.start, "start it, unless one answers")
-    ending = _add(actions, "stop", daemon.stop, "stop it once what runs has ended")
+    _add(actions, "start", _command("daemon", "start"), "start it, unless one answers")
+    ending = _add(actions, "stop", _command("daemon", "stop"), "stop it once what runs has ended")
     ending.add_argument("--now", action="store_true", help="cut off what runs")
-    _add(actions, "status", daemon.status, "tell where it is and what it does")
+    _add(actions, "status", _command("daemon", "status"), "tell where it is and what it does")
 
 
 def _add_envs(commands: Subparsers) -> None:
     parser = commands.add_parser("env", help="list, build, or remove envs")
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add(actions, "ls", envs.ls, "list envs, and which component actors use them")
-    create = _add(actions, "create", envs.create, "build the env of a spec, unless it is there")
+    _add(actions, "ls", _command("envs", "ls"), "list envs, and which component actors use them")
+    create = _add(actions, "create", _command("envs", "create"), "build the env of a spec, unless it is there")
     create.add_argument("spec", metavar="SPEC", help="name or path of a spec")
-    show = _add(actions, "show", envs.show, "tell all about an env")
+    show = _add(actions, "show", _command("envs", "show"), "tell all about an env")
     show.add_argument("env", metavar="NAME", help=ENV_HELP)
-    removing = _add(actions, "rm", envs.rm, "remove envs that nobody uses")
+    removing = _add(actions, "rm", _command("envs", "rm"), "remove envs that nobody uses")
     removing.add_argument("envs", metavar="NAME", nargs="+", help=ENV_HELP)
-    pruning = _add(actions, "prune", envs.prune_envs, "remove what has not been used for long, and what is half-made")
+    pruning = _add(
+        actions,
+        "prune",
+        _command("envs", "prune_envs"),
+        "remove what has not been used for long, and what is half-made",
+    )
     pruning.add_argument(
         "--unused-for",
-        type=envs.seconds,
-        default=envs.UNUSED_FOR,
+        type=_seconds,
+        default=UNUSED_FOR,
         metavar="TIME",
-        help=f"90s, 12h, 30d; default {envs.UNUSED_FOR}",
+        help=f"90s, 12h, 30d; default {UNUSED_FOR}",
     )
     pruning.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
 
@@ -120,3 +129,20 @@ def _add(commands: Subparsers, name: str, command: Command, help: str) -> argpar
 
 def _add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", metavar="ID", nargs="?", default="@", help=EXPERIMENT_HELP)
+
+
+def _command(module: str, name: str) -> Command:
+    """A command, imported when it is called: what one of them needs, the others need not wait for."""
+
+    def call(options: argparse.Namespace, screen: Screen) -> int:
+        status: int = getattr(importlib.import_module(f"sandbox_actors.cli.{module}"), name)(options, screen)
+        return status
+
+    return call
+
+
+def _seconds(text: str) -> float:
+    """As argparse wants it. Raises ArgumentTypeError."""
+    from sandbox_actors.cli.envs import seconds
+
+    return seconds(text)

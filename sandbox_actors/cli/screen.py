@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cached_property
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console, RenderableType
-
-from sandbox_actors.view.followers import Follower, JsonFollower, LineFollower, LiveFollower
 from sandbox_actors.view.json_forms import dumps
 from sandbox_actors.view.words import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from sandbox_actors.view.followers import Follower
 
 WIDE = 10_000
 """Columns where there is no terminal: nothing is cut off or wrapped for whoever reads a file."""
@@ -26,7 +29,10 @@ class Screen:
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
         self.is_terminal = _is_terminal(sys.stdout)
-        self._console = _console(sys.stdout)
+
+    @cached_property
+    def _console(self) -> Console:
+        return _console(sys.stdout)
 
     def data(self, text: str) -> None:
         """Lines of text that are what was asked for."""
@@ -52,6 +58,8 @@ class Screen:
 
     def follower(self) -> Follower:
         """How this command shows an experiment as it goes on."""
+        from sandbox_actors.view.followers import Follower, JsonFollower, LineFollower, LiveFollower
+
         if self.is_json:
             return JsonFollower(lambda line: print(line, flush=True))
         if self.is_quiet:
@@ -66,6 +74,8 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def _console(stream: TextIO) -> Console:
+    from rich.console import Console  # takes longer to import than most commands to answer
+
     is_terminal = _is_terminal(stream)
     return Console(
         file=stream,

@@ -6,14 +6,16 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from envs.inventory import BuiltEnv
 from sandbox_actors.errors import Problem
 from sandbox_actors.messages import ExperimentDetail, ExperimentRow, JobRow, MetricRow, ProgressBar, WorkerRow
 from sandbox_actors.view.targets import TargetAt, targets_of
+
+if TYPE_CHECKING:
+    from envs.inventory import BuiltEnv
 
 JOB_KEYS = (
     *("pipeline", "list", "hook", "meta_name", "iter", "state", "started", "finished", "seconds", "worker", "warm"),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from envs.inventory import BuiltEnv
 from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
 from sandbox_actors.view.comparison import Comparison
 from sandbox_actors.view.live import STYLES, hook
 from sandbox_actors.view.sparkline import sparkline
 from sandbox_actors.view.targets import TargetAt
 from sandbox_actors.view.words import duration, one_line, size, value, warmth
+
+if TYPE_CHECKING:
+    from envs.inventory import BuiltEnv
 
 SPARK_WIDTH = 16
 

@@ -232,6 +232,16 @@ def test_show_ls_and_metrics_as_json(served: Sandbox) -> None:
     assert "there are: loss" in missing.stderr
 
 
+def test_ls_says_when_it_leaves_older_experiments_out(served: Sandbox) -> None:
+    file = write(served, "listed", one=[job("Returns", "give", value=1)])
+    for _ in range(2):
+        assert sandbox(served, "run", file).returncode == 0
+    done = sandbox(served, "ls", "-n", "1")
+    assert len(done.stdout.splitlines()) == 2, "a heading and the newest"
+    assert "older ones are left out; `sandbox ls -n 10`" in done.stderr
+    assert "left out" not in sandbox(served, "ls").stderr
+
+
 def test_what_is_not_there_is_answered_with_the_nearest_name(served: Sandbox) -> None:
     sandbox(served, "run", "-q", write(served, "nearest", one=[job("Returns", "give", value=1)]))
     for command, hint in (
