@@ -8,6 +8,7 @@ too large ones, or until a run fails in it: what a failed run left behind in its
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 import shutil
 import time
@@ -98,7 +99,7 @@ class ComponentActor:
             rss_bytes=self.child.memory(),
             runs=self.runs,
             idle_seconds=round(time.monotonic() - self.idle_since, 3) if self.state == "idle" else 0.0,
-            keep_alive_seconds=self.keep_alive,
+            keep_alive_seconds=None if math.isinf(self.keep_alive) else self.keep_alive,
             job=self.job,
         )
 
@@ -249,7 +250,9 @@ class Pool:
         except BaseException:
             if name in self._actors:
                 with trio.CancelScope(shield=True):
-                    await self._actors[name].child.end(0)
+                    half_started = self._actors[name]
+                    await half_started.child.end(0)
+                    await half_started.gone.wait()
             raise
         finally:
             self._tokens.pop(name, None)

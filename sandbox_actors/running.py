@@ -159,7 +159,7 @@ class JobRunner:
             env=env,
             model_key=call.model_key,
             cpus=default if asked is None else max(1, round(asked)),
-            keep_alive=KEEP_ALIVE if job.keep_alive is None else job.keep_alive,
+            keep_alive=_keep_alive(job),
         )
 
     async def _with_code(self, wanted: Wanted) -> Wanted:
@@ -274,3 +274,10 @@ class JobRunner:
 def _append(path: Path, text: str) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
+
+
+def _keep_alive(job: Job) -> float:
+    """Seconds, of which there is no end where the job says `forever`."""
+    if job.keep_alive is None:
+        return KEEP_ALIVE
+    return math.inf if job.keep_alive < 0 else job.keep_alive

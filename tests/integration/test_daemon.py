@@ -246,6 +246,14 @@ def test_an_actor_without_keep_alive_does_not_stay(sandbox: Sandbox) -> None:
             os.sched_yield()
 
 
+def test_an_actor_that_is_kept_for_ever_stays_and_says_so(sandbox: Sandbox) -> None:
+    job = {"type": "Loads", "meta_name": "job", "model": "m", "keep_alive": -1.0}
+    sandbox.run(job)
+    assert sandbox.run(job).jobs[0].warm is True
+    with sandbox.client() as client:
+        assert [row.keep_alive_seconds for row in client.workers() if row.component == "loads"] == [None]
+
+
 def test_a_killed_daemon_takes_its_workers_along_and_the_experiment_can_be_resumed(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
