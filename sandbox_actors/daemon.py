@@ -14,12 +14,13 @@ from contextlib import contextmanager
 import trio
 
 from sandbox_actors import __version__, kit
-from sandbox_actors.capacity import Capacity
+from sandbox_actors.capacity import Capacity, Gpus
 from sandbox_actors.desk import ClientDesk, WorkerDesk
 from sandbox_actors.environments import Environments
 from sandbox_actors.errors import Refused, SandboxError
 from sandbox_actors.experiments import Experiments
 from sandbox_actors.gateway import Gateway
+from sandbox_actors.machine import this_machine
 from sandbox_actors.paths import Paths, find_paths
 from sandbox_actors.pool import Pool
 from sandbox_actors.running import Workshop
@@ -47,7 +48,8 @@ async def _serve_until(paths: Paths, stop: _Stop) -> None:
         watcher = SandboxWatcher(store)
         pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs", paths.scratch)
         environments = Environments(paths.envs, os.environ)
-        shop = Workshop(pool, Capacity(len(os.sched_getaffinity(0))), environments, watcher)
+        machine = this_machine()
+        shop = Workshop(pool, Capacity(machine.cpus), Gpus(machine.gpus), environments, watcher)
         experiments = Experiments(paths, store, shop)
         desk = ClientDesk(paths, store, shop, experiments, stop.request)
         for part in (pool, environments, experiments):

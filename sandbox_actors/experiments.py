@@ -17,9 +17,11 @@ from sandbox_actors.errors import ActorStopped, ConfigError, EnvError, Refused
 from sandbox_actors.exporting import export_to_wandb, is_wanted
 from sandbox_actors.forecast import forecast
 from sandbox_actors.language.carrying import carried_over
+from sandbox_actors.language.check_resources import gpus_missing
 from sandbox_actors.language.experiment import Experiment, thaw
 from sandbox_actors.language.moves import CancelRequested, Success
 from sandbox_actors.language.names import number_jobs
+from sandbox_actors.machine import this_machine
 from sandbox_actors.messages import ExperimentRow, PlannedJob, Submit
 from sandbox_actors.paths import Paths
 from sandbox_actors.plan import Plan
@@ -62,6 +64,9 @@ class Experiments:
         """Take in an experiment; it is durable when its id is returned. Raises ConfigError, Refused."""
         self._require_open()
         experiment = thaw(submit.definition)
+        for each in number_jobs(experiment):
+            if missing := gpus_missing(each.job.resources, this_machine()):
+                raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")
         work_dir = str(Path(submit.cwd, os.path.expanduser(experiment.work_dir)))
         row = await self._store.add_experiment(
             submit,

@@ -47,7 +47,8 @@ MAX_IDLE_MEMORY = psutil.virtual_memory().total // 2
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads."""
+    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads; `gpus`: those that
+    it sees, None for all."""
 
     label: str
     component: ComponentRef
@@ -56,6 +57,7 @@ class Wanted:
     cpus: int
     keep_alive: float
     code: Code = UNKNOWN
+    gpus: tuple[str, ...] | None = None
 
     @property
     def origin(self) -> tuple[object, ...]:
@@ -65,7 +67,7 @@ class Wanted:
     @property
     def process_key(self) -> tuple[object, ...]:
         """Actors with equal keys can stand in for each other, but for the loaded model."""
-        return (self.component.target, self.origin, self.code.digest, self.cpus)
+        return (self.component.target, self.origin, self.code.digest, self.cpus, self.gpus)
 
 
 @dataclass(eq=False)
@@ -239,7 +241,7 @@ class Pool:
         try:
             scratch = self._scratch / name
             scratch.mkdir(mode=0o700, parents=True)
-            environ = {**wanted.env.environ, **_threads_environ(wanted.cpus), "TMPDIR": str(scratch)}
+            environ = {**wanted.env.environ, **_cores_environ(wanted), "TMPDIR": str(scratch)}
             output = self._logs / f"{name}.log"
             output.unlink(missing_ok=True)
             child = await spawn(self._nursery, f"{name}.{token[:8]}", command, environ, output, token)
@@ -319,6 +321,11 @@ def due(idle: list[ComponentActor], now: float, max_idle: int, max_memory: int) 
     while left and (len(left) > max_idle or sum(actor.rss for actor in left) > max_memory):
         crowded.append(left.pop(0))
     return expired + crowded
+
+
+def _cores_environ(wanted: Wanted) -> dict[str, str]:
+    gpus = {} if wanted.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(wanted.gpus)}
+    return {**_threads_environ(wanted.cpus), **gpus}
 
 
 def _threads_environ(cpus: int) -> dict[str, str]:

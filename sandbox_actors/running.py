@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any
 import trio
 
 from envs.specs import EnvSpec, load_spec, spec_from
-from sandbox_actors.capacity import Capacity
+from sandbox_actors.capacity import Capacity, Gpus
 from sandbox_actors.code import read_code
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
@@ -23,6 +24,7 @@ from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
 from sandbox_actors.hooks import HOOKS, Call, Hook, Recorded
 from sandbox_actors.language.experiment import Experiment, Job
 from sandbox_actors.language.moves import StartJob
+from sandbox_actors.memory import until_over
 from sandbox_actors.messages import ComponentRef, EndLog, Followed, FollowLog, Outcome, ProgressBar, Run
 from sandbox_actors.pool import Lease, Pool, Wanted
 from sandbox_actors.process import tail
@@ -50,6 +52,12 @@ class JobTimeout(SandboxError):
     code = "timeout"
 
 
+class MemoryExceeded(SandboxError):
+    """A job held more memory than its `resources` allow."""
+
+    code = "memory"
+
+
 @dataclass(frozen=True)
 class RunPlace:
     """Which job a run belongs to: where its reports go."""
@@ -67,6 +75,7 @@ class Workshop:
 
     pool: Pool
     capacity: Capacity
+    gpus: Gpus
     environments: Environments
     watcher: SandboxWatcher
     runs: dict[str, RunPlace] = field(default_factory=dict)
@@ -96,14 +105,19 @@ class JobRunner:
         call = hook.call(start.dj_configs, start.extra_configs, analysis)
         wanted = self._wanted(start.job, call, await self._env(start, call))
         cpus = start.job.resources.cpus
-        async with self._shop.capacity.hold(
-            wanted.cpus if cpus is None else cpus, lambda reason: change(reason=reason)
+
+        async def wait(reason: str) -> None:
+            await change(reason=reason)
+
+        async with (
+            self._shop.gpus.hold(start.job.resources.gpus, wait) as gpus,
+            self._shop.capacity.hold(wanted.cpus if cpus is None else cpus, wait),
         ):
             await change(
                 state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(self.log_of(start))
             )
             env = await self._env(start, call)  # again: it may have been removed while the job waited
-            wanted = await self._with_code(replace(wanted, env=env))
+            wanted = await self._with_code(replace(wanted, env=env, gpus=gpus))
             outcome = await self._ask(start, call, wanted, change)
         recorded = hook.record(outcome)
         await self._watch(start, hook, recorded)
@@ -114,7 +128,8 @@ class JobRunner:
         env = await self._shop.environments.find(self._env_spec(job.env or call.env))
         if env is None:
             return False
-        wanted = await self._with_code(self._wanted(job, call, env))
+        gpus = None if job.resources.gpus is None else self._shop.gpus.next(math.ceil(job.resources.gpus))
+        wanted = await self._with_code(replace(self._wanted(job, call, env), gpus=gpus))
         if has_open_model and self._shop.pool.has_alike(wanted):
             return True if self._shop.pool.has_warm(wanted) else None
         return self._shop.pool.has_warm(wanted)
@@ -212,12 +227,36 @@ class JobRunner:
     async def _outcome(self, run: Run, lease: Lease, job: Job) -> Outcome:
         try:
             with trio.fail_after(math.inf if job.timeout is None else job.timeout):
-                outcome = await lease.peer.ask_for(run, Outcome)
+                outcome = await self._within_memory(run, lease, job.resources.memory)
         except trio.TooSlowError:
             last = tail(Path(run.log), LAST_LINES)
             raise JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip()) from None
         lease.actor.warm_model = run.model_key if outcome.has_model else ""
         return outcome
+
+    async def _within_memory(self, run: Run, lease: Lease, limit: int | None) -> Outcome:
+        """Ask, and kill the actor if it comes to hold more than `limit` bytes with all it starts."""
+        if limit is None:
+            return await lease.peer.ask_for(run, Outcome)
+        child, answers, failures = lease.actor.child, list[Outcome](), list[SandboxError]()
+
+        async def ask() -> None:
+            try:
+                answers.append(await lease.peer.ask_for(run, Outcome))
+            except SandboxError as error:
+                failures.append(error)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            held = await until_over(child.pid, limit)
+            nursery.cancel_scope.cancel()
+            child.signal(signal.SIGKILL)
+            last = tail(Path(run.log), LAST_LINES)
+            failures.append(MemoryExceeded(f"held {_mib(held)}, more than its limit of {_mib(limit)}\n{last}".rstrip()))
+        for failure in failures:
+            raise failure
+        return answers[0]
 
     async def _follow(self, run: Run, wanted: Wanted, ended: trio.Event) -> None:
         """The log watcher of one run. What goes wrong here costs metrics, which the log says; never the run."""
@@ -274,6 +313,10 @@ class JobRunner:
 def _append(path: Path, text: str) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024**2:,.0f} MiB"
 
 
 def _keep_alive(job: Job) -> float:

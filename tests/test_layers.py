@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS: dict[int, str] = {
     0: "errors messages bootstrap __init__",
-    1: "paths language context plan config",
-    2: "storage store transport process work_dir",
+    1: "paths machine language context plan config",
+    2: "storage store transport process memory work_dir",
     3: "actor gateway capacity code",
     4: "kit environments pool watcher",
     5: "hooks known forecast",

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sandbox_actors.machine import Machine
+
 PROBE, REFINE, EXECUTION, EVALUATION = JOB_LISTS = (
     "probe_jobs",
     "refine_recipe_jobs",
@@ -110,6 +112,7 @@ class Catalogue:
     hooks      those above, and the user's own
     envs       names of env specs
     managers   env managers by name, and why this machine cannot use them: empty for those it can
+    machine    what jobs may ask for
     """
 
     factories: Mapping[str, KnownFactory] = field(default_factory=dict)
@@ -118,6 +121,7 @@ class Catalogue:
     hooks: Mapping[str, HookSpec] = field(default_factory=lambda: HOOKS)
     envs: Collection[str] | None = None
     managers: Mapping[str, str] = field(default_factory=dict)
+    machine: Machine | None = None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

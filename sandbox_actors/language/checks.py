@@ -9,6 +9,7 @@ from sandbox_actors.language.catalogue import Catalogue
 from sandbox_actors.language.check_components import check_component, check_managers, check_recipe
 from sandbox_actors.language.check_data import DataCheck
 from sandbox_actors.language.check_names import check_names
+from sandbox_actors.language.check_resources import check_resources
 from sandbox_actors.language.config_view import view_configs
 from sandbox_actors.language.draft import Draft
 from sandbox_actors.language.experiment import Job
@@ -53,6 +54,7 @@ def _check_jobs(draft: Draft, source: Source, catalogue: Catalogue) -> None:
     for each, place in zip(number_jobs(draft.experiment), draft.places, strict=True):
         _check_name(draft, (*place, "meta_name"), "job", each.job.meta_name)
         _check_outputs(draft, (*place, "output"), each.job)
+        check_resources(draft, catalogue.machine, each.job.resources, place)
         views = view_configs(each.job, place)
         known = check_component(draft, catalogue, each, views, place)
         check_recipe(draft, catalogue, views["dj_configs"])

@@ -168,3 +168,28 @@ class Asks:
     def run(self) -> Any:
         self.watcher.watch({"deep": {"er": 0.5}, "word": "yes"}, "asked")
         return self.watcher.query("asked.deep.er"), self.watcher.query("nobody.watched.this")
+
+
+class Hoards:
+    """Holds `mib` MiB, in a child process if `in_child`, and waits."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> None:
+        print("fills its memory")
+        sys.stdout.flush()
+        code = f"import time; held = b'x' * ({self.config['mib']} << 20); time.sleep(600)"
+        if self.config.get("in_child"):
+            subprocess.run([sys.executable, "-c", code], check=True)
+        exec(code)
+
+
+class Environ:
+    """Returns the values of the environment variables `names`."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> Any:
+        return [os.environ.get(name) for name in self.config["names"]]

@@ -1,0 +1,62 @@
+"""`resources` of a job: cpus, memory, gpus."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from sandbox_actors.errors import Refused
+from sandbox_actors.language.experiment import Resources
+from sandbox_actors.machine import this_machine
+
+from .conftest import Sandbox
+
+LIMIT = 256 * 1024**2
+
+
+def asked(definition: dict[str, Any], resources: Resources) -> dict[str, Any]:
+    for job in definition["experiment"]["pipelines"][0]["execution_jobs"]:
+        job["resources"] = {name: value for name in ("cpus", "gpus", "memory") if (value := getattr(resources, name))}
+    return definition
+
+
+@pytest.mark.parametrize("in_child", [False, True])
+def test_a_job_that_holds_more_memory_than_it_may_is_ended_and_told_why(sandbox: Sandbox, in_child: bool) -> None:
+    job = {"type": "Hoards", "meta_name": "hoard", "mib": 300, "in_child": in_child}
+    with sandbox.client() as client:
+        definition = asked(sandbox.definition(job), Resources(memory=LIMIT))
+        (row,) = sandbox.wait(client, client.submit_definition(definition)).jobs
+    assert row.state == "failed"
+    told = re.match(r"held (\d+) MiB, more than its limit of 256 MiB\nfills its memory", row.error)
+    assert told, row.error
+    assert 256 < int(told[1]) < 400
+    assert [each for each in sandbox.processes() if "600" in " ".join(each.cmdline())] == []
+
+
+def test_a_job_within_its_memory_is_left_alone(sandbox: Sandbox) -> None:
+    job = {"type": "Returns", "meta_name": "job", "value": 1}
+    with sandbox.client() as client:
+        definition = asked(sandbox.definition(job), Resources(memory=LIMIT))
+        assert sandbox.wait(client, client.submit_definition(definition)).experiment.state == "succeeded"
+
+
+def test_a_job_has_as_many_threads_as_cpus(sandbox: Sandbox) -> None:
+    job = {"type": "Environ", "meta_name": "job", "names": ["OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"]}
+    with sandbox.client() as client:
+        for cpus, threads in ((1.0, "1"), (2.0, "2"), (0.5, "1")):
+            definition = asked(sandbox.definition(job), Resources(cpus=cpus))
+            (iteration,) = sandbox.wait(client, client.submit_definition(definition)).iterations
+            assert iteration.context_infos["anonymous"][0]["res_0"][0] == threads
+
+
+def test_more_gpus_than_there_are_are_refused_before_anything_runs(sandbox: Sandbox) -> None:
+    too_many = len(this_machine().gpus) + 1
+    definition = asked(
+        sandbox.definition({"type": "Returns", "meta_name": "job", "value": 1}), Resources(gpus=too_many)
+    )
+    with sandbox.client() as client:
+        with pytest.raises(Refused, match=rf"anonymous\.job asks for {too_many} gpus, and this machine has"):
+            client.submit_definition(definition)
+        assert client.experiments() == []
