@@ -17,7 +17,7 @@ import msgspec
 from components.factories import FACTORIES, PLAIN, REFINERS, Entry
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 from sandbox_actors.language.catalogue import HOOKS as SPECS
-from sandbox_actors.language.catalogue import HookSpec
+from sandbox_actors.language.catalogue import HookSpec, did_you_mean
 from sandbox_actors.messages import Outcome
 
 
@@ -198,6 +198,13 @@ HOOKS: dict[str, Hook] = {
         EvaluateModelHook,
     )
 }
+
+
+def hook_named(name: str) -> Hook:
+    """Raises ConfigError for a hook that cannot be run."""
+    if name not in HOOKS:
+        raise ConfigError([Problem("the experiment", "hook", f"there is no hook {name!r}{did_you_mean(name, HOOKS)}")])
+    return HOOKS[name]
 
 
 def _mapping_result(outcome: Outcome, hook: Hook) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 import components
 from components.factories import FACTORIES, REFINERS
-from envs.specs import spec_names
+from envs.specs import MANAGERS, spec_names
+from sandbox_actors.hooks import HOOKS
 from sandbox_actors.language.catalogue import Catalogue
 from sandbox_actors.machine import this_machine
 
@@ -20,5 +22,29 @@ def known() -> Catalogue:
     """The component types, Data-Juicer's operators and the env specs that come with this project."""
     operators = json.loads(OPERATORS.read_text(encoding="utf-8"))
     return Catalogue(
-        factories=FACTORIES, refiners=REFINERS, operators=operators, envs=spec_names(), machine=this_machine()
+        factories=FACTORIES,
+        refiners=REFINERS,
+        operators=operators,
+        hooks={name: hook.spec for name, hook in HOOKS.items()},
+        envs=spec_names(),
+        managers=Managers(),
+        machine=this_machine(),
     )
+
+
+class Managers(Mapping[str, str]):
+    """The env managers by name, each looked for when it is asked about: most files name none."""
+
+    def __getitem__(self, name: str) -> str:
+        from envs.router import ENV_ROUTER
+
+        return ENV_ROUTER[name]("any", env_manager=name).why_unavailable
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MANAGERS)
+
+    def __len__(self) -> int:
+        return len(MANAGERS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in MANAGERS

@@ -21,7 +21,7 @@ from sandbox_actors.code import read_code
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
 from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
-from sandbox_actors.hooks import HOOKS, Call, Hook, Recorded
+from sandbox_actors.hooks import Call, Hook, Recorded, hook_named
 from sandbox_actors.language.experiment import Experiment, Job
 from sandbox_actors.language.moves import StartJob
 from sandbox_actors.memory import until_over
@@ -100,7 +100,7 @@ class JobRunner:
         Raises SandboxError: ComponentFailed, WorkerLost, EnvError, ConfigError, JobTimeout.
         """
         start = start.settle(lambda path: read_config(path, self._cwd))
-        hook = HOOKS[start.job.hook]
+        hook = hook_named(start.job.hook)
         analysis = await self._analysis(start) if hook.needs_analysis else {}
         call = hook.call(start.dj_configs, start.extra_configs, analysis)
         wanted = self._wanted(start.job, call, await self._env(start, call))

@@ -1,0 +1,47 @@
+"""What this installation knows, and what of a machine is checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sandbox_actors.config import load_experiment
+from sandbox_actors.errors import ConfigError
+from sandbox_actors.hooks import HOOKS, hook_named
+from sandbox_actors.known import Managers, known
+from sandbox_actors.language.catalogue import Catalogue
+from sandbox_actors.machine import Machine
+
+GIB = 1024**3
+
+
+def test_env_managers_are_looked_for_when_they_are_asked_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("MAMBA_EXE", "CONDA_EXE"):
+        monkeypatch.delenv(name, raising=False)
+    managers = Managers()
+    assert managers["uv"] == ""
+    assert "micromamba is not on the PATH" in managers["micromamba"]
+    assert set(managers) == set(known().managers)
+
+
+def test_hooks_are_known_when_they_can_be_run() -> None:
+    assert set(known().hooks) == set(HOOKS)
+    with pytest.raises(ConfigError, match="there is no hook 'TrainModleHook'; did you mean 'TrainModelHook'"):
+        hook_named("TrainModleHook")
+
+
+def test_what_a_job_asks_of_the_machine_is_checked_with_the_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "file.yaml"
+    resources = {"cpus": 4, "gpus": 2, "memory": "3GiB"}
+    job = {"hook": "GeneralDataExecutorHook", "extra_configs": {"type": "x:Y"}, "resources": resources}
+    file.write_bytes(msgspec.json.encode({"execution_job_configs": [job]}))
+    small, large = Machine(cpus=2, memory=2 * GIB), Machine(cpus=4, memory=4 * GIB, gpus=("0", "1"))
+    found = load_experiment(str(file), [], Catalogue(machine=small))
+    assert "asks for 2 gpus, and this machine has none" in str(found.errors)
+    assert "asks for 4 cpus and gets the 2 that this machine has" in str(found.warnings)
+    assert "allows 3.0 GiB, and this machine has 2.0 GiB" in str(found.warnings)
+    fits = load_experiment(str(file), [], Catalogue(machine=large))
+    assert (fits.errors, fits.warnings) == ([], [])
