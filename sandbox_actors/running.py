@@ -106,7 +106,11 @@ class JobRunner:
         wanted = self._wanted(start.job, call, await self._env(start, call))
         cpus = start.job.resources.cpus
 
+        has_waited = False
+
         async def wait(reason: str) -> None:
+            nonlocal has_waited
+            has_waited = True
             await change(reason=reason)
 
         async with (
@@ -116,8 +120,9 @@ class JobRunner:
             await change(
                 state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(self.log_of(start))
             )
-            env = await self._env(start, call)  # again: it may have been removed while the job waited
-            wanted = await self._with_code(replace(wanted, env=env, gpus=gpus))
+            if has_waited:  # the env may have been removed meanwhile
+                wanted = replace(wanted, env=await self._env(start, call))
+            wanted = await self._with_code(replace(wanted, gpus=gpus))
             outcome = await self._ask(start, call, wanted, change)
         recorded = hook.record(outcome)
         await self._watch(start, hook, recorded)

@@ -27,7 +27,8 @@ class WorkDir:
 
     def open_log(self, iter: int, index: int, log: Path) -> None:
         """Make the file `log`, and links to it: `log/<meta_name>.log`, in `log/iter_<n>` too if there are several."""
-        log.parent.mkdir(parents=True, exist_ok=True)
+        if not log.parent.is_dir():
+            log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         folder = self.path / "log"
         for each in (folder, folder / f"iter_{iter}")[: 2 if self._has_iterations else 1]:
@@ -57,7 +58,8 @@ class WorkDir:
 
 
 def _point(link: Path, target: Path) -> None:
-    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.parent.is_dir():
+        link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)

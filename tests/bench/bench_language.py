@@ -54,6 +54,11 @@ def main() -> None:
     options = parser.parse_args()
     share = 10 if options.quick else 1
     with tempfile.TemporaryDirectory(prefix="sb-") as folder:
+        tell(
+            "a Python process that does nothing",
+            f"{median_of([sys.executable, '-c', 'pass']) * 1000:.0f} ms",
+            "the floor",
+        )
         measure_jobs(Path(folder), JOBS // share)
         measure_check(Path(folder), CHECKED // share)
         measure_past(Path(folder), PAST // share)
@@ -196,11 +201,14 @@ async def live_once(
 
 def median_of_command(*arguments: str) -> float:
     """Seconds of one `sandbox` command, from its start to its end."""
+    return median_of([*SANDBOX, *arguments])
+
+
+def median_of(command: list[str]) -> float:
     taken = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        command = [*SANDBOX, *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)
 

@@ -38,11 +38,10 @@ async def test_who_needs_more_than_are_free_waits_and_is_told() -> None:
         async with gpus.hold(2, on_wait) as both:
             order.append(f"got {both}")
 
-    async with trio.open_nursery() as nursery:
-        async with gpus.hold(1, no_wait):
-            nursery.start_soon(wants_both)
-            await told.wait()
-            order.append("released")
+    async with trio.open_nursery() as nursery, gpus.hold(1, no_wait):
+        nursery.start_soon(wants_both)
+        await told.wait()
+        order.append("released")
     assert reasons == ["waits for 2 of 2 gpus, 1 are free"]
     assert order == ["released", "got ('0', '1')"]
 
