@@ -238,8 +238,8 @@ class Pool:
         command = [wanted.env.python, "-I", "-u", "-X", "utf8", str(self._kit / ENTRY), str(self._socket), name]
         if not wanted.code.is_settled(time.time()):
             command.insert(1, "-B")
+        scratch = self._scratch / name
         try:
-            scratch = self._scratch / name
             scratch.mkdir(mode=0o700, parents=True)
             environ = {**wanted.env.environ, **_cores_environ(wanted), "TMPDIR": str(scratch)}
             output = self._logs / f"{name}.log"
@@ -250,9 +250,11 @@ class Pool:
             with trio.move_on_after(ARRIVAL_TIMEOUT):
                 await arrival.wait()
         except BaseException:
-            if name in self._actors:
-                with trio.CancelScope(shield=True):
-                    half_started = self._actors[name]
+            half_started = self._actors.get(name)
+            with trio.CancelScope(shield=True):
+                if half_started is None:
+                    await self._clear(scratch)
+                else:
                     await half_started.child.end(0)
                     await half_started.gone.wait()
             raise
