@@ -24,6 +24,25 @@ class Gate:
         self._writing = os.open(self._opened, os.O_RDWR)
         self.command = f"echo $$ > {shlex.quote(str(self._reached))}; read line < {shlex.quote(str(self._opened))}"
 
+    @property
+    def stubborn_command(self) -> list[str]:
+        """A command that says it has been reached, at SIGTERM says "ending", and then stops until it is opened.
+
+        In Python, which can wait for a blocked signal: a shell's trap is not run when the signal comes just before
+        its `read`.
+        """
+        code = (
+            "import os, signal, sys\n"
+            "def say(word):\n"
+            "    with open(sys.argv[1], 'w') as reached: print(word, file=reached)\n"
+            "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+            "say(os.getpid())\n"
+            "signal.sigwait({signal.SIGTERM})\n"
+            "say('ending')\n"
+            "open(sys.argv[2]).read(1)\n"
+        )
+        return ["python", "-c", code, str(self._reached), str(self._opened)]
+
     def wait_until_reached(self) -> int:
         """The pid of the shell that has reached the gate."""
         return int(self.wait_for_word())

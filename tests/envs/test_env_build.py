@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -141,9 +140,7 @@ def test_a_builder_that_nobody_listens_to_goes_on(root, gate):
 
 
 def test_a_second_signal_does_not_cut_the_clearing_up_short(root, gate):
-    ending = gate.command.replace("echo $$", "echo ending")
-    command = f"trap {shlex.quote(ending)} TERM; {gate.command}; {gate.command}"
-    with BuilderProcess(root, {"post_install": [command]}) as builder:
+    with BuilderProcess(root, {"post_install": [gate.stubborn_command]}) as builder:
         stubborn = gate.wait_until_reached()
         builder.process.terminate()
         assert gate.wait_for_word() == "ending"
