@@ -36,23 +36,6 @@ from sandbox_actors.language.moves import (
 from sandbox_actors.language.names import LAST, Names, NumberedJob, pipeline_needs
 from sandbox_actors.language.targets import evaluate_target
 
-__all__ = [
-    "BeginIteration",
-    "CancelRequested",
-    "Command",
-    "EndIteration",
-    "Event",
-    "Finish",
-    "JobFailed",
-    "JobSucceeded",
-    "Plan",
-    "RecordFailure",
-    "RecordSuccess",
-    "StartJob",
-    "StopJob",
-    "Success",
-]
-
 
 class Plan:
     """One run of an experiment. `history`: jobs that are not to be run again.

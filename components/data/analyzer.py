@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.base import Component
-from components.data.juicer import Job, Juicer
+from components.data.juicer import Job, Juicer, RecipeComponent
 from components.data.recipe import recipe_error
 
 _NOT_NUMBERS = ("unique", "top", "freq")
 """Rows of the overall analysis that describe texts."""
 
 
-class DataAnalyzer(Component):
+class DataAnalyzer(RecipeComponent):
     """`config` is a recipe; `plots: true` in it adds Data-Juicer's plots to the analysis.
 
     `run` returns a mapping:
@@ -27,17 +25,6 @@ class DataAnalyzer(Component):
     samples        how many samples were analysed
     overall        {row: {statistic: number}}, the rows count, mean, std, min, 25%, 50%, 75%, max
     """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
-
-    def load(self) -> Juicer:
-        return Juicer()
-
-    def unload(self) -> None:
-        if self.loaded is not None:
-            self.loaded.close()
-        super().unload()
 
     def run(self) -> dict[str, Any]:
         juicer: Juicer = self.loaded or self.load()

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from components.base import Config, keep_imports
+from components.base import Component, Config, keep_imports
 from components.data.importing import import_data_juicer
 from components.data.recipe import check_dataset, recipe_error
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
@@ -128,6 +128,21 @@ class Juicer:
             if path not in self._own_operators:
                 self._load_operators([path])
                 self._own_operators.add(path)
+
+
+class RecipeComponent(Component):
+    """Base of what runs a recipe: `config` is the recipe, `loaded` is Data-Juicer, imported once a process."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def load(self) -> Juicer:
+        return Juicer()
+
+    def unload(self) -> None:
+        if self.loaded is not None:
+            self.loaded.close()
+        super().unload()
 
 
 class Job:
