@@ -70,7 +70,8 @@ def arguments(uv: str, python: Path, request: Request) -> Iterator[list[str]]:
         local = local_path(line)
         if local and (name := project_name(Path(local[0]))):
             command.append(f"--reinstall-package={name}")
-    with tempfile.NamedTemporaryFile("w", prefix="requirements-", suffix=".txt", encoding="utf-8") as file:
+    place = python.parent.parent  # in the env: what a killed builder leaves goes away with it
+    with tempfile.NamedTemporaryFile("w", prefix="requirements-", suffix=".txt", encoding="utf-8", dir=place) as file:
         file.write("".join(f"{line}\n" for line in request.lines))
         file.flush()
         yield [*command, "--requirements", file.name]

@@ -130,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths.prepare()
         _raise_file_limit()
         with _only_daemon(paths):
+            paths.prepare_scratch()
             trio.run(serve, paths)
             paths.tidy()
     except SandboxError as error:

@@ -74,12 +74,12 @@ class Paths:
 
         Raises Refused where that fails, or a socket would not be safe in its folder.
         """
-        for folder in dict.fromkeys((self.home, self.socket.parent, self.worker_socket.parent, self.scratch.parent)):
-            try:
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise Refused(f"{folder} cannot be made: {error.strerror}; set {HOME_VARIABLE} to another") from error
-            _check_is_ours(folder)
+        for folder in dict.fromkeys((self.home, self.socket.parent, self.worker_socket.parent)):
+            _make_ours(folder)
+
+    def prepare_scratch(self) -> None:
+        """Make the folder of the workers' temporary files: a daemon's to do, which removes it in `tidy`."""
+        _make_ours(self.scratch.parent)
 
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
@@ -124,6 +124,14 @@ def _stand_in(path: Path) -> Path:
 
 def _fits(path: Path) -> bool:
     return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
+
+
+def _make_ours(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be made: {error.strerror}; set {HOME_VARIABLE} to another") from error
+    _check_is_ours(folder)
 
 
 def _check_is_ours(folder: Path) -> None:

@@ -53,6 +53,7 @@ def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
     if listener(made.paths.socket) is not None:
         assert sandbox(made, "daemon", "stop", "--now").returncode == 0
     assert made.processes() == []
+    shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)  # of a daemon that was killed
     shutil.rmtree(folder)
 
 
