@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from envs.specs import load_spec
-from sandbox_actors.errors import SandboxError
+from sandbox_actors.errors import WorkerLost
 from sandbox_actors.language.experiment import Experiment
 from sandbox_actors.messages import ComponentRef, ExperimentRow, Outcome, Run
 from sandbox_actors.pool import Wanted
@@ -53,18 +53,19 @@ async def export_to_wandb(
         await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))
         async with shop.pool.lease(wanted) as lease, trio.open_nursery() as nursery:
             lease.actor.job = f"exports experiment {row.id}"
-            nursery.start_soon(_limit, nursery.cancel_scope, ended)
+            nursery.start_soon(_limit, ended)
             await lease.peer.ask_for(run, Outcome)
             nursery.cancel_scope.cancel()
-    except* SandboxError as group:
+    except* Exception as group:  # whatever it is: an export must not end the daemon
         for error in group.exceptions:
             print(f"experiment {row.id} is not (wholly) in wandb: {error}", file=sys.stderr, flush=True)
     finally:
         del shop.runs[name]
 
 
-async def _limit(scope: trio.CancelScope, ended: trio.Event) -> None:
-    """Let the export go on for a while after the experiment's end, then cut it off."""
+async def _limit(ended: trio.Event) -> None:
+    """Let the export go on for a while after the experiment's end. Raises WorkerLost then, which ends its worker: one
+    that hangs must not be leased again."""
     await ended.wait()
     await trio.sleep(FAREWELL)
-    scope.cancel()
+    raise WorkerLost(f"the rest was not handed over within {FAREWELL:g} seconds")
