@@ -93,6 +93,16 @@ def test_an_exporter_that_is_killed_is_noticed_by_nobody(offline: Sandbox, tmp_p
     assert "is not (wholly) in wandb" in (offline.home / "daemon.log").read_text()
 
 
+def test_an_export_that_cannot_write_its_log_leaves_the_daemon_alone(offline: Sandbox) -> None:
+    (offline.home / "experiments").mkdir(exist_ok=True)
+    (offline.home / "experiments" / "1").touch()  # where the folder of the experiment's record should be
+    assert offline.run(train()).experiment.state == "failed"
+    log = offline.home / "daemon.log"
+    while "is not (wholly) in wandb" not in log.read_text():
+        os.sched_yield()
+    assert offline.run(train()).experiment.state == "succeeded"
+
+
 def test_without_a_wandb_env_an_experiment_runs_all_the_same(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     sandbox.stop()
