@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Sandbox:
             assert self.daemon.poll() is None, (self.home / "daemon.log").read_text()
             if listener(self.paths.socket) is not None:
                 return
-            os.sched_yield()
+            time.sleep(0.01)
 
     def stop(self) -> None:
         if self.daemon is not None and self.daemon.poll() is None:
@@ -113,3 +114,30 @@ def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) 
             made.daemon.wait()
         shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, shared_envs: Path) -> Iterator[Sandbox]:
+    """One daemon for the tests that leave it as it was."""
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))
+    made = Sandbox(folder / "home", tmp_path_factory.mktemp("cwd"), shared_envs)
+    made.start()
+    yield made
+    made.stop()
+    assert made.processes() == []
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
+    """A home without a daemon. One that a test starts is ended."""
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))
+    made = Sandbox(folder / "home", tmp_path, shared_envs)
+    yield made
+    if listener(made.paths.socket) is not None:
+        from .commands import sandbox as command
+
+        assert command(made, "daemon", "stop", "--now").returncode == 0
+    assert made.processes() == []
+    shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)  # of a daemon that was killed
+    shutil.rmtree(folder)

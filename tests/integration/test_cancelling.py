@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def test_while_it_waits_for_cpus(sandbox: Sandbox, tmp_path: Path) -> None:
     with sandbox.client() as client:
         first = client.submit_definition(sandbox.definition(hang))
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
         second = client.submit_definition(sandbox.definition(quick, work_dir=str(tmp_path / "other")))
         until(client, second, "cpus")
         (job,) = cancel(client, second)
@@ -103,7 +102,7 @@ def test_between_two_jobs_and_in_the_middle_of_them(sandbox: Sandbox) -> None:
         for wanted in (1, 7, 8, 20, 33):
             id = client.submit_definition(sandbox.definition(*jobs))
             while client.show(id).experiment.jobs_done < wanted:
-                os.sched_yield()
+                time.sleep(0.01)
             done = [job.state for job in cancel(client, id)].count("succeeded")
             (iteration,) = client.show(id).iterations
             given = [entry["res_0"] for entry in iteration.context_infos["anonymous"]]

@@ -1,98 +1,19 @@
-"""The `sandbox` command as people and programs use it: real processes, a real daemon, a real terminal."""
+"""The `sandbox` command as people and programs use it: real processes, a real daemon."""
 
 from __future__ import annotations
 
-import json
-import os
-import pty
 import re
-import shutil
 import signal
-import struct
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
 from typing import Any
 
-import pytest
-
-from sandbox_actors.client import Client
 from sandbox_actors.connection import listener
 
-from .conftest import FAULTY, Sandbox
-
-COMMAND = [sys.executable, "-c", "import sys; from sandbox_actors.cli import main; sys.exit(main())"]
-ROOT = Path(__file__).parents[2]
-LIMIT = 60.0
+from .commands import COMMAND, documents, environ_of, job, sandbox, training, until_metric, write
+from .conftest import Sandbox
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, shared_envs: Path) -> Iterator[Sandbox]:
-    """One daemon for the tests that leave it as it was."""
-    folder = Path(tempfile.mkdtemp(prefix="sb-"))
-    made = Sandbox(folder / "home", tmp_path_factory.mktemp("cwd"), shared_envs)
-    made.start()
-    yield made
-    made.stop()
-    assert made.processes() == []
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
-    """A home without a daemon. One that a test starts is ended."""
-    folder = Path(tempfile.mkdtemp(prefix="sb-"))
-    made = Sandbox(folder / "home", tmp_path, shared_envs)
-    yield made
-    if listener(made.paths.socket) is not None:
-        assert sandbox(made, "daemon", "stop", "--now").returncode == 0
-    assert made.processes() == []
-    shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)  # of a daemon that was killed
-    shutil.rmtree(folder)
-
-
-def environ_of(place: Sandbox) -> dict[str, str]:
-    return {**place.environ, "PYTHONPATH": str(ROOT)}
-
-
-def sandbox(place: Sandbox, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=place.cwd,
-        env={**environ_of(place), **environ},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-def job(type: str, meta_name: str, hook: str = "GeneralDataExecutorHook", **config: Any) -> dict[str, Any]:
-    known = {"hook": hook, "meta_name": meta_name, "env": "plain", "component_path": FAULTY}
-    return {**known, "extra_configs": {"type": f"faulty:{type}", **config}}
-
-
-def training(**config: Any) -> dict[str, Any]:
-    return job("Trains", "train", "TrainModelHook", **{"steps": 5, **config})
-
-
-def write(place: Sandbox, name: str, **pipelines: list[dict[str, Any]]) -> str:
-    """An experiment file of this name; its path below the current folder of commands."""
-    lists = [{pipeline: {"execution_job_configs": jobs}} for pipeline, jobs in pipelines.items()]
-    document = {"project_name": "tests", "experiment_name": name, "work_dir": f"out/{name}", "pipelines": lists}
-    (place.cwd / f"{name}.json").write_text(json.dumps(document))
-    return f"{name}.json"
-
-
-def documents(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_a_run_ends_with_tables_on_stdout_and_tells_its_steps_on_stderr(served: Sandbox) -> None:
@@ -281,21 +202,8 @@ def test_logs_come_without_control_characters_and_are_followed_to_their_end(serv
 def test_an_interrupted_run_goes_on_and_says_how_to_get_back(served: Sandbox) -> None:
     gate = served.cwd / "interrupt.gate"
     file = write(served, "interrupt", one=[training(gate=str(gate))])
-    with subprocess.Popen(
-        [*COMMAND, "run", "--json", file],
-        cwd=served.cwd,
-        env=environ_of(served),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as run:
-        assert run.stdout is not None
-        for line in run.stdout:
-            if json.loads(line)["event"] == "metric":
-                run.send_signal(signal.SIGINT)
-                break
-        _, said = run.communicate(timeout=LIMIT)
-    assert run.returncode == 130
+    status, said = until_metric(served, file, lambda run: run.send_signal(signal.SIGINT))
+    assert status == 130
     assert re.search(r"`sandbox watch \d+` attaches again, `sandbox cancel \d+` ends it", said)
     with served.client() as client:
         assert client.show("interrupt").experiment.state == "running"
@@ -336,146 +244,3 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_complaint(serv
         said = logs.stderr.read()
     assert logs.returncode == 141
     assert "Error" not in said
-
-
-def test_without_a_daemon_and_without_leave_to_start_one_the_status_is_3(unserved: Sandbox) -> None:
-    for command in (["ls"], ["ps", "--json"], ["daemon", "status"], ["daemon", "stop"]):
-        done = sandbox(unserved, *command, SANDBOX_AUTOSTART="0")
-        assert (done.returncode, done.stdout) == (3, "")
-        assert "`sandbox daemon start` starts one" in done.stderr
-    assert sandbox(unserved, "daemon", "status").returncode == 3
-
-
-def test_a_daemon_is_started_on_need_keeps_nothing_of_the_caller_and_stops_when_told(unserved: Sandbox) -> None:
-    file = write(unserved, "first", one=[job("Returns", "give", value=1)])
-    shell = subprocess.run(
-        ["sh", "-c", f'id=$("$@" run -q {file}) && echo "was $id"', "sh", *COMMAND],
-        cwd=unserved.cwd, env=environ_of(unserved), capture_output=True, text=True, timeout=LIMIT, check=True,
-    )  # fmt: skip
-    assert shell.stdout == "was 1\n"
-    (status,) = documents(sandbox(unserved, "daemon", "status", "--json").stdout)
-    assert " ".join(status) == "pid socket home version uptime_seconds workers experiments"
-    assert os.getsid(status["pid"]) == status["pid"]
-    assert {os.readlink(f"/proc/{status['pid']}/fd/{number}") for number in (0, 1, 2)} == {
-        os.devnull,
-        str(unserved.paths.daemon_log),
-    }
-    (same,) = documents(sandbox(unserved, "daemon", "start", "--json").stdout)
-    assert same["pid"] == status["pid"]
-    stopped = sandbox(unserved, "daemon", "stop")
-    assert stopped.stdout == f"the daemon (pid {status['pid']}) has stopped\n"
-    assert not Path(f"/proc/{status['pid']}").exists()
-    assert [row["state"] for row in documents(sandbox(unserved, "ls", "--json").stdout)[0]] == ["succeeded"]
-
-
-def test_two_commands_that_start_a_daemon_at_once_share_it(unserved: Sandbox) -> None:
-    running = [
-        subprocess.Popen([*COMMAND, "daemon", "start", "--json"], env=environ_of(unserved), stdout=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    pids = {json.loads(each.communicate(timeout=LIMIT)[0])["pid"] for each in running}
-    assert len(pids) == 1
-
-
-def test_a_daemon_that_cannot_start_says_why(unserved: Sandbox) -> None:
-    unserved.paths.store.write_bytes(b"no database at all " * 100)
-    done = sandbox(unserved, "ls")
-    assert done.returncode == 3
-    assert "state.sqlite3: the file is damaged" in done.stderr
-
-
-def test_a_daemon_that_dies_is_told_to_who_follows(unserved: Sandbox) -> None:
-    file = write(unserved, "orphan", one=[training(gate=str(unserved.cwd / "never"))])
-    with subprocess.Popen(
-        [*COMMAND, "run", "--json", file],
-        cwd=unserved.cwd,
-        env=environ_of(unserved),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as run:
-        assert run.stdout is not None
-        for line in run.stdout:
-            if json.loads(line)["event"] == "metric":
-                with unserved.client() as client:
-                    os.kill(client.status().pid, signal.SIGKILL)
-                break
-        _, said = run.communicate(timeout=LIMIT)
-    assert run.returncode == 3
-    assert "has gone" in said
-
-
-def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not(
-    unserved: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr("sandbox_actors.client.__version__", "9.9")
-    with Client(unserved.paths, autostart=True) as client:
-        first = client.status().pid
-    with Client(unserved.paths, autostart=True) as client:
-        second = client.status().pid
-        gate = unserved.cwd / "gate"
-        id = client.submit_definition(unserved.definition({"type": "Trains", "steps": 2, "gate": str(gate)}))
-        with pytest.warns(UserWarning, match=r"this client 9\.9"), Client(unserved.paths, autostart=True) as other:
-            assert other.status().pid == second
-        gate.touch()
-        assert client.wait(id).experiment.id == id
-    assert second != first
-
-
-class Terminal:
-    """A command in a terminal of its own; `screen` is all that it has written."""
-
-    def __init__(self, place: Sandbox, *arguments: str, columns: int = 80, **environ: str) -> None:
-        self.screen = ""
-        self.pid, self._descriptor = pty.fork()
-        if self.pid == 0:
-            os.chdir(place.cwd)
-            os.execve(COMMAND[0], [*COMMAND, *arguments], {**environ_of(place), "TERM": "xterm-256color", **environ})
-        ioctl(self._descriptor, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-
-    def read_until(self, wanted: str) -> None:
-        while wanted not in self.screen:
-            self.screen += os.read(self._descriptor, 65536).decode()
-
-    def end(self) -> int:
-        """Read what is left, and the exit status."""
-        try:
-            while data := os.read(self._descriptor, 65536):
-                self.screen += data.decode(errors="replace")
-        except OSError:
-            pass  # how Linux tells that the other end is closed
-        os.close(self._descriptor)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def test_in_a_terminal_a_run_is_live_shows_the_loss_and_ends_with_the_tables(served: Sandbox) -> None:
-    gate = served.cwd / "live.gate"
-    file = write(served, "live", baseline=[training(gate=str(gate), steps=9)], refined=[training(steps=9)])
-    terminal = Terminal(served, "run", file, NO_COLOR="")
-    terminal.read_until("step 8")
-    assert "█" in terminal.screen
-    gate.touch()
-    assert terminal.end() == 0
-    live, final = terminal.screen.rsplit("experiment", 1)
-    assert "\x1b[" in live
-    assert re.search(r"seconds.* +[\d.]+ +[\d.]+", final)
-    assert "[0:0" not in terminal.screen
-
-
-def test_colours_are_left_out_where_they_are_not_wanted(served: Sandbox) -> None:
-    sandbox(served, "run", "-q", write(served, "colours", one=[training(steps=40)]))
-    colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38)[;m]")
-    plain = Terminal(served, "metrics", "@", "loss", NO_COLOR="1")
-    assert plain.end() == 0
-    assert not colour.search(plain.screen)
-    environ = {name: value for name, value in served.environ.items() if name != "NO_COLOR"}
-    served.environ, before = environ, served.environ
-    try:
-        coloured = Terminal(served, "metrics", "@", "loss")
-        assert coloured.end() == 0
-    finally:
-        served.environ = before
-    assert colour.search(coloured.screen)
-    assert "one.train.loss" in coloured.screen
-    assert re.search("[\u2801-\u28ff]", coloured.screen)

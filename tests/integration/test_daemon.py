@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def test_cancelling_ends_the_job_and_everything_it_started(sandbox: Sandbox, tmp
     with sandbox.client() as client:
         id = client.submit_definition(sandbox.definition(*jobs))
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
         assert client.cancel(id).state == "cancelled"
         assert [job.state for job in client.show(id).jobs] == ["cancelled", "cancelled"]
         assert [each for each in sandbox.processes() if "sleep" in each.name()] == []
@@ -200,7 +200,7 @@ def test_experiments_run_side_by_side_but_not_in_one_work_dir(sandbox: Sandbox, 
     with sandbox.client() as client:
         first = client.submit_definition(sandbox.definition(hang))
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
         queued = client.submit_definition(sandbox.definition(quick))
         other = client.submit_definition(sandbox.definition(quick, work_dir=str(tmp_path / "other")))
         assert sandbox.wait(client, other).experiment.state == "succeeded"
@@ -231,7 +231,7 @@ def test_workers_can_be_stopped_unless_they_are_in_use(sandbox: Sandbox, tmp_pat
             client.stop_worker(idle.worker)
         id = client.submit_definition(sandbox.definition({"type": "Hangs", "meta_name": "job", "ready": str(ready)}))
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
         busy = next(row for row in client.workers() if row.component == "hangs")
         with pytest.raises(Refused, match=r"anonymous\.job"):
             client.stop_worker(busy.worker)
@@ -243,7 +243,7 @@ def test_an_actor_without_keep_alive_does_not_stay(sandbox: Sandbox) -> None:
     detail = sandbox.run({"type": "Loads", "meta_name": "job", "model": "m", "keep_alive": 0})
     with sandbox.client() as client:
         while any(row.worker == detail.jobs[0].worker for row in client.workers()):
-            os.sched_yield()
+            time.sleep(0.01)
 
 
 def test_an_actor_that_is_kept_for_ever_stays_and_says_so(sandbox: Sandbox) -> None:
@@ -263,7 +263,7 @@ def test_a_killed_daemon_takes_its_workers_along_and_the_experiment_can_be_resum
         definition = sandbox.definition(counted, {"type": "Hangs", "meta_name": "job", "ready": str(ready)})
         id = client.submit_definition(definition)
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
     assert sandbox.daemon is not None
     sandbox.daemon.kill()
     sandbox.daemon.wait()
@@ -280,7 +280,7 @@ def test_a_killed_daemon_takes_its_workers_along_and_the_experiment_can_be_resum
         ready.unlink()
         assert client.resume(id) == id
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
         client.cancel(id)
         assert counter.read_bytes() == b".", "what had succeeded did not run again"
 
@@ -292,10 +292,10 @@ def test_an_experiment_that_waited_when_the_daemon_was_killed_is_run_by_the_next
     with sandbox.client() as client:
         client.submit_definition(sandbox.definition({"type": "Hangs", "meta_name": "job", "ready": str(ready)}))
         while not ready.exists():
-            os.sched_yield()
+            time.sleep(0.01)
         queued = client.submit_definition(sandbox.definition({"type": "Returns", "meta_name": "job", "value": 1}))
         while "waits for another" not in client.show(queued).experiment.reason:
-            os.sched_yield()
+            time.sleep(0.01)
     assert sandbox.daemon is not None
     sandbox.daemon.kill()
     sandbox.daemon.wait()

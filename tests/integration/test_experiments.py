@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def kill(sandbox: Sandbox) -> None:
     sandbox.daemon.kill()
     sandbox.daemon.wait()
     while sandbox.processes():
-        os.sched_yield()
+        time.sleep(0.01)
 
 
 def wait_for(client: Client, id: str, index: int, iter: int = 1, *, reason: str = "", state: str = "") -> JobRow:
@@ -235,7 +235,7 @@ def test_a_cancel_ends_every_pipeline(sandbox: Sandbox, tmp_path: Path) -> None:
     with sandbox.client() as client:
         id = client.submit_definition(pipelines(sandbox, {"parallel": True}, one=[one], other=[other]))
         while not ((tmp_path / "a").exists() and (tmp_path / "b").exists()):
-            os.sched_yield()
+            time.sleep(0.01)
         assert client.cancel(id).state == "cancelled"
         assert [job.state for job in client.show(id).jobs] == ["cancelled", "cancelled"]
         assert [row for row in client.workers() if row.state == "running"] == []

@@ -6,8 +6,8 @@ import re
 import textwrap
 from pathlib import Path
 
+from .commands import sandbox as command
 from .conftest import Sandbox
-from .test_cli import sandbox as command
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def exporter(client: Client) -> Any:
 
 def wait_exported(client: Client) -> None:
     while (row := exporter(client)) is None or row.state != "idle":
-        os.sched_yield()
+        time.sleep(0.01)
 
 
 def test_a_run_is_in_wandb_with_every_point_of_every_metric(offline: Sandbox) -> None:
@@ -82,10 +83,10 @@ def test_an_exporter_that_is_killed_is_noticed_by_nobody(offline: Sandbox, tmp_p
     with offline.client() as client:
         id = client.submit_definition(offline.definition(train(gate=str(gate))))
         while (row := exporter(client)) is None or row.state != "running":
-            os.sched_yield()
+            time.sleep(0.01)
         os.kill(row.pid, 9)
         while exporter(client) is not None:
-            os.sched_yield()
+            time.sleep(0.01)
         gate.touch()
         detail = offline.wait(client, id)
         assert detail.experiment.state == "succeeded"
@@ -99,7 +100,7 @@ def test_an_export_that_cannot_write_its_log_leaves_the_daemon_alone(offline: Sa
     assert offline.run(train()).experiment.state == "failed"
     log = offline.home / "daemon.log"
     while "is not (wholly) in wandb" not in log.read_text():
-        os.sched_yield()
+        time.sleep(0.01)
     assert offline.run(train()).experiment.state == "succeeded"
 
 

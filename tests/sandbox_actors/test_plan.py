@@ -1,20 +1,19 @@
-"""The plan: which job comes next, with which configs, and when an experiment ends."""
+"""The plan of one iteration: which job comes next, with which configs, and what a failure ends."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from planning import experiment, fail, job, pipeline, plan_of, succeed, the_start
 
 from sandbox_actors.errors import ConfigError, ContextError
-from sandbox_actors.language.experiment import Experiment, Job, Pipeline
+from sandbox_actors.language.experiment import Pipeline
 from sandbox_actors.language.moves import (
     BeginIteration,
     CancelRequested,
-    Command,
     EndIteration,
     Finish,
-    JobFailed,
     JobSucceeded,
     RecordFailure,
     RecordSuccess,
@@ -23,42 +22,6 @@ from sandbox_actors.language.moves import (
     Success,
 )
 from sandbox_actors.plan import Plan
-
-
-def job(name: str = "job", hook: str = "GeneralDataExecutorHook", **fields: Any) -> Job:
-    return Job(hook=hook, meta_name=name, **fields)
-
-
-def pipeline(*jobs: Job, name: str = "anonymous", **lists: list[Job]) -> Pipeline:
-    return Pipeline(name=name, execution_jobs=list(jobs), **lists)
-
-
-def experiment(*pipelines: Pipeline, **fields: Any) -> Experiment:
-    return Experiment(project_name="p", experiment_name="e", work_dir="w", pipelines=list(pipelines), **fields)
-
-
-def plan_of(*jobs: Job, **fields: Any) -> Plan:
-    return Plan(experiment(pipeline(*jobs), **fields))
-
-
-def started(commands: list[Command]) -> list[StartJob]:
-    return [command for command in commands if isinstance(command, StartJob)]
-
-
-def the_start(commands: list[Command]) -> StartJob:
-    (start,) = started(commands)
-    return start
-
-
-def succeed(plan: Plan, index: int, *values: Any) -> list[Command]:
-    """Job `index` returns one value, or a tuple of several."""
-    is_tuple = len(values) != 1
-    return plan.handle(JobSucceeded(iter=plan.iter, index=index, values=list(values), is_tuple=is_tuple))
-
-
-def fail(plan: Plan, index: int, attempt: int = 1, is_final: bool = False) -> list[Command]:
-    return plan.handle(JobFailed(iter=plan.iter, index=index, attempt=attempt, error="broke", is_final=is_final))
-
 
 # --- order ---
 
@@ -307,162 +270,3 @@ def test_a_history_that_has_everything_ends_at_once() -> None:
         Finish,
     ]
     assert [each.to_dict()["anonymous"][0]["res_0"] for each in plan.iterations] == [1, 2]
-
-
-# --- iterations ---
-
-
-def losses(plan: Plan, *values: Any) -> list[Command]:
-    """Starts the plan of a one-job experiment whose job gives these values one after the other."""
-    commands = plan.start()
-    for value in values:
-        commands = succeed(plan, 0, value)
-    return commands
-
-
-def test_iterations_end_when_all_targets_hold_or_any_or_at_the_last() -> None:
-    targets = ["anonymous.a.x.loss <= 0.5", "anonymous.a.x.score >= 10"]
-    reached: dict[str, list[int]] = {}
-    for mode in ("all", "any"):
-        plan = plan_of(job("a", output=["x"]), max_iter_num=0, iter_targets=targets, iter_targets_mode=mode)
-        plan.start()
-        reached[mode] = []
-        for loss, score in ((0.6, 1), (0.5, 9), (0.4, "10.5")):
-            if not plan.is_finished:
-                end = next(c for c in succeed(plan, 0, {"loss": loss, "score": score}) if isinstance(c, EndIteration))
-                reached[mode].append(sum(result.holds for result in end.targets))
-        assert plan.is_finished
-    assert reached == {"all": [0, 1, 2], "any": [0, 1]}
-
-
-def test_targets_are_told_after_each_iteration_and_the_last_one_ends_it_without_them() -> None:
-    plan = plan_of(job("a", output=["x"]), max_iter_num=2, iter_targets=["anonymous.a.x > 5"])
-    commands = losses(plan, 1, 2)
-    (end,) = [command for command in commands if isinstance(command, EndIteration)]
-    assert (end.iter, end.is_reached, end.targets[0].target, end.targets[0].value) == (2, False, "anonymous.a.x > 5", 2)
-    assert commands[-1] == Finish(state="succeeded")
-
-
-@pytest.mark.parametrize("value", [None, "low", {"a": 1}, True])
-def test_a_target_that_is_no_number_does_not_hold_and_ends_iterations_that_wait_for_it(value: Any) -> None:
-    targets = ["anonymous.a.x >= 0"]
-    commands = losses(plan_of(job("a", output=["x"]), max_iter_num=2, iter_targets=targets), value)
-    assert isinstance(commands[-1], StartJob)
-    commands = losses(plan_of(job("a", output=["x"]), max_iter_num=0, iter_targets=targets), value)
-    assert isinstance(commands[-1], Finish)
-    assert commands[-1].state == "failed"
-    assert "is no number" in commands[-1].error
-
-
-def test_the_updater_changes_the_next_iteration_only_and_gives_way_to_input() -> None:
-    plan = plan_of(
-        job("a", output=["x"], extra_configs={"lr": 0, "other": 0}, local={"extra_configs.lr": 1}),
-        job("b", input={"extra_configs.lr": "anonymous.a.x"}),
-        max_iter_num=3,
-        iter_updater={
-            "anonymous.a.x": "anonymous.a.extra_configs.lr",
-            "anonymous.b.res_0": "anonymous.b.extra_configs.lr",
-        },
-    )
-    seen = [the_start(plan.start()).extra_configs]
-    for number in (10, 20):
-        assert the_start(succeed(plan, 0, number)).extra_configs == {"lr": number}
-        seen.append(the_start(succeed(plan, 1, -1)).extra_configs)
-    assert seen == [{"lr": 1, "other": 0}, {"lr": 10, "other": 0}, {"lr": 20, "other": 0}]
-
-
-def test_an_updater_that_finds_nothing_fails_the_experiment() -> None:
-    updater = {"anonymous.a.x.low": "anonymous.a.extra_configs.lr"}
-    plan = plan_of(job("a", output=["x"]), max_iter_num=2, iter_updater=updater)
-    finish = losses(plan, {})[-1]
-    assert isinstance(finish, Finish)
-    assert (finish.state, finish.error[:40]) == ("failed", "iter_updater: anonymous.a.x.low: no 'low")
-
-
-def test_a_name_of_a_later_job_means_the_iteration_before_and_nothing_in_the_first() -> None:
-    plan = plan_of(
-        job("a", extra_configs={"model": "start"}, input={"extra_configs.model": "anonymous.b.model"}),
-        job("b", output=["model"]),
-        max_iter_num=2,
-    )
-    assert the_start(plan.start()).extra_configs == {"model": "start"}
-    succeed(plan, 0, None)
-    assert the_start(succeed(plan, 1, "trained")).extra_configs == {"model": "trained"}
-
-
-def test_minus_one_in_the_first_job_means_the_last_of_the_iteration_before() -> None:
-    plan = plan_of(
-        job("a", extra_configs={"model": "start"}, input={"extra_configs.model": "-1.model"}),
-        job("b", output=["model"]),
-        max_iter_num=2,
-    )
-    plan.start()
-    succeed(plan, 0, None)
-    assert the_start(succeed(plan, 1, "trained")).extra_configs == {"model": "trained"}
-
-
-# --- pipelines side by side ---
-
-
-def side_by_side(*pipelines: Pipeline, **fields: Any) -> Plan:
-    return Plan(experiment(*pipelines, parallel=True, **fields))
-
-
-def test_pipelines_that_need_nothing_of_each_other_run_together() -> None:
-    plan = side_by_side(pipeline(job("a"), job("b"), name="first"), pipeline(job("c"), job("d"), name="second"))
-    assert [start.index for start in started(plan.start())] == [0, 2]
-    assert [start.index for start in started(succeed(plan, 2, 1))] == [3]
-    succeed(plan, 3, 1)
-    succeed(plan, 0, 1)
-    assert succeed(plan, 1, 1)[-1] == Finish(state="succeeded")
-    assert list(plan.context_infos.to_dict()) == ["first", "second"]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"input": {"extra_configs.a": "first.a.x"}},
-        {"input": {"extra_configs.a": "-1.x"}},
-        {"extra_configs": {"data": "./out/iter_1/a_stats.jsonl"}},
-        {"extra_configs": {"export_path": "out/a.jsonl"}},
-    ],
-)
-def test_a_pipeline_waits_for_those_whose_outputs_or_files_it_needs(fields: dict[str, Any]) -> None:
-    give = job("a", output=["x"], extra_configs={"export_path": "./out/a.jsonl"})
-    plan = side_by_side(
-        pipeline(give, name="first"), pipeline(job("b", **fields), name="second"), pipeline(job("c"), name="third")
-    )
-    assert [start.index for start in started(plan.start())] == [0, 2]
-    assert [start.index for start in started(succeed(plan, 0, 1))] == [1]
-
-
-def test_minus_one_waits_for_every_pipeline_that_could_be_the_last_to_give_anything() -> None:
-    plan = side_by_side(
-        pipeline(job("a", output=["x"]), name="first"),
-        pipeline(job("quiet"), name="second"),
-        pipeline(job("b", input={"extra_configs.a": "-1.x"}), name="third"),
-    )
-    plan.start()
-    assert succeed(plan, 0, 1)[1:] == []
-    assert the_start(succeed(plan, 1, None)).extra_configs == {"a": 1}
-
-
-def test_a_failure_ends_its_pipeline_and_those_that_need_it_and_the_others_go_on() -> None:
-    need = job("c", input={"extra_configs.a": "first.a.x"})
-    plan = side_by_side(
-        pipeline(job("a", output=["x"]), name="first"),
-        pipeline(job("b"), job("bb"), name="second"),
-        pipeline(need, name="third"),
-    )
-    plan.start()
-    assert [type(command) for command in fail(plan, 0)] == [RecordFailure]
-    succeed(plan, 1, 1)
-    assert succeed(plan, 2, 1)[-1] == Finish(state="failed", error="first.a: broke")
-
-
-def test_cancelling_stops_every_pipeline() -> None:
-    plan = side_by_side(pipeline(job("a"), name="first"), pipeline(job("b"), name="second"))
-    plan.start()
-    assert plan.handle(CancelRequested()) == [StopJob(iter=1, index=0), StopJob(iter=1, index=1)]
-    assert [type(command) for command in fail(plan, 1)] == [RecordFailure]
-    assert fail(plan, 0)[-1] == Finish(state="cancelled")

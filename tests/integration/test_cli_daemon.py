@@ -1,0 +1,92 @@
+"""Commands and the daemon that they start, share, and outlive."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandbox_actors.client import Client
+
+from .commands import COMMAND, LIMIT, documents, environ_of, job, sandbox, training, until_metric, write
+from .conftest import Sandbox
+
+
+def test_without_a_daemon_and_without_leave_to_start_one_the_status_is_3(unserved: Sandbox) -> None:
+    for command in (["ls"], ["ps", "--json"], ["daemon", "status"], ["daemon", "stop"]):
+        done = sandbox(unserved, *command, SANDBOX_AUTOSTART="0")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "`sandbox daemon start` starts one" in done.stderr
+    assert sandbox(unserved, "daemon", "status").returncode == 3
+
+
+def test_a_daemon_is_started_on_need_keeps_nothing_of_the_caller_and_stops_when_told(unserved: Sandbox) -> None:
+    file = write(unserved, "first", one=[job("Returns", "give", value=1)])
+    shell = subprocess.run(
+        ["sh", "-c", f'id=$("$@" run -q {file}) && echo "was $id"', "sh", *COMMAND],
+        cwd=unserved.cwd, env=environ_of(unserved), capture_output=True, text=True, timeout=LIMIT, check=True,
+    )  # fmt: skip
+    assert shell.stdout == "was 1\n"
+    (status,) = documents(sandbox(unserved, "daemon", "status", "--json").stdout)
+    assert " ".join(status) == "pid socket home version uptime_seconds workers experiments"
+    assert os.getsid(status["pid"]) == status["pid"]
+    assert {os.readlink(f"/proc/{status['pid']}/fd/{number}") for number in (0, 1, 2)} == {
+        os.devnull,
+        str(unserved.paths.daemon_log),
+    }
+    (same,) = documents(sandbox(unserved, "daemon", "start", "--json").stdout)
+    assert same["pid"] == status["pid"]
+    stopped = sandbox(unserved, "daemon", "stop")
+    assert stopped.stdout == f"the daemon (pid {status['pid']}) has stopped\n"
+    assert not Path(f"/proc/{status['pid']}").exists()
+    assert [row["state"] for row in documents(sandbox(unserved, "ls", "--json").stdout)[0]] == ["succeeded"]
+
+
+def test_two_commands_that_start_a_daemon_at_once_share_it(unserved: Sandbox) -> None:
+    running = [
+        subprocess.Popen([*COMMAND, "daemon", "start", "--json"], env=environ_of(unserved), stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    pids = {json.loads(each.communicate(timeout=LIMIT)[0])["pid"] for each in running}
+    assert len(pids) == 1
+
+
+def test_a_daemon_that_cannot_start_says_why(unserved: Sandbox) -> None:
+    unserved.paths.store.write_bytes(b"no database at all " * 100)
+    done = sandbox(unserved, "ls")
+    assert done.returncode == 3
+    assert "state.sqlite3: the file is damaged" in done.stderr
+
+
+def test_a_daemon_that_dies_is_told_to_who_follows(unserved: Sandbox) -> None:
+    file = write(unserved, "orphan", one=[training(gate=str(unserved.cwd / "never"))])
+
+    def kill_the_daemon(_: subprocess.Popen[str]) -> None:
+        with unserved.client() as client:
+            os.kill(client.status().pid, signal.SIGKILL)
+
+    status, said = until_metric(unserved, file, kill_the_daemon)
+    assert status == 3
+    assert "has gone" in said
+
+
+def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not(
+    unserved: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("sandbox_actors.client.__version__", "9.9")
+    with Client(unserved.paths, autostart=True) as client:
+        first = client.status().pid
+    with Client(unserved.paths, autostart=True) as client:
+        second = client.status().pid
+        gate = unserved.cwd / "gate"
+        id = client.submit_definition(unserved.definition({"type": "Trains", "steps": 2, "gate": str(gate)}))
+        with pytest.warns(UserWarning, match=r"this client 9\.9"), Client(unserved.paths, autostart=True) as other:
+            assert other.status().pid == second
+        gate.touch()
+        assert client.wait(id).experiment.id == id
+    assert second != first

@@ -1,0 +1,14 @@
+"""Fixtures of the core's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def folder_with_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A current folder with a `data.jsonl` in it, for experiment files that name one."""
+    monkeypatch.chdir(tmp_path)
+    Path("data.jsonl").write_text("{}")
