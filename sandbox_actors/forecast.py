@@ -37,7 +37,7 @@ def forecast(experiment: Experiment) -> Iterator[Expected]:
             hook=each.job.hook,
             meta_name=each.job.meta_name,
             component=call.label if call else "",
-            env=each.job.env or (call.env if call else ""),
+            env=call.env_in(each.job.env) if call else each.job.env or "",
             warm=False,
         )
         yield Expected(row, each.job, call, call is not None and _has_open_model(each.job, call))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -23,11 +23,15 @@ from sandbox_actors.messages import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What to ask of an actor: the component's registry entry, its config, and the arguments of its `run`."""
+    """What to ask of an actor: the component's registry entry, its config, and the arguments of its `run`.
+
+    `is_help`: it prepares what the job is about, and so runs in an env of its own whatever env the job names.
+    """
 
     entry: Entry
     config: dict[str, Any]
     args: list[Any] = field(default_factory=list)
+    is_help: bool = False
 
     @property
     def label(self) -> str:
@@ -38,6 +42,10 @@ class Call:
     def env(self) -> str:
         """The env it runs in unless its job names another."""
         return self.entry.env or PLAIN
+
+    def env_in(self, job_env: str | None) -> str:
+        """The env it runs in for a job that names `job_env`, or none."""
+        return self.env if self.is_help and self.entry.env else job_env or self.env
 
     @property
     def model_key(self) -> str:
@@ -79,16 +87,27 @@ class Hook:
     def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
         """The call for a job whose inputs are in its configs. Raises ConfigError where these fit no component."""
         factory, name = self.spec.factories[0]
-        config = self._mapping(dj_configs if name == "dj_configs" else extra_configs, name)
-        entry = FACTORIES[factory].resolve(config)
-        self._require(entry, config, name)
-        return Call(entry=entry, config=config, args=self.arguments(config))
+        return self._made(factory, dj_configs if name == "dj_configs" else extra_configs, name)
+
+    def then(self, dj_configs: Any, extra_configs: Any, outcomes: Sequence[Outcome]) -> Call | None:
+        """The call that follows those which had `outcomes`, under the same job; None after the last, as here.
+
+        Raises ConfigError and ComponentFailed.
+        """
+        return None
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return []
 
     def record(self, outcome: Outcome) -> Recorded:
         return Recorded(values=outcome.values, is_tuple=outcome.is_tuple)
+
+    def _made(self, factory: str, config: Any, name: str) -> Call:
+        """The call of the component that a factory makes of the config called `name`."""
+        config = self._mapping(config, name)
+        entry = FACTORIES[factory].resolve(config)
+        self._require(entry, config, name)
+        return Call(entry=entry, config=config, args=self.arguments(config))
 
     def _mapping(self, config: Any, name: str) -> dict[str, Any]:
         if not isinstance(config, dict):
@@ -108,6 +127,30 @@ class ProbeViaAnalyzerHook(Hook):
     def record(self, outcome: Outcome) -> Recorded:
         result = _mapping_result(outcome, self)
         return Recorded(values=[result["export_path"]], watched=result["overall"])
+
+
+class ProbeViaModelInferHook(Hook):
+    """How a model does on a sample of the data: two actors, one after the other.
+
+    Data-Juicer's executor draws the sample (`run("sample")` with `data_probe_ratio` and `data_probe_algo` of
+    `dj_configs`) and writes it to `export_path`; then the component that `extra_configs` asks for is called with
+    `run(type, path of the sample)`. What it returns is the output, and watched as an evaluation is.
+    """
+
+    def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
+        (executor, _), (evaluator, _) = self.spec.factories
+        self._made(evaluator, extra_configs, "extra_configs")  # complains before any sample is drawn
+        return replace(self._made(executor, dj_configs, "dj_configs"), args=["sample"], is_help=True)
+
+    def then(self, dj_configs: Any, extra_configs: Any, outcomes: Sequence[Outcome]) -> Call | None:
+        if len(outcomes) > 1:
+            return None
+        sample = _mapping_result(outcomes[0], self)["export_path"]
+        evaluation = self._made(self.spec.factories[1][0], extra_configs, "extra_configs")
+        return replace(evaluation, args=[evaluation.config.get("type"), sample])
+
+    def record(self, outcome: Outcome) -> Recorded:
+        return _evaluated(outcome)
 
 
 class ProcessDataHook(Hook):
@@ -172,8 +215,7 @@ class EvaluateDataHook(Hook):
         return ["data"]
 
     def record(self, outcome: Outcome) -> Recorded:
-        watched = outcome.values if outcome.is_tuple else outcome.values[0]
-        return Recorded(values=outcome.values, is_tuple=outcome.is_tuple, watched=watched)
+        return _evaluated(outcome)
 
 
 class EvaluateModelHook(EvaluateDataHook):
@@ -187,6 +229,7 @@ HOOKS: dict[str, Hook] = {
     hook.__name__: hook()
     for hook in (
         ProbeViaAnalyzerHook,
+        ProbeViaModelInferHook,
         GeneralProbeHook,
         RefineRecipeViaKSigmaHook,
         ProcessDataHook,
@@ -205,6 +248,12 @@ def hook_named(name: str) -> Hook:
     if name not in HOOKS:
         raise ConfigError([Problem("the experiment", "hook", f"there is no hook {name!r}{did_you_mean(name, HOOKS)}")])
     return HOOKS[name]
+
+
+def _evaluated(outcome: Outcome) -> Recorded:
+    """The results are the outputs, and watched."""
+    watched = outcome.values if outcome.is_tuple else outcome.values[0]
+    return Recorded(values=outcome.values, is_tuple=outcome.is_tuple, watched=watched)
 
 
 def _mapping_result(outcome: Outcome, hook: Hook) -> dict[str, Any]:

@@ -102,10 +102,19 @@ class JobRunner:
         start = start.settle(lambda path: read_config(path, self._cwd))
         hook = hook_named(start.job.hook)
         analysis = await self._analysis(start) if hook.needs_analysis else {}
-        call = hook.call(start.dj_configs, start.extra_configs, analysis)
+        call: Call | None = hook.call(start.dj_configs, start.extra_configs, analysis)
+        outcomes: list[Outcome] = []
+        while call is not None:
+            outcomes.append(await self._carry_out(start, call, len(outcomes), change))
+            call = hook.then(start.dj_configs, start.extra_configs, outcomes)
+        recorded = hook.record(outcomes[-1])
+        await self._watch(start, hook, recorded)
+        return recorded
+
+    async def _carry_out(self, start: StartJob, call: Call, stage: int, change: Change) -> Outcome:
+        """One call of a job. `stage` counts its calls from 0; each holds what it needs only while it runs."""
         wanted = self._wanted(start.job, call, await self._env(start, call))
         cpus = start.job.resources.cpus
-
         has_waited = False
 
         async def wait(reason: str) -> None:
@@ -117,20 +126,16 @@ class JobRunner:
             self._shop.gpus.hold(start.job.resources.gpus, wait) as gpus,
             self._shop.capacity.hold(wanted.cpus if cpus is None else cpus, wait),
         ):
-            await change(
-                state="running", started=time.time(), reason=f"{wanted.label} starts", log=str(self.log_of(start))
-            )
+            started = {} if stage else {"started": time.time()}
+            await change(state="running", reason=f"{wanted.label} starts", log=str(self.log_of(start)), **started)
             if has_waited:  # the env may have been removed meanwhile
                 wanted = replace(wanted, env=await self._env(start, call))
             wanted = await self._with_code(replace(wanted, gpus=gpus))
-            outcome = await self._ask(start, call, wanted, change)
-        recorded = hook.record(outcome)
-        await self._watch(start, hook, recorded)
-        return recorded
+            return await self._ask(start, call, stage, wanted, change)
 
     async def is_warm(self, job: Job, call: Call, has_open_model: bool) -> bool | None:
         """What `PlannedJob.warm` tells. Raises SandboxError where the job has no env that could be."""
-        env = await self._shop.environments.find(self._env_spec(job.env or call.env))
+        env = await self._shop.environments.find(self._env_spec(call.env_in(job.env)))
         if env is None:
             return False
         gpus = None if job.resources.gpus is None else self._shop.gpus.next(math.ceil(job.resources.gpus))
@@ -157,7 +162,7 @@ class JobRunner:
             labelled = ProgressBar(label=f"env {spec.name}: {bar.label}", done=bar.done, total=bar.total, unit=bar.unit)
             self._shop.watcher.show_progress(self._id, start.index, labelled)
 
-        spec = self._env_spec(start.job.env or call.env)
+        spec = self._env_spec(call.env_in(start.job.env))
         env = await self._shop.environments.ensure(spec, show)
         self._shop.watcher.show_progress(self._id, start.index, None)
         return env
@@ -189,11 +194,11 @@ class JobRunner:
 
     # --- during ---
 
-    async def _ask(self, start: StartJob, call: Call, wanted: Wanted, change: Change) -> Outcome:
+    async def _ask(self, start: StartJob, call: Call, stage: int, wanted: Wanted, change: Change) -> Outcome:
         """Lease an actor and ask it to run, known to the desks by the run's name meanwhile."""
         log = self.log_of(start)
         run = Run(
-            run=f"{self._id}.{start.iter}.{start.index}.{start.attempt}",
+            run=f"{self._id}.{start.iter}.{start.index}.{start.attempt}" + (f".{stage}" if stage else ""),
             component=wanted.component,
             config=call.config,
             model_key=call.model_key,

@@ -193,3 +193,26 @@ class Environ:
 
     def run(self) -> Any:
         return [os.environ.get(name) for name in self.config["names"]]
+
+
+class Samples:
+    """A data executor that draws its first two lines, and says which process did so."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self, task: str) -> dict[str, Any]:
+        print(f"{task} by {os.getpid()}")
+        lines = pathlib.Path(self.config["dataset_path"]).read_text().splitlines(keepends=True)
+        export = pathlib.Path(self.config["export_path"])
+        export.parent.mkdir(parents=True, exist_ok=True)
+        export.write_text("".join(lines[:2]))
+        return {"export_path": str(export), "samples_in": len(lines), "samples": 2}
+
+
+class Answers(BaseModelExecutor):
+    """A model's probe: how many bytes the sample has, and what it was asked to do."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
+        print(f"answers by {os.getpid()}")
+        return {"bytes": len(pathlib.Path(run_obj).read_bytes()), "type": run_type, "sample": run_obj}
