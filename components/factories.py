@@ -75,6 +75,16 @@ def _recipe_runner(target: str) -> Entry:
     return Entry(target=target, env=DATA_JUICER, required=("dataset_path", "export_path"), reads=("dataset_path",))
 
 
+def _conversion(name: str, *required: str) -> Entry:
+    return Entry(
+        target=f"components.data.conversions:{name}",
+        env=PLAIN,
+        required=("dataset_path", "export_path", *required),
+        reads=("dataset_path",),
+        is_light=True,
+    )
+
+
 FACTORIES: dict[str, Factory] = {
     factory.name: factory
     for factory in (
@@ -93,6 +103,9 @@ FACTORIES: dict[str, Factory] = {
         Factory(
             name="GeneralDataExecutorFactory",
             entries={
+                "coco_caption_to_dj_conversion": _conversion("CocoCaptionToDataJuicer"),
+                "coco_caption_meta_generation": _conversion("CocoCaptionMeta", "data_root_path"),
+                "dj_to_easyanimate_video_dataset_conversion": _conversion("DataJuicerToEasyAnimate"),
                 "python_docs_corpus": Entry(
                     target="components.data.corpus:PythonDocsCorpus",
                     env=PLAIN,

@@ -1,0 +1,186 @@
+"""Captions of images and videos from one trainer's format to another's: one file out for each file in.
+
+Common settings: `dataset_path` (a file or a list of files, .jsonl or .jsonl.gz) and `export_path` (a folder). Each
+`run` returns the list of the paths it wrote, in the order of its inputs. What does not have to change leaves as it
+came, to the byte. What is not as the format says is an error that names file and line, and nothing is written then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.base import BaseDataPoolManipulator
+from components.data.json_text import changed, elements
+from components.data.lines import Line, dataset_paths, read_lines, stem, whole_file
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+
+IMAGE = "<__dj__image>"
+VIDEO = "<__dj__video>"
+END_OF_CHUNK = "<|__dj__eoc|>"
+"""Data-Juicer's tokens for an image and a video in a text, and for the end of the text that belongs to them."""
+
+
+class Conversion(BaseDataPoolManipulator):
+    """Base: `ending` is what an output is called behind the name of its input."""
+
+    ending = ""
+
+    def run(self) -> list[str]:
+        paths = dataset_paths(self.data_pool_cfg, "dataset_path", self._name)
+        folder = self.data_pool_cfg.get("export_path")
+        if not isinstance(folder, str) or not folder:
+            raise ConfigError([Problem(self._name, "export_path", "missing: the folder to write to")])
+        targets = [Path(folder).expanduser() / f"{stem(path)}{self.ending}" for path in paths]
+        for target in targets:
+            if targets.count(target) > 1:
+                problem = f"several of them would be written to {target}"
+                raise ConfigError([Problem(self._name, "dataset_path", problem)])
+        for path, target in zip(paths, targets, strict=True):
+            print(f"{self.convert(path, target)} of {path} into {target}")
+        return [str(target) for target in targets]
+
+    def convert(self, path: Path, target: Path) -> str:
+        """Write one output; returns how many samples it has, in words."""
+        raise NotImplementedError
+
+    @property
+    def _name(self) -> str:
+        return str(self.data_pool_cfg.get("type", type(self).__name__))
+
+
+class CocoCaptionToDataJuicer(Conversion):
+    """InternVL's COCO Caption jsonl to Data-Juicer's format, `<name>_dj_fmt.jsonl`.
+
+    `{"image": PATH, "conversations": [QUESTION, {"value": CAPTION}, ...], ...}` gets two keys more: `images`, [PATH],
+    and `text`, the image token and the caption. The other keys stay, so that what Data-Juicer keeps is still
+    InternVL's format. Where `image` is a list, `images` is that list and the text has a token for each.
+
+    image_root  a folder put before relative paths in `images` (default: none), for operators that open the images
+    """
+
+    ending = "_dj_fmt.jsonl"
+
+    def convert(self, path: Path, target: Path) -> str:
+        count = 0
+        with whole_file(target) as file:
+            for line in read_lines(path):
+                file.write(self._converted(line).encode() + b"\n")
+                count += 1
+        return _samples(count)
+
+    def _converted(self, line: Line) -> str:
+        sample = line.sample
+        image, conversations = sample.get("image"), sample.get("conversations")
+        images = [image] if isinstance(image, str) else image
+        if not isinstance(images, list) or not images or not all(isinstance(each, str) for each in images):
+            raise line.error(f"`image` has to be a path or a list of paths, not {image!r:.60}")
+        answer = conversations[1] if isinstance(conversations, list) and len(conversations) > 1 else None
+        caption = answer.get("value") if isinstance(answer, dict) else None
+        if not isinstance(caption, str):
+            raise line.error("the caption has to be text at `conversations`, second turn, `value`")
+        root = self.data_pool_cfg.get("image_root") or ""
+        tokens = " ".join([IMAGE] * len(images))
+        return changed(
+            line.text, {"images": [os.path.join(root, each) for each in images], "text": f"{tokens} {caption}"}
+        )
+
+
+class CocoCaptionMeta(Conversion):
+    """InternVL's meta file of a COCO Caption dataset, `<name>_meta.json`: one key, the name, and below it `root`,
+    `annotation` (the dataset, relative to `data_root_path`), `data_augment`, `repeat_time`, `length` (its samples).
+
+    data_root_path  the folder that InternVL is started in; required
+    root            the folder of the images, relative to it (default `data/coco/`)
+    data_augment    default false
+    repeat_time     how often an epoch goes over the dataset; below 1, over that share of it (default 1)
+    """
+
+    ending = "_meta.json"
+
+    def convert(self, path: Path, target: Path) -> str:
+        settings = self.data_pool_cfg
+        base = settings.get("data_root_path")
+        if not isinstance(base, str) or not base:
+            problem = "missing: the folder that InternVL is started in, to which `annotation` is relative"
+            raise ConfigError([Problem(self._name, "data_root_path", problem)])
+        if path.suffix == ".gz":
+            raise ComponentFailed(f"{path}: InternVL reads plain jsonl only; unpack it first")
+        length = sum(1 for line in read_lines(path) if line.sample is not None)
+        meta = {
+            "root": settings.get("root", "data/coco/"),
+            "annotation": os.path.relpath(path.absolute(), Path(base).expanduser().absolute()),
+            "data_augment": settings.get("data_augment", False),
+            "repeat_time": settings.get("repeat_time", 1),
+            "length": length,
+        }
+        with whole_file(target) as file:
+            file.write(json.dumps({stem(path): meta}, indent=2, ensure_ascii=False).encode() + b"\n")
+        return _samples(length)
+
+
+class DataJuicerToEasyAnimate(Conversion):
+    """Data-Juicer's video format to EasyAnimate's, `<name>_ea_fmt.json`: one list of samples.
+
+    `{"videos": [PATH, ...], "text": "<__dj__video> CAPTION <|__dj__eoc|>", ...}` gets `file_path`, the first of its
+    videos, and its text loses the tokens of Data-Juicer. A sample without a video is left out, which the log tells.
+    An input may also be a JSON list of such samples.
+    """
+
+    ending = "_ea_fmt.json"
+
+    def convert(self, path: Path, target: Path) -> str:
+        kept = left_out = 0
+        with whole_file(target) as file:
+            file.write(b"[")
+            for line in _read_list(path) if _is_list(path) else read_lines(path):
+                converted = self._converted(line)
+                if converted is None:
+                    left_out += 1
+                    print(f"{line.path}, line {line.number}: has no video and is left out")
+                    continue
+                file.write(b",\n" if kept else b"\n")
+                file.write(converted.encode())
+                kept += 1
+            file.write(b"\n]\n")
+        return f"{_samples(kept)} ({left_out} without a video left out)" if left_out else _samples(kept)
+
+    @staticmethod
+    def _converted(line: Line) -> str | None:
+        sample = line.sample
+        videos, text = sample.get("videos"), sample.get("text")
+        if not isinstance(videos, list) or not all(isinstance(video, str) for video in videos):
+            raise line.error(f"`videos` has to be a list of paths, not {videos!r:.60}")
+        if not isinstance(text, str):
+            raise line.error(f"`text` has to be text, not {text!r:.60}")
+        if not videos:
+            return None
+        caption = text.replace(VIDEO, "").replace(END_OF_CHUNK, "").strip()
+        return changed(line.text, {"text": caption, "file_path": videos[0]})
+
+
+def _is_list(path: Path) -> bool:
+    if path.suffix != ".json":
+        return False
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"[")
+
+
+def _read_list(path: Path) -> Iterator[Line]:
+    """The samples of a JSON list, each with the line it begins in."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)
+    except ValueError as error:
+        raise ComponentFailed(f"{path}: not JSON: {error}") from error
+    number, position = 1, 0
+    for start, end in elements(text):
+        number += text.count("\n", position, start)
+        position = start
+        yield Line(path, number, text[start:end])
+
+
+def _samples(count: int) -> str:
+    return "1 sample" if count == 1 else f"{count} samples"

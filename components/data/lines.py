@@ -1,0 +1,111 @@
+"""Datasets of one JSON object a line, read with the place of each, and files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sample: the text that it came in as, without its end of line, and where."""
+
+    path: Path
+    number: int
+    text: str
+
+    @property
+    def sample(self) -> dict[str, Any]:
+        """Raises ComponentFailed for what is not a JSON object."""
+        try:
+            return _decode(self.text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise self.error(f"not a sample, which is a JSON object: {error}") from error
+
+    def error(self, message: str) -> ComponentFailed:
+        return ComponentFailed(f"{self.path}, line {self.number}: {message}")
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The lines of a jsonl file, gzipped or not, as they are read; blank ones are counted and passed over.
+
+    Raises ComponentFailed for a file that cannot be read, and at a line that is not UTF-8.
+    """
+    try:
+        with _opened(path) as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield Line(path, number, _text(path, number, line))
+    except (OSError, EOFError) as error:
+        raise ComponentFailed(f"cannot read the dataset {path}: {error}") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix in (".zst", ".parquet"):
+        raise ComponentFailed(
+            f"{path}: {path.suffix} files are not read here; export the dataset as .jsonl or .jsonl.gz"
+        )
+    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
+
+
+def _text(path: Path, number: int, line: bytes) -> str:
+    try:
+        return line.rstrip(b"\r\n").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ComponentFailed(f"{path}, line {number}: not UTF-8: {error.reason}") from error
+
+
+def dataset_paths(config: Mapping[str, Any], key: str, where: str) -> list[Path]:
+    """The files that `config[key]` names: one path or a list of them. Raises ConfigError where one is not there."""
+    value = config.get(key)
+    paths = [value] if isinstance(value, (str, os.PathLike)) else value
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        raise ConfigError([Problem(where, key, f"one path or a list of paths is wanted here, not {value!r}")])
+    found = [Path(path).expanduser() for path in paths]
+    absent = [path for path in found if not path.is_file()]
+    if absent:
+        raise ConfigError([Problem(where, key, f"{path} is no file, looked up from {Path.cwd()}") for path in absent])
+    return found
+
+
+def stem(path: Path) -> str:
+    """The name without the endings of a dataset: `pool` for `pool.jsonl.gz`."""
+    name = path.name.removesuffix(".gz")
+    return name[: -len(Path(name).suffix)] if Path(name).suffix else name
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written, which takes its place when the block ends well, and is gone otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def value_at(sample: Any, dotted: str) -> Any:
+    """What is at a dotted key of a sample; a number steps into a list. Raises KeyError where there is nothing."""
+    value = sample
+    for part in dotted.split("."):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise KeyError(dotted)
+    return value
