@@ -20,12 +20,13 @@ from sandbox_actors.capacity import Capacity, Gpus
 from sandbox_actors.code import read_code
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
-from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
+from sandbox_actors.errors import SandboxError, WorkerLost
 from sandbox_actors.hooks import Call, Hook, Recorded, hook_named
 from sandbox_actors.language.experiment import Experiment, Job
 from sandbox_actors.language.moves import StartJob
+from sandbox_actors.log_watching import LogWatching
 from sandbox_actors.memory import until_over
-from sandbox_actors.messages import ComponentRef, EndLog, Followed, FollowLog, Outcome, ProgressBar, Run
+from sandbox_actors.messages import ComponentRef, Outcome, ProgressBar, Run
 from sandbox_actors.pool import Lease, Pool, Wanted
 from sandbox_actors.process import tail
 from sandbox_actors.watcher import SandboxWatcher
@@ -35,9 +36,6 @@ KEEP_ALIVE = 1800.0
 
 FOLLOW_GRACE = 10.0
 """Seconds that a log watcher has to read the rest of the log after its run has ended."""
-
-FOLLOW_DELAY = 0.02
-"""Seconds in which a run may end without having cost a log watcher, if it has written nothing."""
 
 LAST_LINES = 20
 
@@ -220,7 +218,7 @@ class JobRunner:
         ended = trio.Event()
         failure: SandboxError | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow, run, wanted, ended)
+            nursery.start_soon(LogWatching(self._shop.pool, run, wanted).follow, ended)
             try:
                 async with self._shop.pool.lease(wanted) as lease:
                     lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
@@ -268,49 +266,6 @@ class JobRunner:
             raise failure
         return answers[0]
 
-    async def _follow(self, run: Run, wanted: Wanted, ended: trio.Event) -> None:
-        """The log watcher of one run. What goes wrong here costs metrics, which the log says; never the run."""
-        with trio.move_on_after(FOLLOW_DELAY):
-            await ended.wait()
-        if ended.is_set() and not Path(run.log).stat().st_size:
-            return
-        follower = Wanted(
-            label=f"{wanted.label}-log",
-            component=wanted.component,
-            env=wanted.env,
-            model_key="",
-            cpus=0,
-            keep_alive=wanted.keep_alive,
-            code=wanted.code,
-        )
-        task = FollowLog(run=run.run, component=run.component, config=run.config, cwd=run.cwd, log=run.log)
-        try:
-            async with self._shop.pool.lease(follower) as lease:
-                lease.actor.job = f"follows run {run.run}"
-                followed = await self._until_end(lease, task, ended)
-            if followed.errors:
-                raise ComponentFailed(f"_watch_run raised at {followed.errors} lines; first:\n{followed.first_error}")
-        except SandboxError as error:
-            note = f"\n[sandbox] metrics of this run are missing: its log watcher failed: {error}\n"
-            await trio.to_thread.run_sync(_append, Path(run.log), note)
-
-    async def _until_end(self, lease: Lease, task: FollowLog, ended: trio.Event) -> Followed:
-        failure: SandboxError | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_log, lease, task.run, ended)
-            try:
-                followed = await lease.peer.ask_for(task, Followed)
-            except SandboxError as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
-        return followed
-
-    async def _end_log(self, lease: Lease, run: str, ended: trio.Event) -> None:
-        await ended.wait()
-        await lease.peer.tell(EndLog(run=run))
-
     # --- after ---
 
     async def _watch(self, start: StartJob, hook: Hook, recorded: Recorded) -> None:
@@ -318,11 +273,6 @@ class JobRunner:
             await self._shop.watcher.watch(
                 self._id, recorded.watched, start.job.meta_name, pipeline=start.pipeline, iter=start.iter
             )
-
-
-def _append(path: Path, text: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
 
 
 def _mib(size: int) -> str:

@@ -16,7 +16,7 @@ LAYERS: dict[int, str] = {
     2: "storage store transport process memory work_dir",
     3: "actor gateway capacity code",
     4: "kit environments pool watcher",
-    5: "hooks known forecast",
+    5: "hooks known forecast log_watching",
     6: "running exporting coordinator experiments",
     7: "desk daemon",
     8: "connection starter client view cli __main__",
