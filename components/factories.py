@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.models.training import Training
+from components.settings import keys_of
 from sandbox_actors.errors import ConfigError, Problem
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -24,7 +26,8 @@ class Entry:
     env           name of the env spec it runs in, unless the job names another; empty for a user's own class
     model_fields  dotted config keys that identify what `load()` makes: while their values stay the same, it is kept
     required      dotted config keys without which it cannot run
-    reads         those config keys that name files or folders it reads, one path or a list of them
+    reads         config keys that name files or folders it reads, one path or a list of them
+    keys          all config keys it knows; none here means that it takes any
     is_light      its process starts in a fraction of a second and holds nothing worth keeping warm
     """
 
@@ -33,6 +36,7 @@ class Entry:
     model_fields: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     is_light: bool = False
 
 
@@ -127,9 +131,10 @@ FACTORIES: dict[str, Factory] = {
                 "transformers": Entry(
                     target="components.models.transformers_trainer:TransformersTrainExecutor",
                     env=TRANSFORMERS,
-                    model_fields=("model", "seed"),
-                    required=("model", "tokenizer", "train_dataset", "output_dir"),
-                    reads=("tokenizer", "train_dataset"),
+                    model_fields=("model", "dtype", "seed"),
+                    required=("model", "train_dataset", "output_dir"),
+                    reads=("model", "tokenizer", "train_dataset", "eval_dataset"),
+                    keys=keys_of(Training),
                 ),
             },
         ),

@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 from components.base import BaseEvaluator, keep_imports
+from components.models.causal import CausalModels
+from components.models.hub import find_model
 from components.models.texts import read_texts
 from components.models.tokens import Tokenizers, encode
 from sandbox_actors.errors import ComponentFailed
@@ -14,8 +16,8 @@ from sandbox_actors.errors import ComponentFailed
 class PerplexityEvaluator(BaseEvaluator):
     """Measures a model by how well it predicts texts.
 
-    model         a folder with a model and its tokenizer
-    dataset_path  jsonl, one file or a list
+    model         a folder with a model and its tokenizer, or a name on the hub
+    dataset_path  jsonl, a folder with shards, or a list of these
     text_key      where the text of a sample is (default `text`)
     block_size    tokens that the model sees at once (default: as many as it can)
     batch_size    blocks at once (default 16)
@@ -38,13 +40,13 @@ class PerplexityEvaluator(BaseEvaluator):
         # Imported when they are first looked at, which takes seconds.
         _ = transformers.PreTrainedModel, transformers.PreTrainedTokenizerFast
         keep_imports()
-        return torch, transformers, Tokenizers()
+        return torch, CausalModels(), Tokenizers()
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, float]:
-        torch, transformers, tokenizers = self.loaded or self.load()
+        torch, models, tokenizers = self.loaded or self.load()
         config = self.eval_config
-        path = str(config["model"])
-        tokenizer, model = tokenizers.load(path), _load_model(transformers, path)
+        folder = find_model(str(config["model"]))
+        tokenizer, model = tokenizers.load(folder), models.load(folder, dtype="auto")
         texts = read_texts(config["dataset_path"], config.get("text_key", "text"))
         flat = encode(tokenizer, texts)
         size = int(config.get("block_size") or getattr(model.config, "max_position_embeddings", 1024))
@@ -64,15 +66,9 @@ class PerplexityEvaluator(BaseEvaluator):
         }
 
 
-def _load_model(transformers: Any, path: str) -> Any:
-    try:
-        return transformers.AutoModelForCausalLM.from_pretrained(path, local_files_only=True).eval()
-    except (OSError, ValueError) as error:
-        raise ComponentFailed(f"cannot load a model from {path}: {error}") from error
-
-
 def _surprise(torch: Any, model: Any, blocks: Any) -> float:
     """The negative log-likelihood, in nats, of all tokens of the blocks but the first of each."""
+    blocks = blocks.to(model.device)
     with torch.inference_mode():
         logits = model(input_ids=blocks).logits[:, :-1].float()
         nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten(), reduction="sum")

@@ -6,10 +6,12 @@ import importlib
 import json
 import re
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
-SERIES = ("loss", "learning_rate", "grad_norm")
-"""What is told by step."""
+SERIES = ("loss", "learning_rate", "grad_norm", "eval_loss", "tokens_per_second", "samples_per_second")
+"""What is told by step. A sample is one sequence."""
 
 _MAPPING = re.compile(r"\{.*\}")
 _ITEM = re.compile(r"'(\w+)': '?([^\s',}]+)'?")
@@ -38,6 +40,17 @@ def parse(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def final_loss(history: list[dict[str, Any]]) -> float | None:
+    """The mean loss over the last tenth of the steps; None where nothing was logged. `history`: what the Trainer has
+    logged, that of the run it went on from too."""
+    losses = [(int(each["step"]), float(each["loss"])) for each in history if "loss" in each]
+    if not losses:
+        return None
+    last = losses[-1][0]
+    final = [loss for step, loss in losses if step > last - max(1, last // 10)]
+    return sum(final) / len(final)
+
+
 def _bars() -> Any:
     return importlib.import_module("tqdm").tqdm
 
@@ -49,36 +62,40 @@ def _number(text: str) -> float | None:
         return None
 
 
-def make_reporter() -> Any:
-    """A callback for the Trainer that shows the bar and writes the lines, and knows the `final_loss()`."""
+def make_reporter(done: Callable[[Any], tuple[int, int]]) -> Any:
+    """A callback for the Trainer that shows the bar and writes the lines. `done(state)` are the tokens and the
+    sequences trained on so far."""
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.bar: Any = None
-            self.losses: list[tuple[int, float]] = []
+            self._mark = (0.0, 0, 0)
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            self.bar = _bars()(total=state.max_steps, desc="training", unit="step", mininterval=0.2)
+            self.bar = _bars()(
+                total=state.max_steps, initial=state.global_step, desc="training", unit="step", mininterval=0.2
+            )
+            self._mark = (time.perf_counter(), *done(state))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar.update(state.global_step - self.bar.n)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if logs and "loss" in logs:
-                values = {name: float(logs[name]) for name in SERIES if name in logs}
-                self.losses.append((state.global_step, values["loss"]))
+            values = {name: float(logs[name]) for name in SERIES if name in (logs or {})}
+            if "loss" in values:
+                say({"step": state.global_step, **values, **self._throughput(state)})
+            elif values:
                 say({"step": state.global_step, **values})
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar.close()
 
-        def final_loss(self) -> float | None:
-            """The mean loss over the last tenth of the steps; None where nothing was logged."""
-            if not self.losses:
-                return None
-            last = self.losses[-1][0]
-            final = [loss for step, loss in self.losses if step > last - max(1, last // 10)]
-            return sum(final) / len(final)
+        def _throughput(self, state: Any) -> dict[str, float]:
+            """Since the line before."""
+            now = (time.perf_counter(), *done(state))
+            seconds, tokens, samples = (new - old for new, old in zip(now, self._mark, strict=True))
+            self._mark = now
+            return {"tokens_per_second": round(tokens / seconds, 1), "samples_per_second": round(samples / seconds, 2)}
 
     return Reporter()

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 from sandbox_actors.errors import ComponentFailed
 
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+"""Of the shards in a folder."""
+
 
 def read_texts(dataset_path: str | list[str], text_key: str = "text") -> list[str]:
-    """The texts of jsonl files in the order of their lines; samples whose text is empty or missing are passed over.
+    """The texts of jsonl files, plain or gzipped, in the order of their lines; of a folder those in its shards, by
+    name. Samples whose text is empty or missing are passed over.
 
     Raises ComponentFailed naming file and line for what is not a sample, and for a dataset without any text.
     """
     paths = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
-    texts = [text for path in paths for text in _texts_in(Path(path), text_key)]
+    texts = [text for path in paths for file in _files(Path(path)) for text in _texts_in(file, text_key)]
     if not texts:
         raise ComponentFailed(f"{', '.join(paths)} holds no sample with text under {text_key!r}")
     return texts
 
 
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    shards = sorted(each for each in path.iterdir() if each.name.endswith(SUFFIXES) and each.is_file())
+    if not shards:
+        raise ComponentFailed(f"the folder {path} holds no shard of a dataset: no file in it ends with {SUFFIXES}")
+    return shards
+
+
 def _texts_in(path: Path, text_key: str) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines = content.decode("utf-8").split("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ComponentFailed(f"cannot read the dataset {path}: {error}") from error
     samples = (_sample(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
     return [text for sample in samples if isinstance(text := sample.get(text_key), str) and text]

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import copy
-import math
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from components.base import BaseModelExecutor, Watcher, keep_imports
-from components.models.reporting import SERIES, make_reporter, parse, say
+from components.models.blocks import Sequences, packed, padded
+from components.models.causal import CausalModels, working_copy
+from components.models.checkpoints import Checkpoints, resume_from
+from components.models.hub import find_model
+from components.models.lora import merged, with_adapter
+from components.models.reporting import SERIES, final_loss, make_reporter, parse, say
 from components.models.texts import read_texts
-from components.models.tokens import Tokenizers, encode
+from components.models.tokens import Tokenizers
+from components.models.training import WHO, Training, sequences_a_step, training_arguments
+from components.models.unchanged import unchanged_process
+from components.settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 
-class Base(NamedTuple):
-    """What runs share. The model is never trained itself: a run trains a copy."""
+@dataclasses.dataclass
+class Base:
+    """What runs share: the last model and the last tokenizer. The model is never trained itself: a run trains a copy,
+    or an adapter beside it."""
 
-    model: Any
+    models: CausalModels
     tokenizers: Tokenizers
 
 
 class TransformersTrainExecutor(BaseModelExecutor):
-    """Trains a model for a fixed number of tokens; returns the folder of the checkpoint.
+    """Trains a causal language model; returns the folder of the model. The keys of its config are those of `Training`.
 
-    model          the architecture: `model_type` and fields of its transformers config, `vocab_size` among them, for
-                   random weights; or the path of a folder with a model
-    tokenizer      a folder with a tokenizer
-    train_dataset  jsonl in Data-Juicer's format, one file or a list
-    output_dir     where the checkpoint goes
-    tokens         to train on (default 100000), rounded up to whole steps; the data are gone through as often as needed
-    block_size     tokens of a sequence (default 128): texts are put one after the other and cut into such blocks
-    batch_size     sequences of a step (default 8)
-    learning_rate  default 1e-3
-    seed           of the random weights, of the order of the data, and of dropout (default 42)
-    text_key       where the text of a sample is (default `text`)
-    arguments      anything else that TrainingArguments take
-
-    The base model is made once a process, and every random state is set anew for a run. Metrics by step are `loss`,
-    `learning_rate` and `grad_norm`; results are `samples`, `tokens`, and `final_loss`, the mean loss over the last
-    tenth of the steps.
+    The model is loaded once a process, and every random state is set anew for a run. Metrics by step are `loss`,
+    `learning_rate`, `grad_norm`, `tokens_per_second`, `samples_per_second` and `eval_loss`; results are `samples` (the
+    texts), `tokens`, `final_loss` (the mean loss over the last tenth of the steps), `train_seconds`,
+    `trained_parameters`, and `eval_loss`.
     """
 
     def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
@@ -47,124 +47,167 @@ class TransformersTrainExecutor(BaseModelExecutor):
         self._lines_without_step = 0
 
     def load(self) -> Base:
+        training = self._training
         import transformers
 
         _ = transformers.Trainer  # imported when it is first looked at, which takes seconds
+        if training.lora:
+            import peft  # noqa: F401
         keep_imports()
-        wanted = self.model_config["model"]
-        if isinstance(wanted, str):
-            return Base(transformers.AutoModelForCausalLM.from_pretrained(wanted, local_files_only=True), Tokenizers())
-        described = dict(wanted)
-        transformers.set_seed(self._seed)
-        architecture = transformers.AutoConfig.for_model(described.pop("model_type"), **described)
-        return Base(transformers.AutoModelForCausalLM.from_config(architecture), Tokenizers())
+        base = Base(CausalModels(), Tokenizers())
+        self._model_of(base)
+        return base
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
-        from transformers import Trainer, set_seed
-
         base: Base = self.loaded or self.load()
-        config = self.model_config
-        tokenizer = base.tokenizers.load(str(config["tokenizer"]))
-        _check_vocabulary(len(tokenizer), base.model.config.vocab_size)
-        texts = read_texts(config["train_dataset"], config.get("text_key", "text"))
-        arguments = self._arguments()
-        blocks = self.data_connector(texts, tokenizer=tokenizer, batch_size=arguments.train_batch_size)
-        set_seed(self._seed)
-        model = copy.deepcopy(base.model)
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(model.config, name, getattr(tokenizer, name))
-        reporter = make_reporter()
-        trainer = Trainer(
-            model=model, args=arguments, train_dataset=blocks, data_collator=_stacked, processing_class=tokenizer
+        with (
+            unchanged_process(),
+            working_copy(self._model_of(base), shares_weights=bool(self._training.lora)) as model,
+        ):
+            return self._train(model, base.tokenizers)
+
+    def _train(self, model: Any, tokenizers: Tokenizers) -> str:
+        from transformers import set_seed
+
+        training = self._training
+        tokenizer = tokenizers.load(find_model(training.tokenizer or str(training.model)))
+        _check_vocabulary(len(tokenizer), model.config.vocab_size)
+        texts = read_texts(training.train_dataset, training.text_key)
+        sequences = self.data_connector(texts, tokenizer=tokenizer)
+        output = Path(training.output_dir).absolute()
+        checkpoints = Checkpoints(output, training.identity, sequences.items) if training.saves else None
+        arguments = training_arguments(
+            training, str(checkpoints.folder if checkpoints else output), sequences.tokens_each
         )
-        _report_to(trainer, reporter)
-        trainer.train()
-        output = str(Path(arguments.output_dir).absolute())
-        trainer.save_model(output)
-        tokens = trainer.state.global_step * self._tokens_a_step(arguments)
-        say({"results": {"samples": len(texts), "tokens": tokens, "final_loss": reporter.final_loss()}})
-        return output
+        self._check_amount(sequences, arguments.train_batch_size)
+        set_seed(training.seed)
+        _align(model, tokenizer)
+        if training.lora:
+            model = with_adapter(model, training.lora, WHO)
+        trainer = self._trainer(model, arguments, sequences, tokenizer)
+        begun = time.perf_counter()
+        trainer.train(resume_from_checkpoint=_start(checkpoints, training.resume))
+        seconds = time.perf_counter() - begun
+        results = self._results(trainer, len(texts), seconds)
+        self._save(trainer, tokenizer, output)
+        if checkpoints:
+            checkpoints.end()
+        say({"results": results})
+        return str(output)
 
-    def data_connector(self, input_data: list[str], **kwargs: Any) -> Any:
-        """Texts as blocks of tokens, the end-of-text token after each text; what does not fill a block is left out."""
-        import torch
-
-        size, flat = self._block_size, encode(kwargs["tokenizer"], input_data)
-        count, wanted = len(flat) // size, kwargs["batch_size"]
-        if count < wanted:
-            raise ComponentFailed(
-                f"{self.model_config['train_dataset']} has {len(flat)} tokens, which is less than one step takes: "
-                f"{wanted} blocks of {size}; make batch_size or block_size smaller, or keep more samples"
-            )
-        return list(torch.tensor(flat[: count * size]).view(count, size))
+    def data_connector(self, input_data: list[str], **kwargs: Any) -> Sequences:
+        """Texts as sequences of tokens."""
+        make = packed if self._training.packing else padded
+        return make(kwargs["tokenizer"], input_data, self._training.block_size)
 
     def _watch_run(self, line: str, **kwargs: Any) -> None:
         if self.watcher is None:
             return
         record = parse(line)
+        series = {name: record[name] for name in SERIES if name in record}
         if isinstance(record.get("results"), dict):
             self.watcher.watch(record["results"])
-        elif "loss" in record:
+        elif "loss" in series or "step" in record:
             self._lines_without_step += 1
-            step = record.get("step", self._lines_without_step)
-            self.watcher.watch({name: record[name] for name in SERIES if name in record}, step=int(step))
+            self.watcher.watch(series, step=int(record.get("step", self._lines_without_step)))
 
-    @property
-    def _seed(self) -> int:
-        return int(self.model_config.get("seed", 42))
+    @cached_property
+    def _training(self) -> Training:
+        return read_settings(self.model_config, Training, WHO)
 
-    @property
-    def _block_size(self) -> int:
-        return int(self.model_config.get("block_size", 128))
+    def _model_of(self, base: Base) -> Any:
+        training = self._training
+        return base.models.load(training.model, training.dtype, training.seed)
 
-    def _tokens_a_step(self, arguments: Any) -> int:
-        sequences = arguments.train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-        return int(self._block_size * sequences)
+    def _trainer(self, model: Any, arguments: Any, sequences: Sequences, tokenizer: Any) -> Any:
+        from transformers import PrinterCallback, ProgressCallback, Trainer
 
-    def _arguments(self) -> Any:
-        import torch
-        from transformers import TrainingArguments
+        training, held_out = self._training, None
+        if training.eval_dataset:
+            texts = read_texts(training.eval_dataset, training.text_key)
+            held_out = self.data_connector(texts, tokenizer=tokenizer).items
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=sequences.items,
+            eval_dataset=held_out,
+            data_collator=sequences.stack,
+            processing_class=tokenizer,
+        )
+        for printer in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(printer)
+        trainer.evaluate = _without_a_trace(trainer)
+        trainer.add_callback(make_reporter(lambda state: self._done(state, arguments)))
+        return trainer
 
-        config = self.model_config
-        has_gpu = torch.cuda.is_available()
-        settings = {
-            "output_dir": str(config["output_dir"]),
-            "per_device_train_batch_size": int(config.get("batch_size", 8)),
-            "learning_rate": float(config.get("learning_rate", 1e-3)),
-            "seed": self._seed,
-            "dataloader_drop_last": True,  # every step has the same number of tokens
-            "dataloader_pin_memory": has_gpu,
-            "logging_nan_inf_filter": False,
-            "logging_steps": 1,
-            "remove_unused_columns": False,
-            "report_to": [],
-            "save_strategy": "no",
-            "use_cpu": not has_gpu,
+    def _done(self, state: Any, arguments: Any) -> tuple[int, int]:
+        """Tokens and sequences trained on."""
+        sequences = state.global_step * sequences_a_step(arguments)
+        tokens = sequences * self._training.block_size if self._training.packing else state.num_input_tokens_seen
+        return int(tokens), sequences
+
+    def _results(self, trainer: Any, texts: int, seconds: float) -> dict[str, Any]:
+        results = {
+            "samples": texts,
+            "tokens": self._done(trainer.state, trainer.args)[0],
+            "final_loss": final_loss(trainer.state.log_history),
+            "train_seconds": round(seconds, 3),
+            "trained_parameters": sum(each.numel() for each in trainer.model.parameters() if each.requires_grad),
         }
-        chosen = config.get("arguments") or {}
-        arguments = TrainingArguments(**{**settings, **chosen})
-        if not {"max_steps", "num_train_epochs"} & set(chosen):
-            arguments.max_steps = math.ceil(int(config.get("tokens", 100_000)) / self._tokens_a_step(arguments))
-        return arguments
+        if self._training.eval_dataset:
+            results["eval_loss"] = float(trainer.evaluate()["eval_loss"])
+        return results
+
+    def _save(self, trainer: Any, tokenizer: Any, output: Path) -> None:
+        if not self._training.lora:
+            trainer.save_model(str(output))
+            return
+        trainer.model.save_pretrained(output / "adapter")
+        merged(trainer.model).save_pretrained(output)
+        tokenizer.save_pretrained(output)
+
+    def _check_amount(self, sequences: Sequences, batch: int) -> None:
+        if self._training.packing and len(sequences.items) < batch:
+            raise ComponentFailed(
+                f"{self._training.train_dataset} has {sequences.tokens} tokens, which is less than one step takes: "
+                f"{batch} blocks of {self._training.block_size}; make batch_size or block_size smaller, set `packing` "
+                f"to false, or keep more samples"
+            )
+
+
+def _start(checkpoints: Checkpoints | None, resume: bool | str) -> str | None:
+    """The checkpoint to go on from."""
+    if checkpoints is not None:
+        return checkpoints.begin(resume)
+    return resume_from(resume) if isinstance(resume, str) else None
+
+
+def _align(model: Any, tokenizer: Any) -> None:
+    """Let the model's configs name the special tokens of the tokenizer."""
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        for described in (model.config, model.generation_config):
+            setattr(described, name, getattr(tokenizer, name))
+
+
+def _without_a_trace(trainer: Any) -> Callable[..., Any]:
+    """`trainer.evaluate` on all of the data, also the last batch if it is smaller; it leaves torch's random state as it
+    was, so that measuring does not change what is trained after it."""
+    import torch
+
+    measure, arguments = trainer.evaluate, trainer.args
+
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        drops_last, arguments.dataloader_drop_last = arguments.dataloader_drop_last, False
+        try:
+            with torch.random.fork_rng():
+                return measure(*args, **kwargs)
+        finally:
+            arguments.dataloader_drop_last = drops_last
+
+    return measured
 
 
 def _check_vocabulary(tokens: int, model_tokens: int) -> None:
     if tokens > model_tokens:
         problem = f"the tokenizer has {tokens} tokens, the model only {model_tokens}"
-        raise ConfigError([Problem("trainer", "model.vocab_size", problem)])
-
-
-def _stacked(blocks: list[Any]) -> dict[str, Any]:
-    import torch
-
-    batch = torch.stack(blocks)
-    return {"input_ids": batch, "labels": batch}
-
-
-def _report_to(trainer: Any, reporter: Any) -> None:
-    """Let `reporter` be the one that writes to the log, in place of the Trainer's own printers."""
-    from transformers import PrinterCallback, ProgressCallback
-
-    for printer in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(printer)
-    trainer.add_callback(reporter)
+        raise ConfigError([Problem(WHO, "model.vocab_size", problem)])

@@ -85,12 +85,15 @@ HOOKS: Mapping[str, HookSpec] = {
 
 
 class KnownType(Protocol):
-    """What checks want to know of a component type: dotted config keys it cannot do without, and those it reads."""
+    """What checks want to know of a component type: dotted config keys it cannot do without, those that name what it
+    reads, and all it knows, where it takes no others."""
 
     @property
     def required(self) -> Collection[str]: ...
     @property
     def reads(self) -> Collection[str]: ...
+    @property
+    def keys(self) -> Collection[str]: ...
 
 
 class KnownFactory(Protocol):

@@ -85,6 +85,8 @@ def _check_types(
         for key in known.required:
             if not view.has(key.split(".")):
                 draft.error(view.path(), f"{hook.name} needs {key!r} in {view.name}")
+        for key in [key for key in view.value or () if known.keys and key not in known.keys]:
+            draft.error(view.path([key]), f"{hook.name} has no key {key!r}{did_you_mean(key, known.keys)}")
     return types
 
 

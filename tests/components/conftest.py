@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.components import training_runs
+
 ROOT = Path(__file__).parents[2]
 HOST = Path(__file__).with_name("host.py")
 
@@ -50,11 +52,19 @@ class ComponentProcess:
             env=environ,
         )
 
-    def run(self, config: dict[str, Any], *args: str) -> Ran:
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, config: dict[str, Any], *args: str) -> None:
+        """Ask for a run without waiting for it."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({"config": config, "args": args}) + "\n")
         self._process.stdin.flush()
+
+    def run(self, config: dict[str, Any], *args: str) -> Ran:
+        self.send(config, *args)
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         assert answer, f"the process ended with status {self._process.wait()}"
         return Ran(**json.loads(answer))
@@ -97,3 +107,13 @@ def start_component(component_env: Callable[[str], Path], tmp_path_factory: pyte
     yield start
     for process in started:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def trainer(start_component: Start) -> ComponentProcess:
+    return start_component(training_runs.ENV, training_runs.TRAINER)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, start_component: Start) -> training_runs.Data:
+    return training_runs.Data(tmp_path_factory.mktemp("data"), start_component)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -9,86 +10,28 @@ from typing import Any
 
 import pytest
 
-from components.data.corpus import paragraphs, split
-from tests.components.conftest import ComponentProcess, Ran, Start
+from sandbox_actors.machine import this_machine
+from tests.components.conftest import ComponentProcess, Start
+from tests.components.training_runs import (
+    BATCH,
+    BLOCK,
+    ENV,
+    STEPS,
+    VOCABULARY,
+    Data,
+    curve,
+    results,
+    series,
+    train,
+    training,
+)
 
-ENV = "transformers"
-VOCABULARY = 300
-BLOCK, BATCH, STEPS = 32, 4, 12
 SETTLING, RUNS = 4, 6
-
-
-@pytest.fixture(scope="session")
-def trainer(start_component: Start) -> ComponentProcess:
-    return start_component(ENV, "components.models.transformers_trainer:TransformersTrainExecutor")
 
 
 @pytest.fixture(scope="session")
 def evaluator(start_component: Start) -> ComponentProcess:
     return start_component(ENV, "components.evaluators.perplexity:PerplexityEvaluator")
-
-
-class Data:
-    """Datasets of real text, and a tokenizer trained on the first."""
-
-    def __init__(self, folder: Path, start_component: Start) -> None:
-        samples, heldout = split(list(paragraphs()), 2500, 60, seed=1)
-        self.train = self._write(folder / "train.jsonl", [each.text for each in samples[:200]])
-        self.other = self._write(folder / "other.jsonl", [each.text for each in samples[200:400]])
-        self.large = self._write(folder / "large.jsonl", [each.text for each in samples])
-        self.heldout = self._write(folder / "heldout.jsonl", [each.text for each in heldout])
-        tokenizing = start_component(ENV, "components.models.tokenizer:TokenizerTraining")
-        config = {"dataset_path": self.train, "export_path": str(folder / "tokenizer"), "vocab_size": VOCABULARY}
-        self.ran = tokenizing.run(config)
-        self.tokenizer: str = self.ran.result
-
-    @staticmethod
-    def _write(path: Path, texts: list[str]) -> str:
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        return str(path)
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory, start_component: Start) -> Data:
-    return Data(tmp_path_factory.mktemp("data"), start_component)
-
-
-def training(data: Data, output: Path, **settings: Any) -> dict[str, Any]:
-    return {
-        "type": "transformers",
-        "model": {
-            "model_type": "gpt2",
-            "vocab_size": VOCABULARY,
-            "n_positions": BLOCK,
-            "n_embd": 32,
-            "n_layer": 1,
-            "n_head": 2,
-        },
-        "tokenizer": data.tokenizer,
-        "train_dataset": data.train,
-        "output_dir": str(output),
-        "tokens": BLOCK * BATCH * STEPS,
-        "block_size": BLOCK,
-        "batch_size": BATCH,
-        "learning_rate": 0.01,
-        **settings,
-    }
-
-
-def train(process: ComponentProcess, config: dict[str, Any]) -> Ran:
-    ran = process.run(config, "transformers")
-    assert ran.error is None, ran.log
-    return ran
-
-
-def curve(ran: Ran) -> list[tuple[int, float, float]]:
-    """Step, loss and gradient norm of every logged step, to the last bit."""
-    return [(step, res["loss"], res["grad_norm"]) for res, _, step in ran.watched if step is not None]
-
-
-def results(ran: Ran) -> dict[str, Any]:
-    (found,) = [res for res, _, step in ran.watched if step is None]
-    return dict(found)
 
 
 def test_the_tokenizer_has_the_size_asked_for_and_loads_without_its_texts(data: Data) -> None:
@@ -106,23 +49,16 @@ def test_the_loss_of_every_step_is_watched_and_falls(trainer: ComponentProcess, 
     assert losses[-1][1] < losses[0][1] - 0.3
     rates = [res["learning_rate"] for res, _, step in ran.watched if step is not None]
     assert rates == sorted(rates, reverse=True)
-    assert results(ran) == {"samples": 200, "tokens": BLOCK * BATCH * STEPS, "final_loss": losses[-1][1]}
+    told = results(ran)
+    assert told.pop("train_seconds") > 0
+    assert told.pop("trained_parameters") > VOCABULARY * 32
+    assert told == {"samples": 200, "tokens": BLOCK * BATCH * STEPS, "final_loss": losses[-1][1]}
+    assert [step for step, rate in series(ran, "tokens_per_second") if rate > 0] == list(range(1, STEPS + 1))
+    for (_, tokens), (_, samples) in zip(
+        series(ran, "tokens_per_second"), series(ran, "samples_per_second"), strict=True
+    ):
+        assert tokens == pytest.approx(samples * BLOCK, rel=0.01)
     assert f"training: 100%|██████████| {STEPS}/{STEPS}" in ran.log
-
-
-def test_a_warm_run_gives_bit_for_bit_what_a_cold_one_gives(
-    trainer: ComponentProcess, start_component: Start, data: Data, tmp_path: Path
-) -> None:
-    dropout = {"model": {**training(data, tmp_path)["model"], "resid_pdrop": 0.1}}
-    cold_process = start_component(ENV, "components.models.transformers_trainer:TransformersTrainExecutor")
-    cold = train(cold_process, training(data, tmp_path / "cold", **dropout))
-    other = train(cold_process, training(data, tmp_path / "other", **dropout, train_dataset=data.other))
-    warm = train(cold_process, training(data, tmp_path / "warm", **dropout))
-    assert curve(warm) == curve(cold)
-    assert curve(other) != curve(cold)
-    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("cold", "warm", "other")]
-    assert weights[0] == weights[1]
-    assert weights[0] != weights[2]
 
 
 def test_another_seed_gives_another_order_of_the_data(trainer: ComponentProcess, data: Data, tmp_path: Path) -> None:
@@ -139,27 +75,108 @@ def test_short_data_are_gone_through_again_until_the_tokens_are_reached(
 
 
 def test_arguments_of_the_trainer_are_passed_on(trainer: ComponentProcess, data: Data, tmp_path: Path) -> None:
-    arguments = {"gradient_accumulation_steps": 2, "logging_steps": 3, "warmup_steps": 3}
-    ran = train(trainer, training(data, tmp_path / "model", arguments=arguments))
-    assert [step for step, _, _ in curve(ran)] == [3, 6]
-    assert results(ran)["tokens"] == BLOCK * BATCH * STEPS
-    ran = train(trainer, training(data, tmp_path / "model", arguments={"max_steps": 2}))
+    ran = train(trainer, training(data, tmp_path / "model", arguments={"max_steps": 2, "adam_beta1": 0.5}))
     assert results(ran)["tokens"] == BLOCK * BATCH * 2
+    usual = train(trainer, training(data, tmp_path / "model", arguments={"max_steps": 2}))
+    assert curve(usual) == curve(ran)[:1] + curve(usual)[1:]
 
 
-def test_a_model_is_trained_further_from_a_folder(
-    trainer: ComponentProcess, start_component: Start, data: Data, tmp_path: Path
+def test_a_model_is_trained_further_from_a_folder_with_the_tokenizer_in_it(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
 ) -> None:
     first = train(trainer, training(data, tmp_path / "first"))
-    cold_process = start_component(ENV, "components.models.transformers_trainer:TransformersTrainExecutor")
-    second = train(cold_process, training(data, tmp_path / "second", model=first.result))
+    second = train(trainer, training(data, tmp_path / "second", model=first.result, tokenizer=None))
     assert curve(second)[0][1] < curve(first)[0][1] - 0.3
+
+
+def test_accumulated_gradients_make_a_step_of_several_batches(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    settings = {
+        "gradient_accumulation_steps": 2,
+        "logging_steps": 3,
+        "warmup_steps": 3,
+        "lr_scheduler_type": "constant",
+    }
+    ran = train(trainer, training(data, tmp_path / "model", **settings))
+    assert [step for step, _, _ in curve(ran)] == [3, 6]
+    assert results(ran)["tokens"] == BLOCK * BATCH * STEPS
+
+
+def test_a_schedule_with_warmup_sets_the_learning_rate_of_each_step(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    settings = {"max_steps": 6, "tokens": None, "warmup_steps": 2, "lr_scheduler_type": "constant_with_warmup"}
+    ran = train(trainer, training(data, tmp_path / "model", **settings))
+    assert [rate for _, rate in series(ran, "learning_rate")] == [0, 0.005, 0.01, 0.01, 0.01, 0.01]
+
+
+def test_the_loss_on_held_out_data_is_told_on_the_way_and_at_the_end(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    ran = train(trainer, training(data, tmp_path / "model", eval_dataset=data.heldout, eval_steps=4))
+    told = series(ran, "eval_loss")
+    assert [step for step, _ in told] == [4, 8, 12, 12]
+    assert told[-1][1] == results(ran)["eval_loss"] < told[0][1] - 0.1
+    assert curve(ran) == curve(train(trainer, training(data, tmp_path / "model")))
+
+
+def test_without_packing_every_text_is_a_sequence_and_padding_is_not_trained_on(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    ran = train(trainer, training(data, tmp_path / "model", packing=False, tokens=None, epochs=1, learning_rate=0))
+    assert curve(ran)[-1][0] == 200 / BATCH
+    texts = [json.loads(line)["text"] for line in Path(data.train).read_text().splitlines()]
+    at_most = sum(min(len(text.encode()) + 1, BLOCK) for text in texts)
+    assert 200 * 2 < results(ran)["tokens"] <= at_most
+    assert [loss for _, loss, _ in curve(ran)] == pytest.approx([math.log(VOCABULARY)] * 50, abs=0.3)
+
+
+def test_a_folder_of_shards_is_trained_on_like_the_file_they_were(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    lines = Path(data.train).read_text().splitlines(keepends=True)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    (shards / "train-00-of-02.jsonl").write_text("".join(lines[:50]))
+    with gzip.open(shards / "train-01-of-02.jsonl.gz", "wt") as stream:
+        stream.write("".join(lines[50:]))
+    runs = [training(data, tmp_path / "model", train_dataset=each) for each in (data.train, str(shards))]
+    assert curve(train(trainer, runs[0])) == curve(train(trainer, runs[1]))
+
+
+def test_half_precision_is_used_where_it_is_asked_for_and_refused_where_it_is_not_there(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    full, half = (train(trainer, training(data, tmp_path / "model", precision=each)) for each in ("fp32", "bf16"))
+    assert curve(half) != curve(full)
+    assert [loss for _, loss, _ in curve(half)] == pytest.approx([loss for _, loss, _ in curve(full)], rel=0.02)
+    if not this_machine().gpus:
+        refused = trainer.run(training(data, tmp_path / "model", precision="fp16"), "transformers")
+        assert refused.error == (
+            "ConfigError: the transformers trainer: precision: fp16 needs a GPU; fp32, bf16 and auto run here"
+        )
+
+
+def test_a_model_that_is_nowhere_is_told_with_all_places_where_it_was_looked_for(
+    trainer: ComponentProcess, data: Data, tmp_path: Path
+) -> None:
+    error = trainer.run(training(data, tmp_path, model="someone/no-such-model"), "transformers").error or ""
+    assert error.startswith("ComponentFailed: no model 'someone/no-such-model': there is no folder /")
+    assert "the cache" in error
+    assert "Put the model's folder" in error
+    absent = tmp_path / "absent"
+    error = trainer.run(training(data, tmp_path, model=str(absent)), "transformers").error or ""
+    assert error == f"ComponentFailed: there is no folder {absent}: a model's folder holds config.json and weights"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"train_dataset": "absent.jsonl"}, "ComponentFailed: cannot read the dataset absent.jsonl"),
+        ({"model": {"model_type": "gtp2"}}, "ConfigError: the model: model: transformers cannot make it"),
+        ({"lr_scheduler_type": "linaer"}, "ConfigError: the transformers trainer: transformers refuses the settings"),
+        ({"arguments": {"adam_beta_1": 1}}, "arguments.adam_beta_1: unknown key; did you mean 'adam_beta1'?"),
         ({"batch_size": 100_000}, "which is less than one step takes: 100000 blocks of 32"),
     ],
 )
@@ -178,7 +195,9 @@ def test_a_tokenizer_larger_than_the_model_is_refused(
     larger = {"dataset_path": data.train, "export_path": str(tmp_path / "larger"), "vocab_size": VOCABULARY + 1}
     tokenizer = tokenizing.run(larger).result
     refused = trainer.run(training(data, tmp_path / "model", tokenizer=tokenizer), "transformers")
-    assert refused.error == "ConfigError: trainer: model.vocab_size: the tokenizer has 301 tokens, the model only 300"
+    assert refused.error == (
+        "ConfigError: the transformers trainer: model.vocab_size: the tokenizer has 301 tokens, the model only 300"
+    )
 
 
 def test_runs_on_end_do_not_grow(

@@ -14,6 +14,7 @@ from sandbox_actors.language.catalogue import Catalogue
 class Kind:
     required: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ CATALOGUE = Catalogue(
                 "modelscope": Kind(),
             }
         ),
-        "ModelEvaluatorFactory": Factory({"perplexity": Kind()}),
+        "ModelEvaluatorFactory": Factory({"perplexity": Kind(), "strict": Kind(keys=("type", "batch_size"))}),
         "DataEvaluatorFactory": Factory({"accuracy": Kind()}),
     },
     refiners={"RefineRecipeViaKSigmaHook": Kind(required=("path_k_sigma_recipe",))},

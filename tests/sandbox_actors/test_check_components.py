@@ -126,6 +126,15 @@ def test_the_keys_that_a_type_needs_may_come_from_input() -> None:
     assert errors(executing(CONVERT + ", output: model", brought)) == []
 
 
+def test_a_key_that_a_type_does_not_know_is_an_error_where_it_takes_no_others() -> None:
+    job = "hook: EvaluateModelHook, local: {extra_configs.batchsize: 2}, extra_configs: {type: strict, batch_size: 1}"
+    assert errors(in_lists(evaluation=[job])) == [
+        "evaluation_job_configs.0.local.extra_configs.batchsize: "
+        "EvaluateModelHook has no key 'batchsize'; did you mean 'batch_size'? (line 2)"
+    ]
+    assert errors(in_lists(evaluation=[job.replace("strict", "perplexity")])) == []
+
+
 def test_a_refiner_needs_the_path_it_writes() -> None:
     (told,) = errors(in_lists(refine_recipe=["hook: RefineRecipeViaKSigmaHook, extra_configs: {k: 3}"]))
     assert "needs 'path_k_sigma_recipe' in extra_configs" in told

@@ -1,0 +1,59 @@
+"""A component's config as a Struct: no key that it does not know, each value of its type."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from sandbox_actors.errors import ConfigError, Problem
+
+JOB_KEYS = ("type", "env_name", "env_manager", "env_params")
+"""What any config may hold: which component is meant, and the env it runs in."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def keys_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys that a config of this kind may have."""
+    return (*kind.__struct_fields__, *JOB_KEYS)
+
+
+def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
+    """`config` as a `kind`; a key without a value counts as one that is not there, and `"1e-3"` as the number it is.
+
+    Raises ConfigError in the name of `who`: for every key that is not known, with the nearest one that is; else for
+    the first value that does not fit.
+    """
+    check_known(config, keys_of(kind), who)
+    values = {key: value for key, value in _plain(config).items() if key not in JOB_KEYS and value is not None}
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        told, _, place = str(error).partition(" - at `$")
+        key = place.strip("`.") or next(iter(_missing(values, kind)), "")
+        raise ConfigError([Problem(who, key, told[:1].lower() + told[1:])]) from error
+
+
+def check_known(values: Mapping[str, Any], known: tuple[str, ...], who: str, below: str = "") -> None:
+    """Raises ConfigError for the keys of `values`, which lies below the key `below`, that are not `known`."""
+    if unknown := [key for key in values if key not in known]:
+        raise ConfigError([Problem(who, f"{below}{key}", f"unknown key{nearest(key, known)}") for key in unknown])
+
+
+def nearest(name: str, known: tuple[str, ...]) -> str:
+    """The end of a sentence that says `name` is not known."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _missing(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(kind) if field.required and field.name not in values]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
