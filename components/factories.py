@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.inference.settings import ApiSettings
 from components.models.training import Training
 from components.settings import keys_of
 from sandbox_actors.errors import ConfigError, Problem
@@ -73,6 +74,7 @@ class Factory:
 DATA_JUICER = "data-juicer"
 TRANSFORMERS = "transformers"
 PLAIN = "plain"
+API = "api"
 
 
 def _recipe_runner(target: str) -> Entry:
@@ -138,7 +140,19 @@ FACTORIES: dict[str, Factory] = {
                 ),
             },
         ),
-        Factory(name="ModelInferExecutorFactory", entries={}),
+        Factory(
+            name="ModelInferExecutorFactory",
+            entries={
+                "api": Entry(
+                    target="components.inference.api:ApiInferExecutor",
+                    env=API,
+                    required=("dataset_path", "export_path"),
+                    reads=("dataset_path",),
+                    keys=keys_of(ApiSettings),
+                    is_light=True,
+                ),
+            },
+        ),
         Factory(name="ModelInferEvaluatorFactory", entries={}),
         Factory(name="DataEvaluatorFactory", entries={}),
         Factory(

@@ -1,0 +1,167 @@
+"""One OpenAI-compatible endpoint: its address, what is sent to it, and one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from components.inference.answers import Answer, Unanswered, read_answer
+from components.inference.credentials import Credentials
+from sandbox_actors.errors import ConfigError, Problem
+
+BASE_URL = "https://api.openai.com/v1"
+BASE_URL_VARIABLE = "OPENAI_BASE_URL"
+CHAT_PATH = "/chat/completions"
+
+CONNECT_TIMEOUT = 20.0
+"""Seconds until a server has to take up a connection."""
+
+_IS_BASE = re.compile(r"/?|.*/v\d+\w*/?")
+"""The path of an address that is meant as the base of an API."""
+
+_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})
+
+
+def find_url(api_endpoint: str | None, base_url: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The address that requests go to: `api_endpoint` if it is one, else `api_endpoint` below the base, which is
+    `base_url`, the environment's OPENAI_BASE_URL, or that of OpenAI. Without a path below the base: the chat
+    completions. Raises ConfigError for what is no address, or holds a password."""
+    endpoint = api_endpoint or ""
+    if "://" not in endpoint:
+        base = base_url or environ.get(BASE_URL_VARIABLE) or BASE_URL
+        endpoint = f"{base.rstrip('/')}/{(endpoint or CHAT_PATH).lstrip('/')}"
+    parts = urlsplit(endpoint)
+    if parts.username or parts.password:
+        raise _problem("api_endpoint", "holds a password, which everyone who reads the experiment would see")
+    try:
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise _problem("api_endpoint", f"{endpoint!r} is no address; they look like http://localhost:8000/v1")
+    path = f"{parts.path.rstrip('/')}{CHAT_PATH}" if _IS_BASE.fullmatch(parts.path) else parts.path
+    return parts._replace(path=path, fragment="").geturl()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """`timeout` is that of a whole request, in seconds; an answer is cut off at `max_bytes`."""
+
+    url: str
+    credentials: Credentials
+    response_path: str
+    timeout: float
+    max_bytes: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be secret in it."""
+        return urlsplit(self.url)._replace(query="").geturl()
+
+    def client(self, connections: int) -> Any:
+        """An `httpx.AsyncClient` that keeps so many connections open. Whoever makes it closes it."""
+        import httpx
+
+        return httpx.AsyncClient(
+            headers={**self.headers, **self.credentials.headers, "accept-encoding": "identity"},
+            timeout=httpx.Timeout(self.timeout, connect=min(CONNECT_TIMEOUT, self.timeout)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+
+    async def ask(self, client: Any, body: Mapping[str, Any]) -> Answer:
+        """Raises Unanswered, with the address and without the key in its message."""
+        content = json.dumps(body).encode()
+        status, headers, answer = await self._exchange(client, "POST", self.url, content)
+        return self._read(status, headers, answer, self.response_path)
+
+    async def first_model(self, client: Any) -> str:
+        """The name of the first model that the API lists. Raises Unanswered."""
+        url = urlsplit(self.url)
+        path = f"{url.path.removesuffix(CHAT_PATH)}/models"
+        status, headers, answer = await self._exchange(client, "GET", url._replace(path=path).geturl(), None)
+        return str(self._read(status, headers, answer, "data.0.id").output)
+
+    def _read(self, status: int, headers: Mapping[str, str], body: bytes, response_path: str) -> Answer:
+        try:
+            answer = read_answer(status, headers, body, response_path, time.time())
+        except Unanswered as failure:
+            raise self._told(failure) from None
+        return answer._replace(output=self._cleansed(answer.output))
+
+    async def _exchange(
+        self, client: Any, method: str, url: str, content: bytes | None
+    ) -> tuple[int, dict[str, str], bytes]:
+        import httpx
+
+        try:
+            return await asyncio.wait_for(self._send(client, method, url, content), self.timeout)
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            failure = Unanswered(f"did not answer within {self.timeout:g} s", may_pass=True)
+        except httpx.ConnectError as error:
+            told = f"cannot be reached: {error}; is the server running, and is this its address?"
+            failure = Unanswered(told, may_pass=True)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            failure = Unanswered(f"broke off: {type(error).__name__}: {error}", may_pass=True)
+        except Unanswered as error:
+            failure = error
+        raise self._told(failure) from None
+
+    async def _send(
+        self, client: Any, method: str, url: str, content: bytes | None
+    ) -> tuple[int, dict[str, str], bytes]:
+        headers = {"content-type": "application/json"} if content is not None else {}
+        async with client.stream(method, url, content=content, headers=headers) as response:
+            chunks, size = [], 0
+            async for chunk in response.aiter_bytes():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > self.max_bytes:
+                    told = f"answered more than max_answer_bytes allows, {self.max_bytes}"
+                    raise Unanswered(f"{told}; does `sampling_params` limit max_tokens?")
+            return (
+                response.status_code,
+                {name.lower(): value for name, value in response.headers.items()},
+                b"".join(chunks),
+            )
+
+    def _told(self, failure: Unanswered) -> Unanswered:
+        """The failure as people may see it: with the address, without the key."""
+        told = f"{self.shown} {self.credentials.hide(str(failure))}"
+        if failure.wants_key:
+            told = f"{told}; {self._advice()}"
+        failure.args = (told,)
+        return failure
+
+    def _advice(self) -> str:
+        source = self.credentials.source
+        if self.credentials.is_there:
+            return f"it does not accept the key in {source}"
+        restart = "set it where the daemon is started, and start it anew: `sandbox daemon stop`"
+        return f"no key was sent: {source} is not set; {restart}"
+
+    def _cleansed(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.credentials.cleanse(value)
+        if isinstance(value, list):
+            return [self._cleansed(each) for each in value]
+        return {key: self._cleansed(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises ConfigError for headers that keys are sent in: these are not written in an experiment file."""
+    for name in headers:
+        if name.lower() in _SECRET_HEADERS:
+            told = "a key in an experiment file is seen by everyone who reads it; name the variable in `api_key_env`"
+            raise _problem(f"model_params.default_headers.{name}", told)
+
+
+def _problem(key: str, message: str) -> ConfigError:
+    return ConfigError([Problem("inference", key, message)])

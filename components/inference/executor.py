@@ -1,0 +1,223 @@
+"""What all ways to infer share: from datasets to requests, and from answers to exported datasets and metrics."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from components.base import BaseModelExecutor
+from components.inference.datasets import InferDataset, Prompts, plan_datasets
+from components.inference.functions import Messages
+from components.inference.samples import write_lines
+from components.inference.settings import InferSettings
+from components.inference.unfinished import Unfinished
+from components.models.reporting import parse, say
+from components.settings import read_settings
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+
+SERIES = ("requests_per_second", "tokens_per_second")
+"""What is told by the number of requests that are done, once in `INTERVAL` seconds."""
+
+INTERVAL = 1.0
+
+
+@dataclass(eq=False)
+class Asked:
+    """A dataset while it is inferred: the answers there are, and why others are missing."""
+
+    dataset: InferDataset
+    answers: Unfinished
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One conversation that the model is to continue. `number` counts in its dataset."""
+
+    asked: Asked
+    number: int
+    messages: Messages
+
+    @property
+    def is_answered(self) -> bool:
+        return self.number in self.asked.answers
+
+
+class InferRun:
+    """The requests of one run, and what becomes of them."""
+
+    def __init__(self, asked: list[Asked], max_failed_share: float) -> None:
+        self._asked, self._share = asked, max_failed_share
+        self.total = sum(each.dataset.requests for each in asked)
+        self.taken_over = sum(each.answers.count for each in asked)
+        self.done, self.failed, self.retries = self.taken_over, 0, 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self._started = self._said = time.monotonic()
+        self._said_at = (self.done, 0)
+        self._bar = _tqdm()(
+            total=self.total, initial=self.done, desc="inference", unit="request", delay=2, mininterval=0.2
+        )
+
+    @property
+    def has_answers(self) -> bool:
+        return self.done > self.failed
+
+    def requests(self) -> Iterator[Request]:
+        """All of them, in the order of the datasets."""
+        for asked in self._asked:
+            for number, messages in enumerate(asked.dataset.ask()):
+                yield Request(asked, number, messages)
+
+    def open_requests(self) -> Iterator[Request]:
+        """Those that are not answered yet."""
+        return (request for request in self.requests() if not request.is_answered)
+
+    def answered(self, request: Request, output: Any, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        request.asked.answers.keep(request.number, output)
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self._advance()
+
+    def refused(self, request: Request, reason: str) -> None:
+        """No answer will come. Raises ComponentFailed where these are more than may be."""
+        request.asked.failures[request.number] = reason
+        self.failed += 1
+        self._advance()
+        if self.failed > self._share * self.total:
+            raise ComponentFailed(self._too_many(self.failed, self.total, "requests", reason))
+
+    def retried(self, reason: str) -> None:
+        """An attempt failed, and another follows."""
+        self.retries += 1
+        if self.retries <= 20 or self.retries % 100 == 0:
+            _tqdm().write(f"retry {self.retries}: {reason}", file=sys.stderr)
+
+    def export(self, key: str) -> int:
+        """Write all datasets. Returns how many samples have no answer; raises ComponentFailed if they are too many."""
+        failed = 0
+        samples = sum(each.dataset.samples for each in self._asked)
+
+        def lines(asked: Asked) -> Iterator[str]:
+            nonlocal failed
+            for line, is_missing in asked.dataset.answered(asked.answers, asked.failures, key):
+                failed += is_missing
+                yield line
+            if failed > self._share * samples:
+                raise ComponentFailed(self._too_many(failed, samples, "samples", f"see {key}_error"))
+
+        for asked in self._asked:
+            write_lines(asked.dataset.export, lines(asked))
+        return failed
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def results(self) -> dict[str, float]:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        answered = self.done - self.failed - self.taken_over
+        return {
+            "samples": sum(each.dataset.samples for each in self._asked),
+            "taken_over": self.taken_over,
+            "retries": self.retries,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "requests_per_second": round(answered / seconds, 3),
+            "tokens_per_second": round(self.completion_tokens / seconds, 3),
+        }
+
+    def _advance(self) -> None:
+        self.done += 1
+        self._bar.update()
+        now = time.monotonic()
+        if now - self._said >= INTERVAL:
+            seconds, (done, tokens) = now - self._said, self._said_at
+            say(
+                {
+                    "step": self.done,
+                    "requests_per_second": round((self.done - done) / seconds, 3),
+                    "tokens_per_second": round((self.completion_tokens - tokens) / seconds, 3),
+                }
+            )
+            self._said, self._said_at = now, (self.done, self.completion_tokens)
+
+    def _too_many(self, failed: int, total: int, noun: str, last: str) -> str:
+        return (
+            f"{failed} of {total} {noun} got no answer, and max_failed_share is {self._share:g}; the last: {last}. "
+            f"What was answered is kept: run it again and it goes on from there"
+        )
+
+
+class InferExecutor(BaseModelExecutor):
+    """Infers with a model: returns the paths of the datasets with its answers, in the order of `dataset_path`.
+
+    A class for a kind of model says what its settings are, what besides the requests an answer depends on, and how
+    requests are answered.
+    """
+
+    settings_kind: ClassVar[type[InferSettings]] = InferSettings
+
+    def identity(self, settings: Any) -> dict[str, Any]:
+        """What an answer depends on besides the request: while it is the same, answers of a run that was cut off are
+        taken over."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `identity(self, settings)`")
+
+    async def answer(self, run: InferRun, settings: Any) -> None:
+        """Answer each of `run.open_requests()`, or tell `run` that it is refused."""
+        raise NotImplementedError(f"{type(self).__name__} has to define `async answer(self, run, settings)`")
+
+    def settings(self) -> Any:
+        """Raises ConfigError."""
+        settings = read_settings(self.model_config, self.settings_kind, "inference")
+        if not 0 <= settings.max_failed_share <= 1:
+            raise ConfigError([Problem("inference", "max_failed_share", "a share lies between 0 and 1")])
+        return settings
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> list[str]:
+        settings = self.settings()
+        prompts = Prompts(settings.build_messages_func, settings.parse_output_func, settings.func_kwargs)
+        datasets = plan_datasets(settings.dataset_path, settings.export_path, prompts)
+        identity = self.identity(settings)
+        with ExitStack() as stack:
+            asked = []
+            for dataset in datasets:
+                unfinished = Unfinished(dataset.export, {**identity, "data": dataset.digest}, dataset.requests)
+                stack.callback(unfinished.close)
+                asked.append(Asked(dataset, unfinished))
+            run = InferRun(asked, settings.max_failed_share)
+            stack.callback(run.close)
+            if run.taken_over:
+                print(f"goes on: {run.taken_over} of {run.total} requests were answered before")
+            if run.taken_over < run.total:
+                await self.answer(run, settings)
+            results = run.results()
+            failed = run.export(settings.infer_res_key)
+        for each in asked:
+            each.answers.remove()
+        say({"results": {**results, "failed": failed}})
+        return [str(dataset.export) for dataset in datasets]
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if self.watcher is None:
+            return
+        record = parse(line)
+        if isinstance(record.get("results"), dict):
+            self.watcher.watch(record["results"])
+        elif "step" in record:
+            found = {name: record[name] for name in SERIES if name in record}
+            if found:
+                self.watcher.watch(found, step=int(record["step"]))
+
+
+def batches(requests: Iterator[Request], size: int) -> Iterator[list[Request]]:
+    while batch := list(itertools.islice(requests, size)):
+        yield batch
+
+
+def _tqdm() -> Any:
+    return importlib.import_module("tqdm").tqdm

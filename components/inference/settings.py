@@ -1,0 +1,65 @@
+"""The keys of inference configs, their types and defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+RESPONSE_PATH = "choices.0.message.content"
+
+
+class InferSettings(msgspec.Struct, kw_only=True, frozen=True):
+    """The keys that all types have.
+
+    dataset_path         jsonl, one file or a list
+    export_path          a folder; each dataset gets `<name>_inference.jsonl` in it
+    infer_res_key        where a sample gets its answer (default `response`)
+    build_messages_func  from a sample to what is asked (default `build_messages`)
+    parse_output_func    from what the model says to what is recorded (default `parse_output`)
+    func_kwargs          arguments of both
+    model                what it is called, or where it lies
+    model_params         of the model, by type
+    sampling_params      of the generation, by type
+    max_failed_share     the run fails if a larger share of samples gets no answer (default 0.05)
+    """
+
+    dataset_path: str | list[str]
+    export_path: str
+    model: str | None = None
+    infer_res_key: str = "response"
+    build_messages_func: str = "build_messages"
+    parse_output_func: str = "parse_output"
+    func_kwargs: dict[str, Any] = {}
+    model_params: dict[str, Any] = {}
+    sampling_params: dict[str, Any] = {}
+    max_failed_share: float = 0.05
+
+
+class ApiSettings(InferSettings, kw_only=True, frozen=True):
+    """model            as the API calls it (default: the first that it lists)
+    api_endpoint     an address, or the path below `model_params.base_url` or OPENAI_BASE_URL
+    response_path    where the answer lies (default `choices.0.message.content`)
+    sampling_params  sent along: `temperature`, `max_tokens`, ...
+    max_concurrency  so many requests under way (default 16)
+    max_retry_num    so many attempts more after one that failed (default 5)
+    retry_delay      seconds before the first of them, doubled each time (default 1)
+    max_wait         the run ends where the server asks to wait for more seconds (default 300)
+    request_timeout  seconds that a request may take (default 600)
+    max_answer_bytes an answer may have (default 16 MiB)
+    api_key_env      the environment variable with the key (default OPENAI_API_KEY)
+    api_key_file     a file with the key, instead
+    api_key_header   what the key is sent in (default Authorization)
+    """
+
+    api_endpoint: str | None = None
+    response_path: str = RESPONSE_PATH
+    max_concurrency: int = 16
+    max_retry_num: int = 5
+    retry_delay: float = 1.0
+    max_wait: float = 300.0
+    request_timeout: float | None = None
+    max_answer_bytes: int = 16 * 1024 * 1024
+    api_key_env: str = "OPENAI_API_KEY"
+    api_key_file: str | None = None
+    api_key_header: str = "Authorization"

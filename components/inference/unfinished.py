@@ -1,0 +1,104 @@
+"""What a model has said so far, on disk: an inference that is cut off goes on where it stopped.
+
+A hidden file beside the export, `.<name>_inference.<digest>.partial`. Its first line is the identity of the inference:
+everything that an answer depends on. Each other line is one answer, `[number of the request, output]`, written when it
+comes. The file of another identity is another file, and is never read for this one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import hashlib
+import json
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sandbox_actors.errors import ComponentFailed
+
+FORMAT = 1
+
+
+class Unfinished:
+    """The answers to `total` requests for the file `export`. Held by one process at a time; `close` gives it back."""
+
+    def __init__(self, export: Path, identity: Mapping[str, Any], total: int) -> None:
+        self._header = json.dumps([FORMAT, identity], sort_keys=True).encode() + b"\n"
+        digest = hashlib.sha256(self._header).hexdigest()[:16]
+        self._export = export
+        self._path = export.with_name(f".{export.stem}.{digest}.partial")
+        self._places = array("q", [-1]) * total
+        self._writer = self._hold()
+        self._reader = self._path.open("rb")
+        self._end = self._read_back()
+        self._writer.truncate(self._end)
+        if not self._end:
+            self._write(self._header)
+        self.count = sum(place >= 0 for place in self._places)
+
+    def __contains__(self, number: int) -> bool:
+        return self._places[number] >= 0
+
+    def __getitem__(self, number: int) -> Any:
+        """The answer to a request that has one."""
+        self._reader.seek(self._places[number])
+        return json.loads(self._reader.readline())[1]
+
+    def keep(self, number: int, output: Any) -> None:
+        """Write an answer down, so that it outlives this process."""
+        self._places[number] = self._end
+        self._write(json.dumps([number, output]).encode() + b"\n")
+        self.count += 1
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    def remove(self) -> None:
+        """Take the file away, and those of earlier inferences for the same export that nobody goes on with."""
+        self.close()
+        for path in self._path.parent.glob(f".{glob.escape(self._export.stem)}.*.partial"):
+            path.unlink(missing_ok=True)
+
+    def _hold(self) -> BinaryIO:
+        try:
+            file = self._path.open("ab")
+        except OSError as error:
+            raise ComponentFailed(f"cannot write beside {self._export}: {error}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise ComponentFailed(
+                f"another process infers {self._export} at this moment; wait for it, or end it with `sandbox cancel`"
+            ) from error
+        return file
+
+    def _read_back(self) -> int:
+        """Find the answers that are there. Returns where the last whole one ends: what a killed process had begun to
+        write behind it is none."""
+        if self._reader.readline() != self._header:
+            return 0
+        end = len(self._header)
+        for line in self._reader:
+            if not self._note(line, end):
+                break
+            end += len(line)
+        return end
+
+    def _note(self, line: bytes, place: int) -> bool:
+        try:
+            number, _ = json.loads(line)
+            if line.endswith(b"\n") and number >= 0:
+                self._places[number] = place
+                return True
+        except (ValueError, TypeError, IndexError):
+            pass
+        return False
+
+    def _write(self, line: bytes) -> None:
+        self._writer.write(line)
+        self._writer.flush()
+        self._end += len(line)
