@@ -2,13 +2,14 @@
 
 One gateway serves clients, another one workers; they differ only in whom they admit and what they answer. Every ask
 of a peer becomes a task of its own, so that one that waits holds up nobody; a peer may have `ASKS_OPEN` of them.
-A frame that breaks the protocol costs its sender the connection.
+A malformed message is answered with what is wrong with it; ten in a minute cost their sender the connection.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from sandbox_actors.actor import Promises
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.messages import (
     MAX_FRAME,
+    NOBODY,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
@@ -32,10 +34,15 @@ from sandbox_actors.messages import (
     error_of,
     fault_of,
 )
-from sandbox_actors.transport import PeerGone, Router
+from sandbox_actors.strikes import STRIKES, Strikes
+from sandbox_actors.wire import PeerGone, Router, Wire
 
 ASKS_OPEN = 64
-"""Asks that one peer may have open at a time; one more is refused, not queued."""
+"""Asks that one peer may have open at a time; one more is refused, not queued. So is one with which those that are open
+have more than MAX_FRAME bytes."""
+
+LOST_GRACE = 10.0
+"""Seconds after the end of a connection in which whoever watches the process may tell what became of it."""
 
 T = TypeVar("T")
 Admit = Callable[[Hello], None]
@@ -45,12 +52,12 @@ Serve = Callable[["Peer", msgspec.Raw], Awaitable[Any]]
 class Peer:
     """One process at the other end of the socket; the ActorRef of what runs there."""
 
-    def __init__(self, router: Router, identity: bytes, hello: Hello, forget: Callable[[Peer], None]) -> None:
-        self.identity, self.hello = identity, hello
-        self._forget = forget
+    def __init__(self, wire: Wire, hello: Hello) -> None:
+        self.wire, self.hello = wire, hello
         self.serving: dict[int, trio.CancelScope] = {}
-        self._router = router
+        self.serving_bytes = 0
         self._promises = Promises()
+        self._has_ended = False
 
     @property
     def name(self) -> str:
@@ -81,7 +88,11 @@ class Peer:
         self.send(Ask(id=id, body=msgspec.Raw(encode(message))))
 
     def send(self, frame: Any) -> None:
-        self._router.send(self.identity, encode(frame))
+        """Raises PeerGone, or Refused where the frame is longer than a peer takes."""
+        data = encode(frame)
+        if len(data) > MAX_FRAME:
+            raise Refused(f"a message for {self.name} has {len(data)} bytes; a frame may have {MAX_FRAME}")
+        self.wire.send(data)
 
     def settle(self, frame: Reply | Failed) -> None:
         """Give an answer from the peer to whoever waits for it."""
@@ -94,9 +105,16 @@ class Peer:
             promise.break_off(error_of(frame.fault))
 
     def end(self, error: SandboxError) -> None:
-        """The peer is gone: everyone who waits for it gets `error`, and what it had asked is dropped."""
-        self._forget(self)
-        self._promises.end(error)
+        """The peer is gone: everyone who waits for it gets `error`, the first that is given, and what it had asked is
+        dropped."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._promises.end(error)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection, and what is done for the peer."""
+        self.wire.cut()
         for scope in self.serving.values():
             scope.cancel()
 
@@ -112,29 +130,38 @@ class Gateway:
 
     def __init__(self, router: Router, admit: Admit, serve: Serve, arrived: Callable[[Peer], None]) -> None:
         self._router, self._admit, self._serve, self._arrived = router, admit, serve, arrived
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[Wire, Peer] = {}
+        self._strikes: dict[Wire, Strikes] = {}
 
     async def run(self) -> None:
         """Serve for ever; cancelling it ends every open ask."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await self._router.run(self._deliver)
+            await self._router.run(self._deliver, self._lose)
 
-    def _forget(self, peer: Peer) -> None:
-        self._peers.pop(peer.identity, None)
-
-    def _deliver(self, identity: bytes, data: bytes) -> None:
-        peer = self._peers.get(identity)
+    def _deliver(self, wire: Wire, data: bytes) -> None:
+        peer = self._peers.get(wire)
         try:
             frame = decode_checked(data)
             if peer is None:
-                self._greet(identity, frame)
+                self._greet(wire, frame)
             else:
-                self._handle(peer, frame)
-        except ProtocolError as error:
-            self._turn_away(identity, error)
+                self._handle(peer, frame, len(data))
+        except (ProtocolError, Refused) as error:
+            self._complain(wire, error)
 
-    def _greet(self, identity: bytes, frame: Any) -> None:
+    def _lose(self, wire: Wire) -> None:
+        self._strikes.pop(wire, None)
+        peer = self._peers.pop(wire, None)
+        if peer is not None:
+            peer.hang_up()
+            self._nursery.start_soon(self._give_up, peer)
+
+    async def _give_up(self, peer: Peer) -> None:
+        await trio.sleep(LOST_GRACE)
+        peer.end(PeerGone(f"{peer.name} ({peer.wire.origin}) has closed its connection"))
+
+    def _greet(self, wire: Wire, frame: Any) -> None:
         if not isinstance(frame, Hello):
             raise ProtocolError("the first frame of a connection has to be Hello")
         if frame.protocol != PROTOCOL_VERSION:
@@ -143,18 +170,14 @@ class Gateway:
                 f"{frame.name} ({frame.version}) speaks {frame.protocol}"
             )
         self._admit(frame)
-        peer = self._peers[identity] = Peer(self._router, identity, frame, self._forget)
-        peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
+        wire.let_in()
+        peer = self._peers[wire] = Peer(wire, frame)
         self._arrived(peer)
+        peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
 
-    def _handle(self, peer: Peer, frame: Any) -> None:
+    def _handle(self, peer: Peer, frame: Any, size: int) -> None:
         if isinstance(frame, Ask):
-            if len(peer.serving) >= ASKS_OPEN:
-                refusal = Refused(f"{ASKS_OPEN} asks of this peer are open already")
-                self._answer(peer, Failed(id=frame.id, fault=fault_of(refusal)))
-            else:
-                scope = peer.serving[frame.id] = trio.CancelScope()
-                self._nursery.start_soon(self._serve_ask, peer, frame, scope)
+            self._take_ask(peer, frame, size)
         elif isinstance(frame, (Reply, Failed)):
             peer.settle(frame)
         elif isinstance(frame, Abandon):
@@ -164,7 +187,20 @@ class Gateway:
         else:
             raise ProtocolError(f"{type(frame).__name__} is not for a peer to send now")
 
-    async def _serve_ask(self, peer: Peer, ask: Ask, scope: trio.CancelScope) -> None:
+    def _take_ask(self, peer: Peer, ask: Ask, size: int) -> None:
+        if ask.id in peer.serving:
+            raise ProtocolError(f"ask {ask.id} is open already")
+        if len(peer.serving) >= ASKS_OPEN or peer.serving_bytes + size > MAX_FRAME:
+            refusal = Refused(
+                f"{len(peer.serving)} asks of this peer are open already, which is as much as it may have"
+            )
+            self._answer(peer, Failed(id=ask.id, fault=fault_of(refusal)))
+            return
+        scope = peer.serving[ask.id] = trio.CancelScope()
+        peer.serving_bytes += size
+        self._nursery.start_soon(self._serve_ask, peer, ask, size, scope)
+
+    async def _serve_ask(self, peer: Peer, ask: Ask, size: int, scope: trio.CancelScope) -> None:
         with scope:
             try:
                 body = encode(await self._serve(peer, ask.body))
@@ -173,30 +209,40 @@ class Gateway:
                 self._answer(peer, Reply(id=ask.id, body=msgspec.Raw(body)))
             except Exception as error:
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
+                if isinstance(error, ProtocolError):
+                    self._strike(peer.wire, error)
             finally:
                 peer.serving.pop(ask.id, None)
+                peer.serving_bytes -= size
 
     def _answer(self, peer: Peer, frame: Reply | Failed) -> None:
-        try:
+        with suppress(PeerGone):  # its connection ends by itself
             peer.send(frame)
-        except PeerGone as error:
-            peer.end(error)
 
-    def _turn_away(self, identity: bytes, error: ProtocolError) -> None:
-        peer = self._peers.get(identity)
-        if peer is not None:
-            peer.end(error)
-        farewell = TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
-        try:
-            self._router.send(identity, encode(farewell))
-        except PeerGone:
-            return  # it left before it could be told
+    def _complain(self, wire: Wire, error: ProtocolError | Refused) -> None:
+        """Tell a peer what is wrong with a message that nobody else answers."""
+        with suppress(PeerGone):
+            if wire in self._peers:
+                wire.send(encode(Failed(id=NOBODY, fault=fault_of(error))))
+            else:
+                wire.send(encode(_farewell(error)))
+        self._strike(wire, error)
+
+    def _strike(self, wire: Wire, error: SandboxError) -> None:
+        if not self._strikes.setdefault(wire, Strikes()).add(trio.current_time()):
+            return
+        last = ProtocolError(f"{STRIKES} messages broke the protocol, the last one: {error}")
+        with suppress(PeerGone):
+            wire.send(encode(_farewell(last)))
+        wire.cut()
+
+
+def _farewell(error: SandboxError) -> TurnedAway:
+    return TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
 
 
 def decode_checked(data: bytes) -> Any:
     """Decode one frame. Raises ProtocolError for anything that is none, whatever is wrong with it."""
-    if len(data) > MAX_FRAME:
-        raise ProtocolError(f"a frame may have {MAX_FRAME} bytes, this has {len(data)}")
     try:
         return decode_frame(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: dict[int, str] = {
     0: "errors messages bootstrap __init__",
     1: "paths machine language context plan config",
-    2: "storage store transport process memory work_dir",
-    3: "actor gateway capacity code",
+    2: "storage store zmtp wire transport notices process memory work_dir",
+    3: "actor strikes gateway capacity code",
     4: "kit environments pool watcher",
     5: "hooks known forecast log_watching",
     6: "running exporting coordinator experiments",
@@ -23,8 +23,8 @@ LAYERS: dict[int, str] = {
 }
 LEVELS = {f"sandbox_actors.{name}": level for level, names in LAYERS.items() for name in names.split()}
 
-ZMQ_USERS = {"sandbox_actors.transport", "sandbox_actors.connection", "sandbox_actors.worker.link"}
-"""The daemon's side, the client's and the worker's."""
+ZMQ_USERS = {"sandbox_actors.connection", "sandbox_actors.worker.link"}
+"""The client's side and the worker's: the daemon speaks ZMTP itself."""
 
 
 def modules(package: str) -> Iterator[tuple[str, ast.Module]]:

@@ -37,6 +37,7 @@ from sandbox_actors.messages.faults import (
 )
 from sandbox_actors.messages.frames import (
     MAX_FRAME,
+    NOBODY,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
@@ -83,6 +84,7 @@ from sandbox_actors.messages.worker import (
 
 __all__ = [
     "MAX_FRAME",
+    "NOBODY",
     "PROTOCOL_VERSION",
     "Abandon",
     "Ask",

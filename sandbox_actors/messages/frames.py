@@ -12,6 +12,10 @@ MAX_FRAME = 16 * 1024 * 1024
 """Bytes. A longer frame costs its sender the connection, before it is decoded."""
 
 
+NOBODY = 0
+"""The id in `Failed` where a message could not be read far enough to know who asked."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=True):
     """Base of everything on the wire; the tag is the class name."""
 

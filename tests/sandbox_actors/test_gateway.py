@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 import trio
 import trio.testing
 import zmq
+from raw_peer import until
 
 from sandbox_actors.errors import ActorStopped, ComponentFailed, NotFound, ProtocolError, Refused, WorkerLost
 from sandbox_actors.gateway import ASKS_OPEN, Gateway, Peer
 from sandbox_actors.messages import (
     MAX_FRAME,
+    NOBODY,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
@@ -28,7 +31,9 @@ from sandbox_actors.messages import (
     encode,
     fault_of,
 )
+from sandbox_actors.strikes import STRIKES, Strikes
 from sandbox_actors.transport import open_router
+from sandbox_actors.wire import PeerGone
 
 HELLO = Hello(protocol=PROTOCOL_VERSION, version="0", name="tester", pid=1)
 
@@ -46,6 +51,8 @@ class Served:
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
         word = msgspec.msgpack.decode(body)
+        if isinstance(word, list):
+            word = word[0]
         if word == "missing":
             raise NotFound("there is no such thing")
         if word == "bug":
@@ -163,7 +170,8 @@ async def test_more_open_asks_than_allowed_are_refused_not_queued(tmp_path: Path
         (encode({"type": "Ask"}), "not a frame"),
         (encode({"type": "Nonsense"}), "not a frame"),
         (b"\x81\xa4type\xa5Hell\xff", "not a frame"),
-        (b"\x91" * 100_000 + b"\x90", "not a frame"),
+        (b"\x91" * 4_000 + b"\x90", "not a frame"),
+        (b"\x91" * 100_000, "may have 4096 bytes here"),
         (ask(1, "x"), "has to be Hello"),
         (encode(msgspec.structs.replace(HELLO, protocol=99)), "speaks 99"),
         (encode(msgspec.structs.replace(HELLO, name="stranger")), "outside"),
@@ -179,17 +187,75 @@ async def test_a_bad_first_frame_is_turned_away_with_the_reason(tmp_path: Path, 
     assert served.peers == []
 
 
-async def test_a_peer_that_breaks_the_protocol_is_heard_no_more(tmp_path: Path) -> None:
+async def test_a_malformed_message_is_answered_and_ten_in_a_minute_cost_the_connection(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
             socket.send(ask(1, "wait"))
-            socket.send(b"rubbish")
-            assert isinstance(await receive(socket), TurnedAway)
-            await trio.testing.wait_all_tasks_blocked()
-            assert served.cancelled == ["wait"]
+            for _ in range(STRIKES - 1):
+                socket.send(b"rubbish")
+                complaint = await receive(socket)
+                assert isinstance(complaint, Failed)
+                assert (complaint.id, complaint.fault.code) == (NOBODY, ProtocolError.code)
             socket.send(ask(2, "x"))
-            assert isinstance(await receive(socket), TurnedAway)
+            assert (await receive(socket)).id == 2
+            socket.send(b"rubbish")
+            assert (await receive(socket)).id == NOBODY
+            farewell = await receive(socket)
+            assert isinstance(farewell, TurnedAway)
+            assert "10 messages broke the protocol, the last one: not a frame" in farewell.fault.message
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert served.cancelled == ["wait"]
+
+
+def test_ten_malformed_messages_are_too_many_only_within_a_minute() -> None:
+    slow, fast = Strikes(), Strikes()
+    assert not any(slow.add(now=7.0 * count) for count in range(100))
+    assert [fast.add(now=6.0 * count) for count in range(STRIKES)] == [False] * (STRIKES - 1) + [True]
+
+
+async def test_an_id_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "wait"))
+            socket.send(ask(1, "x"))
+            complaint = await receive(socket)
+    assert (complaint.id, complaint.fault.message) == (NOBODY, "ask 1 is open already")
+
+
+async def test_asks_may_not_hold_more_bytes_than_one_frame_has(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, ["wait", "x" * (MAX_FRAME // 2)]))
+            socket.send(ask(2, ["wait", "x" * (MAX_FRAME // 2)]))
+            refused = await receive(socket)
+    assert (refused.id, refused.fault.code) == (2, Refused.code)
+
+
+async def test_what_a_peer_had_asked_ends_with_its_connection(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "wait"))
+            socket.send(ask(2, "x"))
+            await receive(socket)
+        await until(lambda: served.cancelled)
+
+
+async def test_whoever_asks_a_peer_that_hangs_up_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox_actors.gateway.LOST_GRACE", 0.0)
+
+    async def ask_peer(peer: Peer) -> None:
+        with pytest.raises(PeerGone, match=f"tester .pid {os.getpid()}. has closed its connection"):
+            await peer.ask("question")
+
+    async with gateway(tmp_path) as served, trio.open_nursery() as nursery:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            nursery.start_soon(ask_peer, served.peers[0])
+            await receive(socket)
 
 
 async def test_a_frame_over_the_limit_cuts_its_sender_and_nobody_else(tmp_path: Path) -> None:

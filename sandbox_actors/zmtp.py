@@ -1,0 +1,130 @@
+"""ZMTP 3.1, the listening end, as far as a ROUTER needs it for DEALER sockets: bytes in, messages out, no I/O.
+
+The protocol is ZeroMQ's own (rfc.zeromq.org/spec/23 and /37), with the NULL mechanism: both ends open with a greeting
+of 64 bytes and a READY command, then send frames of a flag byte, a length and a body. Any DEALER of libzmq speaks it.
+What libzmq's ROUTER also takes is refused here, because nothing bounds it: messages of many parts, which it collects
+without a limit until the last one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sandbox_actors.errors import ProtocolError
+
+_MORE, _LONG, _COMMAND = 1, 2, 4
+
+_SIGNATURE_LENGTH = 11
+"""With the number of the version, by which peers of older versions are known: they send no more till they hear one."""
+
+_GREETING_LENGTH = 64
+_MECHANISM = b"NULL".ljust(20, b"\0")
+
+READY_LIMIT = 1_024
+"""Bytes of the command that ends the handshake; libzmq's has 40."""
+
+
+def _ready() -> bytes:
+    name, kind = b"Socket-Type", b"ROUTER"
+    body = b"\5READY" + bytes([len(name)]) + name + len(kind).to_bytes(4, "big") + kind
+    return bytes([_COMMAND, len(body)]) + body
+
+
+OPENING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\1" + _MECHANISM + b"\0" * 32 + _ready()
+"""All that the listening end says before its first message. It need not wait for the other end to begin."""
+
+
+def framed(body: bytes) -> bytes:
+    """A message of one part, as it goes over the wire."""
+    if len(body) < 256:
+        return bytes((0, len(body))) + body
+    return b"\2" + len(body).to_bytes(8, "big") + body
+
+
+class Decoder:
+    """What one connection sends, taken apart. `limit` is the longest body that is accepted; it may be changed.
+
+    After an error nothing more may be fed.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._stage = self._greeting
+        self._rest = bytearray()
+        self._needed = 0
+
+    @property
+    def underway(self) -> int:
+        """Bytes that the message under way will have, as far as is known; 0 between two messages."""
+        return self._needed if self._rest else 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the bodies of the messages that `data` completes. Raises ProtocolError at what is no ZMTP of ours.
+
+        Nothing is taken in before it is asked for, so whoever stops iterating must not feed again.
+        """
+        chunk: bytes | memoryview = data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            chunk = memoryview(self._rest)
+        at, end = 0, len(chunk)
+        while at < end:
+            start, stop = self._stage(chunk, at, end)
+            if stop > end:
+                self._needed = stop - at
+                break
+            if start >= 0:
+                yield bytes(chunk[start:stop])
+            at = stop
+        self._rest = bytearray(chunk[at:])
+
+    # Each stage looks at what begins at `at`, and tells where the body to hand on starts, or -1 where there is none,
+    # and where all of it stops; a stop behind `end` asks for more bytes.
+
+    def _greeting(self, chunk: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+        if chunk[at] != 0xFF:
+            raise ProtocolError("what came is no ZMTP 3")
+        if end < at + _SIGNATURE_LENGTH:
+            return -1, at + _SIGNATURE_LENGTH
+        if not chunk[at + 9] & 1 or chunk[at + 10] < 3:
+            raise ProtocolError("what came is no ZMTP 3")
+        stop = at + _GREETING_LENGTH
+        if stop <= end:
+            if bytes(chunk[at + 12 : at + 32]) != _MECHANISM:
+                raise ProtocolError("only ZMTP's NULL mechanism is spoken here")
+            self._stage = self._handshake
+        return -1, stop
+
+    def _handshake(self, chunk: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+        flags, start, stop = _header(chunk, at, end, READY_LIMIT)
+        if not flags & _COMMAND:
+            raise ProtocolError("a message came before the handshake was over")
+        if stop <= end:
+            if bytes(chunk[start : start + 6]) != b"\5READY":
+                raise ProtocolError("the handshake did not end with READY")
+            self._stage = self._message
+        return -1, stop
+
+    def _message(self, chunk: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+        flags, start, stop = _header(chunk, at, end, self.limit)
+        if flags & _MORE:
+            raise ProtocolError("a message has to have one part")
+        # Commands are heartbeats, which nobody of ours sends: they are passed over.
+        return (-1 if flags & _COMMAND else start), stop
+
+
+def _header(chunk: bytes | memoryview, at: int, end: int, limit: int) -> tuple[int, int, int]:
+    """The flags of the frame that begins at `at`, and where its body starts and stops."""
+    flags = chunk[at]
+    if flags > (_MORE | _LONG | _COMMAND):
+        raise ProtocolError(f"no frame begins with the byte {flags:#04x}")
+    width = 8 if flags & _LONG else 1
+    start = at + 1 + width
+    if start > end:
+        return flags, start, start
+    size = int.from_bytes(chunk[at + 1 : start], "big")
+    if size > limit:
+        raise ProtocolError(f"a message may have {limit} bytes here, this has {size}")
+    return flags, start, start + size
