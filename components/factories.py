@@ -81,15 +81,51 @@ def _recipe_runner(target: str) -> Entry:
     return Entry(target=target, env=DATA_JUICER, required=("dataset_path", "export_path"), reads=("dataset_path",))
 
 
-def _conversion(name: str, *required: str) -> Entry:
+def _conversion(name: str, *required: str, keys: tuple[str, ...] = ()) -> Entry:
+    needed = ("dataset_path", "export_path", *required)
     return Entry(
         target=f"components.data.conversions:{name}",
         env=PLAIN,
-        required=("dataset_path", "export_path", *required),
+        required=needed,
         reads=("dataset_path",),
+        keys=("type", *needed, *keys),
         is_light=True,
     )
 
+
+def _truth(name: str, noun: str) -> Entry:
+    reads = ("predicted_dataset_path", "ground_truth_dataset_path")
+    names = (f"predicted_{noun}_key", f"ground_truth_{noun}_key")
+    return Entry(
+        target=f"components.evaluators.truth:{name}",
+        env=PLAIN,
+        required=(reads[0], *names),
+        reads=reads,
+        keys=("type", *reads, *names),
+        is_light=True,
+    )
+
+
+MEASURES_OF_DATA: dict[str, Entry] = {
+    "accuracy": _truth("AccuracyEvaluator", "label"),
+    "mse": _truth("MSEEvaluator", "value"),
+    "dj_text_quality_classifier": Entry(
+        target="components.evaluators.quality_classifier:QualityClassifier",
+        env=DATA_JUICER,
+        model_fields=("model", "model_path", "tokenizer"),
+        required=("dataset_path",),
+        reads=("dataset_path", "model_path"),
+        keys=("type", "dataset_path", "text_key", "model", "model_path", "tokenizer"),
+    ),
+    "text_quality": Entry(
+        target="components.evaluators.text_quality:TextQuality",
+        env=DATA_JUICER,
+        required=("dataset_path",),
+        reads=("dataset_path",),
+        keys=("type", "dataset_path", "text_key", "near_duplicate", "recipe"),
+    ),
+}
+"""What evaluates data; the data may be what a model has written, so that models are evaluated by it too."""
 
 FACTORIES: dict[str, Factory] = {
     factory.name: factory
@@ -109,8 +145,10 @@ FACTORIES: dict[str, Factory] = {
         Factory(
             name="GeneralDataExecutorFactory",
             entries={
-                "coco_caption_to_dj_conversion": _conversion("CocoCaptionToDataJuicer"),
-                "coco_caption_meta_generation": _conversion("CocoCaptionMeta", "data_root_path"),
+                "coco_caption_to_dj_conversion": _conversion("CocoCaptionToDataJuicer", keys=("image_root",)),
+                "coco_caption_meta_generation": _conversion(
+                    "CocoCaptionMeta", "data_root_path", keys=("root", "data_augment", "repeat_time")
+                ),
                 "dj_to_easyanimate_video_dataset_conversion": _conversion("DataJuicerToEasyAnimate"),
                 "python_docs_corpus": Entry(
                     target="components.data.corpus:PythonDocsCorpus",
@@ -154,10 +192,11 @@ FACTORIES: dict[str, Factory] = {
             },
         ),
         Factory(name="ModelInferEvaluatorFactory", entries={}),
-        Factory(name="DataEvaluatorFactory", entries={}),
+        Factory(name="DataEvaluatorFactory", entries=MEASURES_OF_DATA),
         Factory(
             name="ModelEvaluatorFactory",
             entries={
+                **MEASURES_OF_DATA,
                 "perplexity": Entry(
                     target="components.evaluators.perplexity:PerplexityEvaluator",
                     env=TRANSFORMERS,

@@ -1,0 +1,111 @@
+"""Data-Juicer's quality classifiers: how much a text reads like the good ones of what a classifier was trained on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.base import BaseEvaluator
+from components.data.lines import dataset_paths, read_lines, value_at
+from components.evaluators.spark_model import SparkClassifier, split
+from sandbox_actors.errors import ComponentFailed
+
+LINKS = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_juicer/models/"
+"""Where Data-Juicer keeps its models."""
+
+TOKENIZERS = {"gpt3": "", "chinese": "zh.sp.model", "code": "code.sp.model"}
+"""Its classifiers, and the sentencepiece model of each that does not split at blanks."""
+
+Words = Callable[[str], list[str]]
+
+
+class QualityClassifier(BaseEvaluator):
+    """The mean score of a dataset's samples, each from 0 to 1.
+
+    dataset_path    .jsonl or .jsonl.gz, one file or a list
+    text_key        where the text of a sample is, dotted (default `text`); a sample without text scores as an empty one
+    model           `gpt3` (the default), `chinese`, `code`, or the folder of a classifier that Data-Juicer's training
+                    tool has made
+    model_path      the folder of the classifier, where it is not among Data-Juicer's models (below `models` of
+                    DATA_JUICER_CACHE_HOME, ~/.cache/data_juicer)
+    tokenizer       a sentencepiece model; by default the one that belongs to `model`
+
+    `run` returns the mean; the log tells the quartiles and the share of samples above 0.5. Nothing is downloaded: where
+    a model is missing, the error says what to fetch and where to put it.
+    """
+
+    def load(self) -> tuple[SparkClassifier, Words]:
+        model = str(self.eval_config.get("model") or "gpt3")
+        chosen = self.eval_config.get("model_path") or (model if model not in TOKENIZERS else None)
+        classifier = SparkClassifier(_folder(model, chosen))
+        tokenizer = self.eval_config.get("tokenizer") or TOKENIZERS.get(model, "")
+        if tokenizer:
+            return classifier, _pieces(str(tokenizer))
+        if not classifier.splits_text:
+            raise ComponentFailed(f"the classifier {model} was trained with a `tokenizer` of its own: name it")
+        return classifier, split
+
+    def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> float:
+        classifier, words = self.loaded or self.load()
+        key = str(self.eval_config.get("text_key") or "text")
+        scores = sorted(
+            classifier.probability(words(_text(line.sample, key)))
+            for path in dataset_paths(self.eval_config, "dataset_path", "dj_text_quality_classifier")
+            for line in read_lines(path)
+        )
+        if not scores:
+            raise ComponentFailed(f"{self.eval_config['dataset_path']} has no samples")
+        low, middle, high = (scores[min(int(share * len(scores)), len(scores) - 1)] for share in (0.25, 0.5, 0.75))
+        good = sum(score > 0.5 for score in scores) / len(scores)
+        print(f"{len(scores)} samples: quartiles {low:.4f}, {middle:.4f}, {high:.4f}; above 0.5: {good:.1%}")
+        return sum(scores) / len(scores)
+
+
+def _text(sample: dict[str, Any], key: str) -> str:
+    try:
+        value = value_at(sample, key)
+    except KeyError:
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _models() -> Path:
+    home = os.environ.get("DATA_JUICER_CACHE_HOME") or "~/.cache/data_juicer"
+    return Path(os.environ.get("DATA_JUICER_MODELS_CACHE") or Path(home, "models")).expanduser()
+
+
+def _folder(model: str, chosen: Any) -> Path:
+    name = f"{model}_quality_model"
+    folder = Path(str(chosen)).expanduser() if chosen else _models() / name
+    if folder.is_dir():
+        return folder
+    if model not in TOKENIZERS:
+        raise ComponentFailed(
+            f"there is no folder {folder}: `model` is {', '.join(TOKENIZERS)} or a classifier's folder"
+        )
+    raise ComponentFailed(
+        f"the quality classifier {model!r} is not on this machine: fetch {LINKS}{name}.zip and unpack it, so that "
+        f"{folder} is its folder; or set `model_path` to where it is"
+    )
+
+
+def _pieces(tokenizer: str) -> Words:
+    path = Path(tokenizer).expanduser()
+    if not path.is_file() and path.parent == Path():
+        path = _models() / tokenizer
+    if not path.is_file():
+        where = f"fetch {LINKS}{path.name} and put it to {path}" if path.name in TOKENIZERS.values() else "name another"
+        raise ComponentFailed(f"the tokenizer {tokenizer} is not on this machine: {where}")
+    try:
+        sentencepiece: Any = importlib.import_module("sentencepiece")
+    except ImportError as error:
+        raise ComponentFailed("`tokenizer` needs the package sentencepiece: add it to the job's env") from error
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+    def pieces(text: str) -> list[str]:
+        return list(processor.encode_as_pieces(text))
+
+    return pieces
