@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.inference.settings import ApiSettings
+from components.inference.settings import ApiSettings, HuggingFaceSettings
 from components.models.training import Training
 from components.settings import keys_of
 from sandbox_actors.errors import ConfigError, Problem
@@ -188,6 +188,14 @@ FACTORIES: dict[str, Factory] = {
                     reads=("dataset_path",),
                     keys=keys_of(ApiSettings),
                     is_light=True,
+                ),
+                "huggingface": Entry(
+                    target="components.inference.huggingface:HuggingFaceInferExecutor",
+                    env=TRANSFORMERS,
+                    model_fields=("model", "model_params"),
+                    required=("dataset_path", "export_path", "model"),
+                    reads=("dataset_path",),
+                    keys=keys_of(HuggingFaceSettings),
                 ),
             },
         ),

@@ -63,3 +63,16 @@ class ApiSettings(InferSettings, kw_only=True, frozen=True):
     api_key_env: str = "OPENAI_API_KEY"
     api_key_file: str | None = None
     api_key_header: str = "Authorization"
+
+
+class HuggingFaceSettings(InferSettings, kw_only=True, frozen=True):
+    """model            a folder, or a name on the hub
+    model_params     arguments of `from_pretrained`: `dtype`, `device_map`, ...
+    sampling_params  arguments of `generate`: `max_new_tokens`, `temperature`, ...; `max_tokens` and `stop` are
+                     understood too
+    batch_size       prompts at once (default 16)
+    seed             of what is random in the generation (default 42)
+    """
+
+    batch_size: int = 16
+    seed: int = 42
