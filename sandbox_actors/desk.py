@@ -178,7 +178,14 @@ class WorkerDesk:
     async def _report(self, place: RunPlace, report: Report) -> None:
         watcher = self._shop.watcher
         await watcher.watch_points(
-            place.experiment, report.points, pipeline=place.pipeline, job=place.job, iter=place.iter
+            place.experiment,
+            report.points,
+            pipeline=place.pipeline,
+            job=place.job,
+            iter=place.iter,
+            run=report.run,
+            source=report.source,
+            position=report.position,
         )
         if report.progress is not None:
             watcher.show_progress(place.experiment, place.index, report.progress)

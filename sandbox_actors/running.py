@@ -34,9 +34,6 @@ from sandbox_actors.watcher import SandboxWatcher
 KEEP_ALIVE = 1800.0
 """Seconds that an actor stays warm unless its job says otherwise."""
 
-FOLLOW_GRACE = 10.0
-"""Seconds that a log watcher has to read the rest of the log after its run has ended."""
-
 LAST_LINES = 20
 
 _threads = trio.CapacityLimiter(4)
@@ -217,8 +214,10 @@ class JobRunner:
         becomes of the run."""
         ended = trio.Event()
         failure: SandboxError | None = None
+        watching = LogWatching(self._shop.pool, self._shop.watcher, self._id, run, wanted)
+        await watching.begin()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(LogWatching(self._shop.pool, run, wanted).follow, ended)
+            nursery.start_soon(watching.follow, ended)
             try:
                 async with self._shop.pool.lease(wanted) as lease:
                     lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
@@ -227,7 +226,6 @@ class JobRunner:
             except SandboxError as error:
                 failure = error
             ended.set()
-            nursery.cancel_scope.deadline = trio.current_time() + FOLLOW_GRACE
         if failure is not None:
             raise failure
         return outcome

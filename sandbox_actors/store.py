@@ -196,14 +196,40 @@ class Store:
 
     # --- metrics and changes --------------------------------------------------------------------------------------
 
-    async def add_points(self, id: str, points: Sequence[Point], *, pipeline: str, job: str, iter: int) -> None:
+    async def add_points(
+        self,
+        id: str,
+        points: Sequence[Point],
+        *,
+        pipeline: str,
+        job: str,
+        iter: int,
+        run: str = "",
+        source: str = "",
+        position: int = 0,
+    ) -> None:
+        """Add points. Those of a `run` are taken only if `position` is beyond that of the last ones from `source`.
+
+        Points and position are written in one transaction: however often they are sent, they are stored once.
+        """
+
         def work(db: Connection) -> None:
-            source = {"id": id, "pipeline": pipeline, "job": job, "iter": iter}
-            for point in points:
-                values = {**source, **msgspec.structs.asdict(point), "seq": next(self._seq)}
-                db.execute(queries.ADD_POINT, {**values, "value": queries.stored(point.value)})
+            if run:
+                if position <= queries.position(db, run, source):
+                    return
+                db.execute(queries.PUT_POSITION, (run, source, position))
+            place = (id, pipeline, job, iter)
+            rows = ((next(self._seq), *place, p.name, queries.stored(p.value), p.step, p.time) for p in points)
+            db.executemany(queries.ADD_POINTS, rows)
 
         await self._database.write(work, durable=False)
+
+    async def position(self, run: str, source: str) -> int:
+        """How far the points of one source of a run are stored; 0 where none are, or the attempt's end is recorded.
+
+        `run` is `<experiment>.<iter>.<index>.<attempt>`, with `.<stage>` behind it for a job's further calls.
+        """
+        return await self._database.read(lambda db: queries.position(db, run, source))
 
     async def metrics(self, id: str, name: str = "", after: int = 0, limit: int = 10_000) -> list[MetricRow]:
         """In commit order. `name` is a metric's, alone or behind its job, its pipeline, or both; empty for all metrics.
@@ -257,6 +283,10 @@ class Store:
         for row in rows:
             values = {**msgspec.structs.asdict(row), "seq": next(self._seq), "id": id}
             db.execute(queries.PUT_JOB, values)
+            # Who recorded the end of an attempt takes in nothing more of it.
+            runs = f"{id}.{row.iter}.{row.index}"
+            kept = "" if row.state in ENDED else f"{runs}.{row.attempt}"
+            db.execute(queries.DROP_POSITIONS, {"job": runs, "kept": kept})
         # The experiment's row counts its jobs, so it has changed too.
         db.execute("UPDATE experiments SET seq = ? WHERE id = ?", (next(self._seq), id))
 

@@ -33,6 +33,9 @@ LONGEST_WAIT = 60.0
 LONGEST_TEXT = 32 * 1024
 """Characters of one value."""
 
+LOG, BEGIN = "log", "log-begin"
+"""Sources of a run: its log watcher, and where in the log it began."""
+
 Value: TypeAlias = float | int | str | bool | None
 
 
@@ -83,16 +86,41 @@ class SandboxWatcher:
         await self.watch_points(experiment, points, pipeline=pipeline, job=meta_name, iter=iter)
 
     async def watch_points(
-        self, experiment: str, points: Sequence[Point], *, pipeline: str = "", job: str = "", iter: int = 1
+        self,
+        experiment: str,
+        points: Sequence[Point],
+        *,
+        pipeline: str = "",
+        job: str = "",
+        iter: int = 1,
+        run: str = "",
+        source: str = "",
+        position: int = 0,
     ) -> None:
         """Record points as they come from a worker; `job` is the meta_name of the job they come from.
 
-        Text longer than `LONGEST_TEXT` is cut, and says so: it would not fit into an answer with others.
+        For `run`, `source` and `position` see `Store.add_points`. Text longer than `LONGEST_TEXT` is cut, and says so:
+        it would not fit into an answer with others.
         """
         if points:
             points = [_cut(point) for point in points]
-            await self._store.add_points(experiment, points, pipeline=pipeline, job=job, iter=iter)
+            await self._store.add_points(
+                experiment, points, pipeline=pipeline, job=job, iter=iter, run=run, source=source, position=position
+            )
             self._feed(experiment).wake()
+
+    async def begin_log(self, experiment: str, run: str, size: int) -> tuple[int, int]:
+        """Where in its log a run begins, and up to where it is reported. `size` is that of the log before the run.
+
+        What was said when a run was begun stays true for as long as it is under way, whoever asks.
+        """
+        begin = await self._store.position(run, BEGIN)
+        if not begin:
+            begin = size + 1  # 0 is what the store says where it knows nothing
+            await self._store.add_points(
+                experiment, [], pipeline="", job="", iter=0, run=run, source=BEGIN, position=begin
+            )
+        return begin - 1, await self._store.position(run, LOG)
 
     async def query(self, experiment: str, meta_name: str) -> Value:
         """The newest value of a metric, named as in `Store.metrics`; None where there is none."""

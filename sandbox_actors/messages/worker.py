@@ -48,8 +48,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FollowLog(Message, frozen=True, kw_only=True):
-    """Follow the log of run `run` from its beginning, turning lines into points by the component's `_watch_run`.
+    """Follow the log of run `run` from byte `begin`, turning lines into points by the component's `_watch_run`.
 
+    Points of lines that end at or before byte `reported` are stored already: those lines are read all the same, so
+    that a component which keeps a state from line to line has the right one, but their points are dropped. So a log
+    watcher that takes the place of a dead one is exact, at the price of reading a large log once more.
     Answer: Followed, after `EndLog` came and all that was written till then was read.
     """
 
@@ -58,6 +61,8 @@ class FollowLog(Message, frozen=True, kw_only=True):
     config: Any
     cwd: str
     log: str
+    begin: int = 0
+    reported: int = 0
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,17 +80,29 @@ class EndLog(Message, frozen=True, kw_only=True):
     run: str
 
 
+class Ping(Message, frozen=True, kw_only=True):
+    """Show that you are not stuck. Answer: nothing (nil)."""
+
+
 class Exit(Message, frozen=True, kw_only=True):
     """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
 
 
-WorkerTask = Run | FollowLog | EndLog | Exit
+WorkerTask = Run | FollowLog | EndLog | Ping | Exit
 
 
 class Report(Message, frozen=True, kw_only=True):
-    """Points and progress of run `run`. Answer: nothing (nil), when the points are stored."""
+    """Points and progress of run `run`. Answer: nothing (nil), when the points are stored.
+
+    Each `source` of a run numbers what it reports by a `position` that only grows: the log watcher ("log") by the end
+    of the last line in the log, in bytes, the component ("component") by counting. Points whose position is not beyond
+    the last one that was stored are stored already, and dropped. So a report may be sent again, but a source may have
+    only one under way.
+    """
 
     run: str
+    source: str
+    position: int
     points: list[Point] = []
     progress: ProgressBar | None = None
 

@@ -35,6 +35,14 @@ PUT_JOB = (
 ADD_POINT = """
     INSERT INTO metrics (seq, experiment, pipeline, job, iter, name, value, step, time)
     VALUES (:seq, :id, :pipeline, :job, :iter, :name, :value, :step, :time)"""
+ADD_POINTS = """
+    INSERT INTO metrics (seq, experiment, pipeline, job, iter, name, value, step, time)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+POSITION = "SELECT position FROM cursors WHERE run = ? AND source = ?"
+PUT_POSITION = "INSERT OR REPLACE INTO cursors (run, source, position) VALUES (?, ?, ?)"
+DROP_POSITIONS = "DELETE FROM cursors WHERE run GLOB :job || '.*' AND NOT (run = :kept OR run GLOB :kept || '.*')"
+"""Of all runs of a job (`<experiment>.<iter>.<index>`) but those of the attempt `:kept`."""
+
 METRICS = "SELECT seq, name, value, step, time, pipeline, job, iter FROM metrics WHERE experiment = :id"
 EXPERIMENT = """
     SELECT CAST(id AS TEXT) AS id, seq, name, project, state, source, cwd, work_dir, submitted, started, finished,
@@ -134,6 +142,11 @@ def _nearest(wanted: str, known: Sequence[str]) -> str:
     """How a sentence goes on that says `wanted` is not known."""
     close = difflib.get_close_matches(wanted, dict.fromkeys(known), n=SUGGESTIONS, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ";"
+
+
+def position(db: Connection, run: str, source: str) -> int:
+    found = db.execute(POSITION, (run, source)).fetchone()
+    return found[0] if found else 0
 
 
 def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:

@@ -63,6 +63,13 @@ CREATE TABLE outputs (
     FOREIGN KEY (experiment, iter, "index") REFERENCES jobs (experiment, iter, "index")
 );
 
+CREATE TABLE cursors (
+    run TEXT NOT NULL,
+    source TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (run, source)
+) WITHOUT ROWID;
+
 CREATE TABLE metrics (
     seq INTEGER PRIMARY KEY,
     experiment INTEGER NOT NULL REFERENCES experiments (id),

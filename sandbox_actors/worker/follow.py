@@ -7,23 +7,21 @@ before a crash are those that matter.
 from __future__ import annotations
 
 import re
-import time
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
-from sandbox_actors.messages import EndLog, Followed, FollowLog, ProgressBar, Report
-from sandbox_actors.worker.lines import LogLines
+from sandbox_actors.messages import EndLog, Followed, FollowLog, Ping, ProgressBar
+from sandbox_actors.worker.lines import Line, LogLines
 from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.reporting import Reporter
 from sandbox_actors.worker.watching import LogRunWatcher
 
-POLL = 0.02
+POLL = 0.01
 """Seconds between two looks at a log that does not grow. A metric is seen within this and one commit."""
 
-PROGRESS_INTERVAL = 0.1
-"""Seconds between two reports of progress."""
-
-BATCH = 500
-"""Points handed on in one report."""
+LOOK_LINES = 500
+"""Lines after which the daemon is answered, and what was found is handed on."""
 
 _BAR = re.compile(
     r"(?:(?P<label>[^|]*?):\s*)?\s*\d+%\|[^|]*\|\s*(?P<done>[\d.]+)(?P<done_unit>[kMG]?)/(?P<total>[\d.]+)(?P<total_unit>[kMG]?)"
@@ -37,48 +35,58 @@ class LogFollower:
 
     def __init__(self, link: Link, task: FollowLog, component: Any, watcher: LogRunWatcher) -> None:
         self._link, self._task, self._component, self._watcher = link, task, component, watcher
-        self._lines = LogLines(task.log)
-        self._bar: ProgressBar | None = None
-        self._bar_reported = 0.0
-        self._read = self._points = self._errors = 0
+        self._lines = LogLines(task.log, task.begin)
+        self._reporter = Reporter(link, task.run)
+        self._end: int | None = None
+        self._read = self._errors = 0
         self._first_error = ""
 
     def follow(self) -> Followed:
         """Read until `EndLog` comes, then what is left."""
-        end = None
-        while end is None:
+        self._reporter.start()
+        while self._end is None:
             self._take(self._lines.read())
-            self._report()
-            end = self._next_end()
+            self._look(POLL)
         self._take(self._lines.read())
         self._take(self._lines.finish())
-        self._report(is_last=True)
-        self._link.reply(end, None)
-        return Followed(lines=self._read, points=self._points, errors=self._errors, first_error=self._first_error)
+        self._reporter.close()
+        while not self._reporter.is_closed:
+            self._look(POLL)
+        self._reporter.flush()
+        self._link.reply(self._end, None)
+        points = self._reporter.points
+        return Followed(lines=self._read, points=points, errors=self._errors, first_error=self._first_error)
 
-    def _next_end(self) -> int | None:
-        """Sleep until the next look is due; the id of the `EndLog` that came meanwhile, if one did."""
-        asked = self._link.next_task(POLL)
+    def _look(self, timeout: float) -> None:
+        """Answer what the daemon asks, waiting `timeout` seconds for it."""
+        asked = self._link.next_task(timeout)
         if asked is None:
-            return None
+            return
         id, message = asked
-        if isinstance(message, EndLog) and message.run == self._task.run:
-            return id
-        self._link.fail(
-            id, RuntimeError(f"a log watcher that follows {self._task.run} cannot {type(message).__name__}")
-        )
-        return None
+        if isinstance(message, Ping):
+            self._link.reply(id, None)
+        elif isinstance(message, EndLog) and message.run == self._task.run:
+            self._end = id
+        else:
+            told = f"a log watcher that follows {self._task.run} cannot {type(message).__name__}"
+            self._link.fail(id, RuntimeError(told))
 
-    def _take(self, lines: Any) -> None:
-        for line in lines:
+    def _take(self, lines: Iterator[Line]) -> None:
+        for line, position in lines:
             self._read += 1
             bar, text = split_bar(line)
-            self._bar = bar or self._bar
+            if bar is not None:
+                self._reporter.show(bar)
             if self._component is not None:
                 for part in text:
                     self._watch(part)
-            if len(self._watcher.points) >= BATCH:
-                self._report()
+                self._hand_on(position)
+            if self._read % LOOK_LINES == 0:
+                self._reporter.flush()
+                self._look(0)
+                while self._reporter.is_full:
+                    self._look(POLL)
+        self._reporter.flush()
 
     def _watch(self, line: str) -> None:
         """A mistake in a component's `_watch_run` costs the metric, never the training: it is told at the end."""
@@ -88,16 +96,13 @@ class LogFollower:
             self._errors += 1
             self._first_error = self._first_error or traceback.format_exc()
 
-    def _report(self, is_last: bool = False) -> None:
-        points, self._watcher.points = self._watcher.points, []
-        now = time.monotonic()
-        bar = self._bar if is_last or now - self._bar_reported >= PROGRESS_INTERVAL else None
-        if not points and bar is None:
-            return
-        self._link.ask(Report(run=self._task.run, points=points, progress=bar))
-        self._points += len(points)
-        if bar is not None:
-            self._bar, self._bar_reported = None, now
+    def _hand_on(self, position: int) -> None:
+        """Report the points of the line that ends at `position`, unless another log watcher has."""
+        points = self._watcher.points
+        if points:
+            self._watcher.points = []
+            if position > self._task.reported:
+                self._reporter.add(position, points)
 
 
 def split_bar(line: str) -> tuple[ProgressBar | None, list[str]]:

@@ -7,59 +7,69 @@ would turn `loss=0.1234` into 0.12. Memory is bounded: of a line longer than `LI
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
-CHUNK = 64 * 1024
+CHUNK = 128 * 1024
 LINE_LIMIT = 1024 * 1024
 """Bytes."""
 
-_END = re.compile(rb"\r\n|\r|\n")
+Line = tuple[str, int]
+"""A line without its end, invalid UTF-8 made U+FFFD, and its position: how many bytes of the log there are up to its
+end. That of a cut line is where it was cut. It depends on the log alone, not on when it was read."""
 
 
 class LogLines:
-    """Reads `path`, which need not exist yet, from its beginning."""
+    """Reads `path`, which need not exist yet, from byte `begin`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, begin: int = 0) -> None:
         self.path = path
-        self.offset = 0
+        self.offset = begin
+        self._lost = 0
         self._rest = b""
         self._is_skipping = False
 
-    def read(self) -> Iterator[str]:
-        """The lines completed since the last call, without their ends. Invalid UTF-8 becomes U+FFFD."""
+    @property
+    def position(self) -> int:
+        """Of what was read last. It counts what a truncated log had before."""
+        return self._lost + self.offset
+
+    def read(self) -> Iterator[Line]:
+        """The lines completed since the last call."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
             if os.fstat(descriptor).st_size < self.offset:  # truncated, or replaced by a new file
-                self.offset, self._rest = 0, b""
+                self._lost, self.offset, self._rest, self._is_skipping = self.position, 0, b"", False
             while chunk := os.pread(descriptor, CHUNK, self.offset):
                 self.offset += len(chunk)
                 yield from self._split(chunk)
         finally:
             os.close(descriptor)
 
-    def finish(self) -> Iterator[str]:
+    def finish(self) -> Iterator[Line]:
         """What is left without an end, when no one will write any more."""
         rest, self._rest = self._rest, b""
         if rest and not self._is_skipping:
-            yield rest.rstrip(b"\r").decode("utf-8", "replace")
+            yield _text(rest), self.position
 
-    def _split(self, chunk: bytes) -> Iterator[str]:
-        # A `\r` at the very end may be half of `\r\n`: it waits with the rest until more is written.
+    def _split(self, chunk: bytes) -> Iterator[Line]:
         data = self._rest + chunk
-        start = 0
-        for match in _END.finditer(data):
-            if match.end() == len(data) and match.group() == b"\r":
-                break
+        parts = data.splitlines(keepends=True)
+        # A `\r` at the very end may be half of `\r\n`: it waits with the rest until more is written.
+        rest = b"" if data.endswith(b"\n") else parts.pop()
+        start = self.position - len(data)
+        for part in parts:
             if not self._is_skipping:
-                yield data[start : match.start()].decode("utf-8", "replace")
+                yield _text(part), start + min(len(part), LINE_LIMIT)
             self._is_skipping = False
-            start = match.end()
-        self._rest = data[start:]
-        if len(self._rest) > LINE_LIMIT:
-            if not self._is_skipping:
-                yield self._rest[:LINE_LIMIT].decode("utf-8", "replace")
-            self._is_skipping, self._rest = True, b""
+            start += len(part)
+        if len(rest.rstrip(b"\r")) > LINE_LIMIT and not self._is_skipping:
+            yield _text(rest), start + LINE_LIMIT
+            self._is_skipping = True
+        self._rest = rest[len(rest.rstrip(b"\r")) :] if self._is_skipping else rest
+
+
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\r\n")[:LINE_LIMIT].decode("utf-8", "replace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from typing import Any
 
 import msgspec
@@ -10,16 +12,21 @@ from sandbox_actors.messages import Point, Pull, Pulled, Query, Report, points_o
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.values import plain
 
+SOURCE = "component"
+
 
 class RunWatcher:
     """Given to a component in its own process: a call returns when the value is stored."""
 
     def __init__(self, link: Link, run: str) -> None:
         self._link, self._run = link, run
+        self._positions, self._turn = itertools.count(1), threading.Lock()
 
     def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
         """Record `res` under `meta_name`, a mapping flattened with dots. Without `step` it is a result."""
-        self._link.ask(Report(run=self._run, points=points_of(plain(res, meta_name), meta_name, step)))
+        points = points_of(plain(res, meta_name), meta_name, step)
+        with self._turn:  # of two reports under way, the daemon might take the later one first
+            self._link.ask(Report(run=self._run, source=SOURCE, position=next(self._positions), points=points))
 
     def query(self, meta_name: str) -> Any:
         """The newest value recorded under `meta_name` in this experiment, or None."""

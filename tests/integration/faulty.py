@@ -216,3 +216,41 @@ class Answers(BaseModelExecutor):
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
         print(f"answers by {os.getpid()}")
         return {"bytes": len(pathlib.Path(run_obj).read_bytes()), "type": run_type, "sample": run_obj}
+
+
+class Counts(BaseModelExecutor):
+    """Prints the numbers below `count`, a hundred at a time with `pause` seconds between, and watches their sum: for
+    one line to be right, all before it have to be seen. Fails at the end unless the file `once` is there, and makes it.
+    """
+
+    def __init__(self, model_config: Any, watcher: Any = None) -> None:
+        super().__init__(model_config, watcher)
+        self.sum = 0
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> int:
+        count, pause = self.model_config["count"], self.model_config.get("pause", 0.0)
+        for start in range(0, count, 100):
+            sys.stdout.write("".join(f"number {each}\n" for each in range(start, min(start + 100, count))))
+            sys.stdout.flush()
+            time.sleep(pause)
+        if "once" in self.model_config and not os.path.exists(self.model_config["once"]):
+            pathlib.Path(self.model_config["once"]).touch()
+            raise ValueError("the first try fails")
+        return int(count)
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        word, _, number = line.partition(" ")
+        if word == "number":
+            self.sum += int(number)
+            self.watcher.watch(self.sum, "sum", step=int(number))
+
+
+class DiesWatching(BaseModelExecutor):
+    """Trains well, but takes every log watcher with it."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        print("a line")
+        return "trained"
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)

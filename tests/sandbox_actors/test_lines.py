@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import resource
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox_actors.messages import ProgressBar
+from sandbox_actors.worker import lines as lines_module
 from sandbox_actors.worker.follow import split_bar
-from sandbox_actors.worker.lines import LINE_LIMIT, LogLines
+from sandbox_actors.worker.lines import LINE_LIMIT, Line, LogLines
 
 
 @pytest.fixture
@@ -22,34 +25,38 @@ def append(log: Path, data: bytes) -> None:
         file.write(data)
 
 
+def texts(lines: Iterable[Line]) -> list[str]:
+    return [text for text, _ in lines]
+
+
 def test_half_a_line_is_not_handed_on(log: Path) -> None:
     lines = LogLines(str(log))
     append(log, b"loss=0.12")
-    assert list(lines.read()) == []
+    assert texts(lines.read()) == []
     append(log, b"34\nlr=")
-    assert list(lines.read()) == ["loss=0.1234"]
-    assert list(lines.finish()) == ["lr="]
-    assert list(lines.finish()) == []
+    assert texts(lines.read()) == ["loss=0.1234"]
+    assert texts(lines.finish()) == ["lr="]
+    assert texts(lines.finish()) == []
 
 
 def test_a_log_that_does_not_exist_yet_has_no_lines(log: Path) -> None:
     lines = LogLines(str(log))
-    assert list(lines.read()) == []
+    assert texts(lines.read()) == []
     append(log, b"now\n")
-    assert list(lines.read()) == ["now"]
+    assert texts(lines.read()) == ["now"]
 
 
 def test_a_carriage_return_ends_a_line_and_with_a_newline_only_one(log: Path) -> None:
     lines = LogLines(str(log))
     append(log, b"a\rb\r\nc\r")
-    assert list(lines.read()) == ["a", "b"]
+    assert texts(lines.read()) == ["a", "b"]
     append(log, b"\nd\n\n")
-    assert list(lines.read()) == ["c", "d", ""]
+    assert texts(lines.read()) == ["c", "d", ""]
 
 
 def test_what_is_no_text_is_read_all_the_same(log: Path) -> None:
     append(log, b"\xff\xfe\x00ok \x1b[31mred\xc3\n\xa4\n")
-    assert list(LogLines(str(log)).read()) == ["\ufffd\ufffd\0ok \x1b[31mred\ufffd", "\ufffd"]
+    assert texts(LogLines(str(log)).read()) == ["\ufffd\ufffd\0ok \x1b[31mred\ufffd", "\ufffd"]
 
 
 def test_a_truncated_log_is_read_from_its_new_beginning(log: Path) -> None:
@@ -57,7 +64,7 @@ def test_a_truncated_log_is_read_from_its_new_beginning(log: Path) -> None:
     append(log, b"old line\nrest")
     list(lines.read())
     log.write_bytes(b"new\n")
-    assert list(lines.read()) == ["new"]
+    assert texts(lines.read()) == ["new"]
 
 
 def test_of_an_endless_line_the_beginning_is_handed_on_and_memory_stays_bounded(log: Path) -> None:
@@ -66,20 +73,24 @@ def test_of_an_endless_line_the_beginning_is_handed_on_and_memory_stays_bounded(
             file.write(b"x" * LINE_LIMIT)
         file.write(b"\nnext\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    first, second = LogLines(str(log)).read()
+    (first, position), (second, end) = LogLines(str(log)).read()
     assert set(first) == {"x"}
-    assert LINE_LIMIT <= len(first) <= 2 * LINE_LIMIT
-    assert second == "next"
+    assert (len(first), position) == (LINE_LIMIT, LINE_LIMIT)
+    assert (second, end) == ("next", log.stat().st_size)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 24 * 1024, "KiB"
 
 
-@given(st.lists(st.sampled_from([b"a", b"bc", b"\r", b"\n", b"\r\n", b"\xc3\xa4"]), max_size=30), st.data())
-def test_lines_are_the_same_however_the_writing_is_cut(pieces: list[bytes], data: st.DataObject) -> None:
-    import tempfile
+PIECES = st.lists(st.sampled_from([b"a", b"bc", b"defgh", b"\r", b"\n", b"\r\n", b"\xc3\xa4"]), max_size=30)
 
+
+@given(PIECES, st.data(), st.sampled_from([4, LINE_LIMIT]))
+def test_lines_and_positions_are_the_same_however_the_writing_is_cut(
+    pieces: list[bytes], data: st.DataObject, limit: int
+) -> None:
     whole = b"".join(pieces)
     cut = data.draw(st.integers(0, len(whole)))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines_module, "LINE_LIMIT", limit)
         log = Path(folder) / "log"
         in_two = LogLines(str(log))
         append(log, whole[:cut])
@@ -89,8 +100,27 @@ def test_lines_are_the_same_however_the_writing_is_cut(pieces: list[bytes], data
         at_once = LogLines(str(log))
         expected = [*at_once.read(), *at_once.finish()]
     assert got == expected
-    text = whole.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    assert got == (text.removesuffix("\n").split("\n") if text else [])
+    positions = [position for _, position in got]
+    assert positions == sorted(set(positions))
+    if limit == LINE_LIMIT:
+        text = whole.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        assert texts(got) == (text.removesuffix("\n").split("\n") if text else [])
+        assert positions[-1:] == ([len(whole)] if whole else [])
+
+
+def test_lines_before_the_beginning_are_left_out_and_positions_count_them(log: Path) -> None:
+    append(log, b"of an earlier attempt\n")
+    lines = LogLines(str(log), begin=log.stat().st_size)
+    append(log, b"mine\n")
+    assert list(lines.read()) == [("mine", log.stat().st_size)]
+
+
+def test_positions_go_on_growing_when_a_log_is_truncated(log: Path) -> None:
+    lines = LogLines(str(log))
+    append(log, b"12345\n")
+    first = list(lines.read())
+    log.write_bytes(b"7\n")
+    assert first + list(lines.read()) == [("12345", 6), ("7", 8)]
 
 
 @pytest.mark.parametrize(

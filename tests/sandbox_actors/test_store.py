@@ -220,6 +220,64 @@ def test_configs_are_not_among_the_metrics_unless_asked_for_by_name(path: Path) 
     with_store(path, act)
 
 
+async def add_from_log(store: Store, position: int, *names: str, run: str = "1.1.0.1") -> None:
+    points = [Point(name=name, value=1) for name in names]
+    await store.add_points("1", points, pipeline="", job="", iter=1, run=run, source="log", position=position)
+
+
+def test_points_of_a_run_are_taken_only_from_beyond_its_position(path: Path) -> None:
+    async def act(store: Store) -> None:
+        await add(store, jobs=1)
+        assert await store.position("1.1.0.1", "log") == 0
+        await add_from_log(store, 10, "a", "b")
+        await add_from_log(store, 10, "a", "b")
+        await add_from_log(store, 7, "a")
+        await add_from_log(store, 12, "c")
+        await store.add_points(
+            "1", [Point(name="d", value=1)], pipeline="", job="", iter=1, run="1.1.0.1", source="component", position=1
+        )
+        assert [row.name for row in await store.metrics("1")] == ["a", "b", "c", "d"]
+        assert await store.position("1.1.0.1", "log") == 12
+        assert await store.position("1.1.0.1", "component") == 1
+
+    with_store(path, act)
+
+
+def test_points_that_cannot_be_stored_leave_the_position_where_it_was(path: Path) -> None:
+    async def act(store: Store) -> None:
+        await add(store, jobs=1)
+        await add_from_log(store, 1, "a")
+        with pytest.raises(StoreError):
+            points = [Point(name="b", value=1), Point(name="c", value=2**64 - 1)]
+            await store.add_points("1", points, pipeline="", job="", iter=1, run="1.1.0.1", source="log", position=2)
+        assert await store.position("1.1.0.1", "log") == 1
+        assert [row.name for row in await store.metrics("1")] == ["a"]
+
+    with_store(path, act)
+
+
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        (job(0, "running"), ["1.1.0.1", "1.1.0.1.1", "1.1.1.1", "1.1.10.1", "1.11.0.1"]),
+        (job(0, "waiting", attempt=2), ["1.1.1.1", "1.1.10.1", "1.11.0.1"]),
+        (job(0, "failed"), ["1.1.1.1", "1.1.10.1", "1.11.0.1"]),
+        (job(10, "cancelled"), ["1.1.0.1", "1.1.0.1.1", "1.1.1.1", "1.11.0.1"]),
+    ],
+)
+def test_positions_go_with_the_attempt_that_they_are_of(path: Path, row: JobRow, kept: list[str]) -> None:
+    runs = ["1.1.0.1", "1.1.0.1.1", "1.1.1.1", "1.1.10.1", "1.11.0.1"]
+
+    async def act(store: Store) -> None:
+        await add(store, jobs=11)
+        for run in runs:
+            await add_from_log(store, 5, "a", run=run)
+        await store.put_jobs("1", [row])
+        assert [run for run in runs if await store.position(run, "log")] == kept
+
+    with_store(path, act)
+
+
 def test_changes_bring_what_was_written_since_and_only_that_experiments(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store, jobs=2)

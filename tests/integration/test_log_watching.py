@@ -1,0 +1,86 @@
+"""Metrics from logs, exactly once, whatever becomes of the process that reads them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import accumulate
+from pathlib import Path
+
+import psutil
+
+from sandbox_actors.client import Client
+
+from .conftest import Sandbox
+
+
+def log_watchers(client: Client) -> list[int]:
+    return [row.pid for row in client.workers() if row.component.endswith("-log") and row.state == "running"]
+
+
+def sums(client: Client, id: str) -> list[tuple[int | None, object]]:
+    return [(row.step, row.value) for row in client.metrics(id, "sum")]
+
+
+def expected(count: int) -> list[tuple[int, int]]:
+    return list(enumerate(accumulate(range(count))))
+
+
+def test_every_line_counts_once_while_log_watchers_are_killed(sandbox: Sandbox) -> None:
+    count, kills = 20_000, 4
+    job = {"type": "Counts", "meta_name": "count", "hook": "TrainModelHook", "count": count, "pause": 0.02}
+    log = sandbox.cwd / "work" / "log" / "count.log"
+    size = sum(len(f"number {number}\n") for number in range(count))
+    killed: list[int] = []
+    with sandbox.client() as client:
+        id = client.submit_definition(sandbox.definition(job))
+        while len(killed) < kills and client.show(id).experiment.state in ("waiting", "running"):
+            alive = [pid for pid in log_watchers(client) if pid not in killed]
+            if alive and log.stat().st_size > size * (len(killed) + 1) // (kills + 2):
+                os.kill(alive[0], signal.SIGKILL)
+                killed.append(alive[0])
+        detail = sandbox.wait(client, id)
+        assert sums(client, id) == expected(count)
+    assert detail.experiment.state == "succeeded"
+    assert len(killed) == kills
+
+
+def test_a_log_watcher_that_cannot_live_is_given_up_and_its_run_goes_on(sandbox: Sandbox) -> None:
+    job = {"type": "DiesWatching", "meta_name": "train", "hook": "TrainModelHook"}
+    detail = sandbox.run(job)
+    assert detail.experiment.state == "succeeded"
+    log = (sandbox.cwd / "work" / "log" / "train.log").read_text()
+    assert "metrics of this run are missing: 6 log watchers ended within 60 seconds" in log
+    assert "SIGSEGV" in log
+
+
+def test_a_log_watcher_that_is_stopped_is_replaced(sandbox: Sandbox) -> None:
+    count = 2_000
+    job = {"type": "Counts", "meta_name": "count", "hook": "TrainModelHook", "count": count, "pause": 0.05}
+    with sandbox.client() as client:
+        id = client.submit_definition(sandbox.definition(job))
+        while not (found := log_watchers(client)):
+            assert client.show(id).experiment.state in ("waiting", "running")
+        stopped = psutil.Process(found[0])
+        stopped.suspend()
+        detail = sandbox.wait(client, id)
+        assert sums(client, id) == expected(count)
+    assert detail.experiment.state == "succeeded"
+    assert not stopped.is_running()
+
+
+def test_a_resumed_job_counts_its_own_lines_and_not_those_of_the_try_before(sandbox: Sandbox, tmp_path: Path) -> None:
+    job = {
+        "type": "Counts",
+        "meta_name": "count",
+        "hook": "TrainModelHook",
+        "count": 10,
+        "once": str(tmp_path / "once"),
+    }
+    with sandbox.client() as client:
+        id = client.submit_definition(sandbox.definition(job))
+        assert sandbox.wait(client, id).experiment.state == "failed"
+        assert sums(client, id) == expected(10)
+        client.resume(id)
+        assert sandbox.wait(client, id).experiment.state == "succeeded"
+        assert sums(client, id) == expected(10) * 2
