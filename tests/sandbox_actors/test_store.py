@@ -247,8 +247,8 @@ def test_points_that_cannot_be_stored_leave_the_position_where_it_was(path: Path
     async def act(store: Store) -> None:
         await add(store, jobs=1)
         await add_from_log(store, 1, "a")
+        points = [Point(name="b", value=1), Point(name="c", value=2**64 - 1)]
         with pytest.raises(StoreError):
-            points = [Point(name="b", value=1), Point(name="c", value=2**64 - 1)]
             await store.add_points("1", points, pipeline="", job="", iter=1, run="1.1.0.1", source="log", position=2)
         assert await store.position("1.1.0.1", "log") == 1
         assert [row.name for row in await store.metrics("1")] == ["a"]
