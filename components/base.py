@@ -181,3 +181,20 @@ class BaseDataPoolManipulator(Component):
     def run(self) -> Any:
         """Returns the path that was written, or the list of paths; a tuple is several outputs."""
         raise NotImplementedError(f"{type(self).__name__} has to define `run(self)`")
+
+
+class BaseHook(Component):
+    """A hook of one's own: does a whole job by itself, with both configs of the job and the watcher."""
+
+    def __init__(self, job_cfg: Any, watcher: Watcher | None = None, *args: Any, **kwargs: Any) -> None:
+        self.job_cfg = job_cfg
+        self.watcher = watcher
+        self.dj_cfg = job_cfg.get("dj_configs")
+        self.extra_cfg = job_cfg.get("extra_configs")
+
+    def run(self) -> Any:
+        """Do the work; what it returns is recorded as the job's output, a tuple as several."""
+        return self.hook()
+
+    def hook(self, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has to define `hook(self)`")

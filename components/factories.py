@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from components.declared import declared
 from components.inference.settings import ApiSettings, HuggingFaceSettings
 from components.models.training import Training
+from components.registered import COMPONENTS, Registry
 from components.settings import keys_of
 from sandbox_actors.errors import ConfigError, Problem
 
@@ -29,6 +32,8 @@ class Entry:
     required      dotted config keys without which it cannot run
     reads         config keys that name files or folders it reads, one path or a list of them
     keys          all config keys it knows; none here means that it takes any
+    package       the file or folder of the top-level package that the class is in, handed to the worker
+    is_own        a class of the user's, which may say itself what is empty here (see declared.py)
     is_light      its process starts in a fraction of a second and holds nothing worth keeping warm
     """
 
@@ -38,7 +43,28 @@ class Entry:
     required: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    package: str = ""
+    is_own: bool = False
     is_light: bool = False
+
+
+class Types(Mapping[str, Entry]):
+    """The entries of one factory by type: those that come with this project, then those that others register."""
+
+    def __init__(self, factory: str, own: Mapping[str, Entry]) -> None:
+        self._own, self._registered = own, Registry(COMPONENTS, f"{factory}.")
+
+    def __getitem__(self, name: str) -> Entry:
+        if name in self._own:
+            return self._own[name]
+        found = self._registered[name]
+        return described(Entry(target=found.target, package=found.package, is_own=True))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._own, **dict.fromkeys(self._registered)})
+
+    def __len__(self) -> int:
+        return len(set(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +75,9 @@ class Factory:
     entries: Mapping[str, Entry]
     default_type: str | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", Types(self.name, self.entries))
+
     def resolve(self, config: Mapping[str, Any] | None) -> Entry:
         """The entry that the `type` of a component config asks for; `package.module:Class` is a class of the user's.
 
@@ -57,8 +86,8 @@ class Factory:
         wanted = (config or {}).get("type", self.default_type)
         if isinstance(wanted, str) and wanted in self.entries:
             return self.entries[wanted]
-        if isinstance(wanted, str) and _TARGET.fullmatch(wanted):
-            return Entry(target=wanted)
+        if isinstance(wanted, str) and is_target(wanted):
+            return Entry(target=wanted, is_own=True)
         raise ConfigError([Problem(self.name, "type", self._complaint(wanted))])
 
     def _complaint(self, wanted: Any) -> str:
@@ -69,6 +98,18 @@ class Factory:
         nearest = difflib.get_close_matches(str(wanted), self.entries, n=1)
         hint = f", did you mean {nearest[0]!r}?" if nearest else ";"
         return f"unknown type {wanted!r}{hint} {known}; {own}"
+
+
+def is_target(name: str) -> bool:
+    """Whether `name` is written as a class of the user's: `package.module:Class`."""
+    return _TARGET.fullmatch(name) is not None
+
+
+def described(entry: Entry, folders: Sequence[str] = ()) -> Entry:
+    """An entry of the user's own with what its class says of itself, if its source is in `folders` or its package."""
+    places = [*folders, str(Path(entry.package).parent)] if entry.package else folders
+    said = declared(entry.target, places)
+    return replace(entry, **{name: value for name, value in said.items() if name != "lists"})
 
 
 DATA_JUICER = "data-juicer"

@@ -77,7 +77,11 @@ def _editable_folder(package: Path) -> list[str]:
 
 
 def _modules(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result]]:
-    """The modules in and below a folder, links followed, each folder once; not those of envs that lie in it."""
+    """The modules in and below a folder, links followed, each folder once; not those of envs that lie in it. A module
+    may be given itself."""
+    if folder.endswith(MODULES):
+        with contextlib.suppress(OSError):
+            yield folder, os.stat(folder)
     for entry, status in _entries(folder):
         if entry.name.endswith(MODULES):
             yield entry.path, status

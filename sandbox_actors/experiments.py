@@ -84,7 +84,7 @@ class Experiments:
         experiment = thaw(definition)
         runner = JobRunner(self._shop, "", experiment, cwd, self._paths.experiments)
         rows = []
-        for each in forecast(experiment):
+        for each in forecast(experiment, cwd):
             warm: bool | None = False
             if each.call is not None:
                 with suppress(EnvError):

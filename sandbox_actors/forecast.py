@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from components.factories import described
 from sandbox_actors.errors import ConfigError, ContextError
-from sandbox_actors.hooks import HOOKS, Call
+from sandbox_actors.hooks import ALL_HOOKS, Call, component_folders
 from sandbox_actors.language.experiment import Experiment, Job
 from sandbox_actors.language.jobconfigs import job_configs
 from sandbox_actors.language.names import number_jobs
@@ -26,10 +27,12 @@ class Expected:
     has_open_model: bool = False
 
 
-def forecast(experiment: Experiment) -> Iterator[Expected]:
-    """The jobs of one iteration, in the order in which they run; none of the rows is `warm`."""
+def forecast(experiment: Experiment, cwd: str = "") -> Iterator[Expected]:
+    """The jobs of one iteration in order; none of the rows is `warm`. Relative folders are below `cwd`."""
     for each in number_jobs(experiment):
         call = _call(each.job)
+        if call is not None and call.entry.is_own:
+            call = replace(call, entry=described(call.entry, component_folders(each.job, cwd)))
         row = PlannedJob(
             index=each.index,
             pipeline=each.pipeline,
@@ -45,7 +48,7 @@ def forecast(experiment: Experiment) -> Iterator[Expected]:
 
 def _call(job: Job) -> Call | None:
     """Names stand for the outputs of other jobs."""
-    hook = HOOKS.get(job.hook)
+    hook = ALL_HOOKS.get(job.hook)
     settings = {**job.local, **{key: f"<{name}>" for key, name in job.input.items()}}
     try:
         configs = {name: config.finished(1) for name, config in job_configs(job, settings.items()).items()}
@@ -58,7 +61,7 @@ def _has_open_model(job: Job, call: Call) -> bool:
     keys = [key.partition(".")[2] for key in job.input]
     fields = call.entry.model_fields
     if not fields:  # of a class of the user's own, the whole config
-        return bool(keys) and not call.entry.env
+        return bool(keys) and call.entry.is_own
     return any(_is_in(key, field) or _is_in(field, key) for key in keys for field in fields)
 
 

@@ -7,17 +7,24 @@ A hook decides and does nothing itself: the coordinator leases the actor, calls 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from components.factories import FACTORIES, PLAIN, REFINERS, Entry
+from components.declared import declared
+from components.factories import FACTORIES, PLAIN, REFINERS, Entry, described, is_target
+from components.registered import HOOKS as REGISTERED_HOOKS
+from components.registered import Registry
+from components.settings import JOB_KEYS
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 from sandbox_actors.language.catalogue import HOOKS as SPECS
-from sandbox_actors.language.catalogue import HookSpec, did_you_mean
+from sandbox_actors.language.catalogue import JOB_LISTS, HookSpec, did_you_mean
+from sandbox_actors.language.experiment import Job
 from sandbox_actors.messages import Outcome
 
 
@@ -40,8 +47,20 @@ class Call:
 
     @property
     def env(self) -> str:
-        """The env it runs in unless its job names another."""
-        return self.entry.env or PLAIN
+        """The env it runs in unless its job names another: the one that its config asks for, as files of Data-Juicer
+        Sandbox do, or that of its class."""
+        asked = self.config.get("env_name")
+        return asked if isinstance(asked, str) and asked else self.entry.env or PLAIN
+
+    @property
+    def env_spec(self) -> dict[str, Any]:
+        """What the env is made of that the config asks for, where nobody else knows an env of that name.
+
+        `env_manager`, and `env_params`: `env_config_path` and `env_py_version`, or any key of an env spec.
+        """
+        asked = {"manager": self.config.get("env_manager") or "conda", **(self.config.get("env_params") or {})}
+        names = {"env_config_path": "config", "env_py_version": "python"}
+        return {names.get(key, key): value for key, value in asked.items() if value is not None}
 
     def env_in(self, job_env: str | None) -> str:
         """The env it runs in for a job that names `job_env`, or none."""
@@ -51,10 +70,10 @@ class Call:
     def model_key(self) -> str:
         """Names what the component's `load()` makes: equal keys mean that it need not be made again.
 
-        The values of the registry entry's `model_fields`; of a class of the user's own, about which nothing is known,
-        the whole config.
+        The values of the registry entry's `model_fields`; of a class of the user's own that does not say them, the
+        whole config.
         """
-        if self.entry.env and not self.entry.model_fields:
+        if not self.entry.is_own and not self.entry.model_fields:
             return ""
         fields = self.entry.model_fields or tuple(self.config)
         identity = {name: _at(self.config, name) for name in fields}
@@ -243,17 +262,65 @@ HOOKS: dict[str, Hook] = {
 }
 
 
+class OwnHook(Hook):
+    """A hook of the user's own: a class that runs in a worker as components do, and gets both configs of its job."""
+
+    def __init__(self, target: str, package: str = "") -> None:
+        self.entry = described(Entry(target=target, package=package, is_own=True))
+
+    @property
+    def spec(self) -> HookSpec:
+        folders = [str(Path(self.entry.package).parent)] if self.entry.package else []
+        lists = declared(self.entry.target, folders).get("lists", JOB_LISTS)
+        return HookSpec(name=self.entry.target, factories=(), lists=lists)
+
+    def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
+        asked = extra_configs if isinstance(extra_configs, dict) else {}
+        env = {key: asked[key] for key in JOB_KEYS if key in asked}
+        return Call(entry=self.entry, config={**env, "dj_configs": dj_configs, "extra_configs": extra_configs})
+
+
+class Hooks(Mapping[str, Hook]):
+    """All hooks by name: those above, and those that others register."""
+
+    def __init__(self) -> None:
+        self._registered = Registry(REGISTERED_HOOKS)
+
+    def __getitem__(self, name: str) -> Hook:
+        if name in HOOKS:
+            return HOOKS[name]
+        if is_target(name):
+            return OwnHook(name)
+        return OwnHook(*self._registered[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**HOOKS, **dict.fromkeys(self._registered)})
+
+    def __len__(self) -> int:
+        return len(set(self))
+
+
+ALL_HOOKS = Hooks()
+
+
 def hook_named(name: str) -> Hook:
     """Raises ConfigError for a hook that cannot be run."""
-    if name not in HOOKS:
-        raise ConfigError([Problem("the experiment", "hook", f"there is no hook {name!r}{did_you_mean(name, HOOKS)}")])
-    return HOOKS[name]
+    if name not in ALL_HOOKS:
+        raise ConfigError(
+            [Problem("the experiment", "hook", f"there is no hook {name!r}{did_you_mean(name, ALL_HOOKS)}")]
+        )
+    return ALL_HOOKS[name]
 
 
 def _evaluated(outcome: Outcome) -> Recorded:
     """The results are the outputs, and watched."""
     watched = outcome.values if outcome.is_tuple else outcome.values[0]
     return Recorded(values=outcome.values, is_tuple=outcome.is_tuple, watched=watched)
+
+
+def component_folders(job: Job, cwd: str) -> list[str]:
+    """The folders that a job has put on the worker's path."""
+    return [os.path.join(cwd, os.path.expanduser(job.component_path))] if job.component_path else []
 
 
 def _mapping_result(outcome: Outcome, hook: Hook) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import components
 from components.factories import FACTORIES, REFINERS
 from envs.specs import MANAGERS, spec_names
-from sandbox_actors.hooks import HOOKS
-from sandbox_actors.language.catalogue import Catalogue
+from sandbox_actors.hooks import ALL_HOOKS
+from sandbox_actors.language.catalogue import Catalogue, HookSpec
 from sandbox_actors.machine import this_machine
 
 OPERATORS = Path(components.__file__).parent / "data" / "operators.json"
@@ -25,11 +25,24 @@ def known() -> Catalogue:
         factories=FACTORIES,
         refiners=REFINERS,
         operators=operators,
-        hooks={name: hook.spec for name, hook in HOOKS.items()},
+        hooks=HookSpecs(),
         envs=spec_names(),
         managers=Managers(),
         machine=this_machine(),
     )
+
+
+class HookSpecs(Mapping[str, HookSpec]):
+    """The hooks, also those that others register, as far as `check` wants to know them."""
+
+    def __getitem__(self, name: str) -> HookSpec:
+        return ALL_HOOKS[name].spec
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALL_HOOKS)
+
+    def __len__(self) -> int:
+        return len(ALL_HOOKS)
 
 
 class Managers(Mapping[str, str]):

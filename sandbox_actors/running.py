@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import signal
 import time
@@ -15,13 +14,14 @@ from typing import Any
 
 import trio
 
+from components.factories import described
 from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.capacity import Capacity, Gpus
 from sandbox_actors.code import read_code
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
-from sandbox_actors.errors import SandboxError, WorkerLost
-from sandbox_actors.hooks import Call, Hook, Recorded, hook_named
+from sandbox_actors.errors import ConfigError, SandboxError, WorkerLost
+from sandbox_actors.hooks import Call, Hook, Recorded, component_folders, hook_named
 from sandbox_actors.language.experiment import Experiment, Job
 from sandbox_actors.language.moves import StartJob
 from sandbox_actors.log_watching import LogWatching
@@ -108,7 +108,10 @@ class JobRunner:
 
     async def _carry_out(self, start: StartJob, call: Call, stage: int, change: Change) -> Outcome:
         """One call of a job. `stage` counts its calls from 0; each holds what it needs only while it runs."""
-        wanted = self._wanted(start.job, call, await self._env(start, call))
+        call = self._described(start.job, call)
+        env = await self._env(start, call)
+        call = self._described(start.job, call, env)
+        wanted = self._wanted(start.job, call, env)
         cpus = start.job.resources.cpus
         has_waited = False
 
@@ -130,9 +133,11 @@ class JobRunner:
 
     async def is_warm(self, job: Job, call: Call, has_open_model: bool) -> bool | None:
         """What `PlannedJob.warm` tells. Raises SandboxError where the job has no env that could be."""
-        env = await self._shop.environments.find(self._env_spec(call.env_in(job.env)))
+        call = self._described(job, call)
+        env = await self._shop.environments.find(self._env_spec(job, call))
         if env is None:
             return False
+        call = self._described(job, call, env)
         gpus = None if job.resources.gpus is None else self._shop.gpus.next(math.ceil(job.resources.gpus))
         wanted = await self._with_code(replace(self._wanted(job, call, env), gpus=gpus))
         if has_open_model and self._shop.pool.has_alike(wanted):
@@ -157,25 +162,42 @@ class JobRunner:
             labelled = ProgressBar(label=f"env {spec.name}: {bar.label}", done=bar.done, total=bar.total, unit=bar.unit)
             self._shop.watcher.show_progress(self._id, start.index, labelled)
 
-        spec = self._env_spec(call.env_in(start.job.env))
+        spec = self._env_spec(start.job, call)
         env = await self._shop.environments.ensure(spec, show)
         self._shop.watcher.show_progress(self._id, start.index, None)
         return env
 
-    def _env_spec(self, name: str) -> EnvSpec:
+    def _env_spec(self, job: Job, call: Call) -> EnvSpec:
+        name = call.env_in(job.env)
         if name not in self._specs:
-            own, base = self._experiment.envs.get(name), Path(self._cwd)
-            where = "the experiment", f"envs.{name}"
-            self._specs[name] = load_spec(name, base) if own is None else spec_from(own, name, base, *where)
+            self._specs[name] = self._load_spec(name, call)
         return self._specs[name]
+
+    def _load_spec(self, name: str, call: Call) -> EnvSpec:
+        own, base = self._experiment.envs.get(name), Path(self._cwd)
+        if own is not None:
+            return spec_from(own, name, base, "the experiment", f"envs.{name}")
+        try:
+            return load_spec(name, base)
+        except ConfigError:
+            if name != call.config.get("env_name"):
+                raise
+            return spec_from(call.env_spec, name, base, call.label, "env_params")
+
+    def _described(self, job: Job, call: Call, env: ReadyEnv | None = None) -> Call:
+        """A class of the user's own with what it says of itself, as far as its source can be found before it is run."""
+        if not call.entry.is_own:
+            return call
+        sites = [] if env is None else sorted(Path(env.python).parent.parent.glob("lib/python3*/site-packages"))
+        return replace(call, entry=described(call.entry, [*component_folders(job, self._cwd), *map(str, sites)]))
 
     def _wanted(self, job: Job, call: Call, env: ReadyEnv) -> Wanted:
         asked = job.resources.cpus
         default = 1 if call.entry.is_light else max(1, self._shop.capacity.total // 2)
-        paths = [os.path.join(self._cwd, os.path.expanduser(job.component_path))] if job.component_path else []
+        paths = component_folders(job, self._cwd)
         return Wanted(
             label=call.label,
-            component=ComponentRef(target=call.entry.target, paths=paths),
+            component=ComponentRef(target=call.entry.target, paths=paths, package=call.entry.package),
             env=env,
             model_key=call.model_key,
             cpus=default if asked is None else max(1, round(asked)),
@@ -184,7 +206,8 @@ class JobRunner:
 
     async def _with_code(self, wanted: Wanted) -> Wanted:
         """The same with the state of its code: an actor that was started before a change must not serve after it."""
-        read = partial(read_code, wanted.env.python, wanted.component.paths)
+        own = [*wanted.component.paths, *filter(None, [wanted.component.package])]
+        read = partial(read_code, wanted.env.python, own)
         return replace(wanted, code=await trio.to_thread.run_sync(read, limiter=_threads))
 
     # --- during ---

@@ -21,6 +21,7 @@ def check_component(
 ) -> list[tuple[ConfigView, KnownType]]:
     """Returns the types that the job's configs ask for, those that are known."""
     _check_env(draft, catalogue, each, place)
+    _check_env_asked(draft, catalogue, views["extra_configs"])
     hook = catalogue.hooks.get(each.job.hook)
     if hook is None:
         if each.job.hook and not _OWN.fullmatch(each.job.hook):
@@ -67,6 +68,24 @@ def _check_env(draft: Draft, catalogue: Catalogue, each: NumberedJob, place: Pat
     folder = each.job.component_path
     if folder and not os.path.isdir(os.path.expanduser(folder)):
         draft.error((*place, "component_path"), f"there is no folder {folder!r}")
+
+
+def _check_env_asked(draft: Draft, catalogue: Catalogue, view: ConfigView) -> None:
+    """The env that a config asks for by itself, as files of Data-Juicer Sandbox do."""
+    name, manager = ((view.value or {}).get(key) for key in ("env_name", "env_manager"))
+    if manager is None or not catalogue.managers or view.is_replaced(["env_manager"]):
+        return
+    if manager not in catalogue.managers:
+        known = did_you_mean(str(manager), catalogue.managers)
+        draft.error(view.path(["env_manager"]), f"there is no env manager {manager!r}{known}")
+    elif not name:
+        draft.error(view.path(["env_manager"]), "needs `env_name` beside it: what the env is called")
+    elif name not in draft.experiment.envs and name not in (catalogue.envs or ()) and catalogue.managers[manager]:
+        draft.warn(
+            view.path(["env_manager"]),
+            f"{manager} cannot be used here: {catalogue.managers[manager]}; `envs.{name}` in the file may say how else "
+            f"to make it",
+        )
 
 
 def _check_types(

@@ -11,10 +11,14 @@ from sandbox_actors.messages.rows import MetricRow, Point, ProgressBar
 
 
 class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a component's class is: `module:Class`, and the folders put on `sys.path` before it is looked for."""
+    """Where a component's class is: `module:Class`, and the folders put on `sys.path` before it is looked for.
+
+    `package` is the file or folder of its top-level package, where that is in no folder to be put there as a whole.
+    """
 
     target: str
     paths: list[str] = []
+    package: str = ""
 
 
 class Run(Message, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from sandbox_actors.messages import ComponentRef, EndLog, Exit, Followed, Follow
 from sandbox_actors.worker.capture import captured
 from sandbox_actors.worker.follow import LogFollower
 from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.packages import hand_over
 from sandbox_actors.worker.values import outcome_of
 from sandbox_actors.worker.watching import LogRunWatcher, RunWatcher
 
@@ -122,6 +123,8 @@ def component_class(component: ComponentRef) -> Any:
     for path in reversed(component.paths):
         if path not in sys.path:
             sys.path.insert(0, path)
+    if component.package:
+        hand_over(component.package)
     module, _, name = component.target.partition(":")
     return getattr(importlib.import_module(module), name)
 

@@ -63,7 +63,7 @@ def test_a_missing_or_misshapen_type_is_an_error(config: dict[str, object] | Non
 
 def test_a_class_of_the_users_own_runs_where_its_job_says() -> None:
     entry = FACTORIES["DataEvaluatorFactory"].resolve({"type": "mine.evaluators:Bleu"})
-    assert entry == Entry(target="mine.evaluators:Bleu")
+    assert entry == Entry(target="mine.evaluators:Bleu", is_own=True)
 
 
 def test_no_component_imports_a_heavy_library_before_it_runs() -> None:

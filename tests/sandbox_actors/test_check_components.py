@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,25 @@ def test_an_env_manager_that_is_not_there_is_found_before_an_env_is_made() -> No
         "envs.a.manager: conda cannot be used here: no conda on the PATH (line 1)",
         "envs.b.manager: there is no env manager 'mamb'; did you mean 'mamba'? (line 1)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("env_name: mine, env_manager: cnoda", "there is no env manager 'cnoda'; did you mean 'conda'?"),
+        ("env_manager: uv", "needs `env_name` beside it"),
+    ],
+)
+def test_the_env_that_a_config_asks_for_is_checked(asked: str, message: str) -> None:
+    catalogue = replace(CATALOGUE, managers={"uv": "", "conda": "there is no conda on the PATH"})
+    text = executing(f"hook: TrainModelHook, extra_configs: {{type: 'a:B', {asked}}}")
+    (problem,) = load(text, catalogue).errors
+    assert message in problem.message
+
+
+def test_a_manager_that_is_not_here_is_a_warning_unless_the_env_is_known_otherwise() -> None:
+    catalogue = replace(CATALOGUE, managers={"uv": "", "conda": "there is no conda on the PATH"})
+    text = executing("hook: TrainModelHook, extra_configs: {type: 'a:B', env_name: mine, env_manager: conda}")
+    (warning,) = load(text, catalogue).warnings
+    assert "there is no conda on the PATH; `envs.mine` in the file may say how else to make it" in warning.message
+    assert load(f"envs: {{mine: {{manager: uv}}}}\n{text}", catalogue).warnings == []
