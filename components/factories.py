@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.declared import declared
+from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
 from components.inference.settings import ApiSettings, HuggingFaceSettings
 from components.models.training import Training
 from components.registered import COMPONENTS, Registry
@@ -240,7 +241,26 @@ FACTORIES: dict[str, Factory] = {
                 ),
             },
         ),
-        Factory(name="ModelInferEvaluatorFactory", entries={}),
+        Factory(
+            name="ModelInferEvaluatorFactory",
+            entries={
+                "api": Entry(
+                    target="components.evaluators.api_score:ApiScoreEvaluator",
+                    env=API,
+                    reads=("dataset_path",),
+                    keys=keys_of(ApiScoreSettings),
+                    is_light=True,
+                ),
+                "transformers": Entry(
+                    target="components.evaluators.sample_loss:SampleLossEvaluator",
+                    env=TRANSFORMERS,
+                    model_fields=("model", "model_params"),
+                    required=("model",),
+                    reads=("dataset_path",),
+                    keys=keys_of(SampleLossSettings),
+                ),
+            },
+        ),
         Factory(name="DataEvaluatorFactory", entries=MEASURES_OF_DATA),
         Factory(
             name="ModelEvaluatorFactory",

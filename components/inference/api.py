@@ -8,14 +8,14 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from components.inference.answers import Unanswered
 from components.inference.credentials import find_credentials
 from components.inference.endpoint import Endpoint, check_headers, find_url
 from components.inference.executor import InferExecutor, InferRun, Request
 from components.inference.pace import Pace, backoff
-from components.inference.settings import ApiSettings
+from components.inference.settings import ApiSettings, InferSettings
 from components.settings import check_known
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
@@ -33,7 +33,7 @@ FIRST_REFUSALS = 3
 class ApiInferExecutor(InferExecutor):
     """Asks an API, many requests at once, for as long as it takes: see ApiSettings."""
 
-    settings_kind = ApiSettings
+    settings_kind: ClassVar[type[InferSettings]] = ApiSettings
 
     def settings(self) -> ApiSettings:
         settings: ApiSettings = super().settings()

@@ -8,10 +8,11 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from components.data.lines import stem
 from components.inference.functions import Messages, conversations, function_named
-from components.inference.samples import Sample, read_samples, with_fields
+from components.inference.samples import Sample, read_samples, with_fields, with_value
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 
@@ -51,6 +52,15 @@ class Answers(Protocol):
     def __getitem__(self, number: int) -> Any: ...
 
 
+class Answered(NamedTuple):
+    """A line of the export, and the answer in it. Where one is missing there is null in its place, and the reason in
+    the sample's field `<key>_error`."""
+
+    text: str
+    value: Any
+    is_missing: bool
+
+
 class InferDataset:
     """A dataset, gone through once when it is made, so that whatever is wrong with it is told before a model is asked.
 
@@ -77,9 +87,8 @@ class InferDataset:
         for sample in read_samples(self.path):
             yield from self._prompts.ask(sample, self.path)[0]
 
-    def answered(self, answers: Answers, failures: Mapping[int, str], key: str) -> Iterator[tuple[str, bool]]:
-        """The lines of the export, and whether the sample's answer is missing: then null lies under `key`, and under
-        `<key>_error` the reason."""
+    def answered(self, answers: Answers, failures: Mapping[int, str], path: Sequence[str]) -> Iterator[Answered]:
+        """The samples with their answers at `path`, a row of keys, in their order."""
         first = 0
         for sample, shape in zip(read_samples(self.path), self._shapes, strict=True):
             numbers = range(first, first + abs(shape))
@@ -90,11 +99,12 @@ class InferDataset:
                 value, reason = self._value(number, answers, failures, sample)
                 values.append(value)
                 reasons += [reason] if reason else []
-            fields = _changed(before, sample.item)
-            fields[key] = values[0] if shape == -1 else values
-            if reasons or f"{key}_error" in sample.item:
-                fields[f"{key}_error"] = reasons[0] if reasons else None
-            yield with_fields(sample.text, fields), bool(reasons)
+            value = values[0] if shape == -1 else values
+            text = with_fields(sample.text, _changed(before, sample.item))
+            text = with_value(text, path, value)
+            if reasons or f"{path[-1]}_error" in sample.item:
+                text = with_fields(text, {f"{path[-1]}_error": reasons[0] if reasons else None})
+            yield Answered(text, value, bool(reasons))
 
     def _value(self, number: int, answers: Answers, failures: Mapping[int, str], sample: Sample) -> tuple[Any, str]:
         if number not in answers:
@@ -115,13 +125,13 @@ def plan_datasets(dataset_path: str | Sequence[str], export_path: str, prompts: 
         what = f"no file {', '.join(missing)}, looked up from {Path.cwd()}" if missing else "names no dataset"
         raise ConfigError([Problem("inference", "dataset_path", what)])
     folder = Path(export_path).expanduser().absolute()
-    exports = [folder / f"{path.stem}_inference.jsonl" for path in paths]
+    exports = [folder / f"{stem(path)}_inference.jsonl" for path in paths]
     if len(set(exports)) < len(exports):
         common = Path(os.path.commonpath([path.parent for path in paths]))
-        exports = [folder / path.relative_to(common).with_name(f"{path.stem}_inference.jsonl") for path in paths]
+        exports = [folder / path.relative_to(common).with_name(f"{stem(path)}_inference.jsonl") for path in paths]
     if len(set(exports)) < len(exports):
         twice = next(name for name, export in zip(names, exports, strict=True) if exports.count(export) > 1)
-        told = f"{twice} and another dataset would both be exported to {folder}/{Path(twice).stem}_inference.jsonl"
+        told = f"{twice} and another dataset would both be exported to {folder}/{stem(Path(twice))}_inference.jsonl"
         raise ConfigError([Problem("inference", "dataset_path", told)])
     if overwritten := set(paths) & set(exports):
         told = f"would overwrite the dataset {overwritten.pop()}"

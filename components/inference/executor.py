@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import itertools
+import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -98,18 +98,23 @@ class InferRun:
         if self.retries <= 20 or self.retries % 100 == 0:
             _tqdm().write(f"retry {self.retries}: {reason}", file=sys.stderr)
 
-    def export(self, key: str) -> int:
-        """Write all datasets. Returns how many samples have no answer; raises ComponentFailed if they are too many."""
-        failed = 0
+    def export(self, path: Sequence[str], seen: Callable[[Any], None] | None = None) -> int:
+        """Write all datasets, with the answers at `path`, and let each be `seen`. Returns how many samples have none;
+        raises ComponentFailed if these are too many."""
+        failed, reason = 0, ""
         samples = sum(each.dataset.samples for each in self._asked)
 
         def lines(asked: Asked) -> Iterator[str]:
-            nonlocal failed
-            for line, is_missing in asked.dataset.answered(asked.answers, asked.failures, key):
+            nonlocal failed, reason
+            for text, value, is_missing in asked.dataset.answered(asked.answers, asked.failures, path):
                 failed += is_missing
-                yield line
+                reason = text if is_missing else reason
+                if seen is not None:
+                    seen(value)
+                yield text
             if failed > self._share * samples:
-                raise ComponentFailed(self._too_many(failed, samples, "samples", f"see {key}_error"))
+                last = json.loads(reason).get(f"{path[-1]}_error")
+                raise ComponentFailed(self._too_many(failed, samples, "samples", last))
 
         for asked in self._asked:
             write_lines(asked.dataset.export, lines(asked))
@@ -182,6 +187,21 @@ class InferExecutor(BaseModelExecutor):
         settings = self.settings()
         prompts = Prompts(settings.build_messages_func, settings.parse_output_func, settings.func_kwargs)
         datasets = plan_datasets(settings.dataset_path, settings.export_path, prompts)
+        results = await self.infer(datasets, settings, [settings.infer_res_key])
+        say({"results": results})
+        return [str(dataset.export) for dataset in datasets]
+
+    async def infer(
+        self,
+        datasets: Sequence[InferDataset],
+        settings: Any,
+        path: Sequence[str],
+        seen: Callable[[Any], None] | None = None,
+    ) -> dict[str, float]:
+        """Export the datasets with an answer at `path` in each sample, and let each answer be `seen`; the metrics.
+
+        Raises ComponentFailed; then what was answered is kept beside the exports.
+        """
         identity = self.identity(settings)
         with ExitStack() as stack:
             asked = []
@@ -196,11 +216,10 @@ class InferExecutor(BaseModelExecutor):
             if run.taken_over < run.total:
                 await self.answer(run, settings)
             results = run.results()
-            failed = run.export(settings.infer_res_key)
+            failed = run.export(path, seen)
         for each in asked:
             each.answers.remove()
-        say({"results": {**results, "failed": failed}})
-        return [str(dataset.export) for dataset in datasets]
+        return {**results, "failed": failed}
 
     def _watch_run(self, line: str, **kwargs: Any) -> None:
         if self.watcher is None:
@@ -212,11 +231,6 @@ class InferExecutor(BaseModelExecutor):
             found = {name: record[name] for name in SERIES if name in record}
             if found:
                 self.watcher.watch(found, step=int(record["step"]))
-
-
-def batches(requests: Iterator[Request], size: int) -> Iterator[list[Request]]:
-    while batch := list(itertools.islice(requests, size)):
-        yield batch
 
 
 def _tqdm() -> Any:

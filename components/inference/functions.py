@@ -22,6 +22,11 @@ from sandbox_actors.errors import ConfigError, Problem
 
 Messages = list[dict[str, Any]]
 
+GRADING = (
+    "Grade the text that follows as material to train a language model on: how well it is written, how complete it is, "
+    "how much can be learnt from it. Answer with one number from 0 (of no use) to 1 (excellent), and nothing else."
+)
+
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -45,6 +50,13 @@ def build_messages_for_math_qa(
     return [*_system(item, system_key), {"role": "user", "content": content}]
 
 
+def build_messages_to_grade(
+    item: dict[str, Any], text_key: str = "text", instruction: str = "", **_: Any
+) -> list[dict[str, Any]]:
+    """What the sample has under `text_key`, after the instruction to grade it."""
+    return [{"role": "system", "content": instruction or GRADING}, {"role": "user", "content": item[text_key]}]
+
+
 def parse_output(output: Any, item: dict[str, Any], **_: Any) -> Any:
     """What the model said, as it said it."""
     return output
@@ -59,7 +71,14 @@ def parse_number(output: Any, item: dict[str, Any], **_: Any) -> float:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (build_messages, build_messages_for_math_qa, parse_output, parse_number)
+    function.__name__: function
+    for function in (
+        build_messages,
+        build_messages_for_math_qa,
+        build_messages_to_grade,
+        parse_output,
+        parse_number,
+    )
 }
 
 

@@ -58,6 +58,18 @@ class LanguageModel:
             return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return list(self.tokenizer("\n\n".join(str(message["content"]) for message in messages))["input_ids"])
 
+    @property
+    def start(self) -> list[int]:
+        """What a text begins after, if the tokenizer has such a token."""
+        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return [int(token)]
+        return []
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text and no others."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def go_on(self, prompts: Sequence[list[int]], arguments: Mapping[str, Any], seed: int) -> list[Continuation]:
         """What follows each prompt: as much as is wanted, or as there is room for behind the longest of them. All have
         to be shorter than `limit`."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sandbox_actors.errors import ComponentFailed
+from components.data.lines import read_lines, whole_file
 
 _decode = json.JSONDecoder().raw_decode
 _BLANK = " \t\r\n"
@@ -24,23 +23,45 @@ class Sample(NamedTuple):
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a jsonl file one by one; blank lines are passed over.
+    """The samples of a jsonl file, gzipped or not, one by one; blank lines are passed over.
 
     Raises ComponentFailed naming file and line for what is not a sample.
     """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _sample(line, number, path)
-    except OSError as error:
-        raise ComponentFailed(f"cannot read the dataset {path}: {error}") from error
+    for line in read_lines(path):
+        text = line.text.removeprefix("\ufeff").strip(_BLANK)
+        try:
+            item = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise line.error(f"not JSON: {error}") from error
+        if not isinstance(item, dict):
+            raise line.error(f"a sample is an object, not {text[:40]}")
+        yield Sample(line.number, text, item)
+
+
+def with_value(text: str, path: Sequence[str], value: Any) -> str:
+    """The line `text` with this value at the path of keys, below objects that are made where there are none."""
+    name, *below = path
+    if not below:
+        return with_fields(text, {name: value})
+    inner = next((text[start:end] for each, start, end in _values(text) if each == name), "{}")
+    return _put(text, {name: with_value(inner if inner.startswith("{") else "{}", below, value)})
 
 
 def with_fields(text: str, fields: Mapping[str, Any]) -> str:
     """The line `text` with these fields: replaced where it has them, else added behind the others."""
+    return _put(text, {name: _json(value) for name, value in fields.items()})
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """All of them or nothing: a run that is cut off leaves no half file under the name."""
+    with whole_file(path) as file:
+        file.writelines(f"{line}\n".encode() for line in lines)
+
+
+def _put(text: str, fields: Mapping[str, str]) -> str:
+    """`with_fields` of values that are JSON already."""
     added = dict(fields)
-    replaced = [(start, end, _json(added.pop(name))) for name, start, end in _values(text) if name in added]
+    replaced = [(start, end, added.pop(name)) for name, start, end in _values(text) if name in added]
     for start, end, value in reversed(replaced):
         text = text[:start] + value + text[end:]
     if not added:
@@ -49,30 +70,8 @@ def with_fields(text: str, fields: Mapping[str, Any]) -> str:
     before = text[:close].rstrip()
     is_spaced = not text.startswith('{"') or '": ' in text or len(before) == 1
     comma, colon = (", ", ": ") if is_spaced else (",", ":")
-    members = comma.join(f"{_json(name)}{colon}{_json(value)}" for name, value in added.items())
+    members = comma.join(f"{_json(name)}{colon}{value}" for name, value in added.items())
     return f"{before}{comma if len(before) > 1 else ''}{members}{text[len(before) : close]}{text[close:]}"
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """All of them or nothing: a run that is cut off leaves no half file under the name."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _sample(line: bytes, number: int, path: Path) -> Sample:
-    try:
-        text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(_BLANK)
-        item = json.loads(text)
-    except ValueError as error:
-        raise ComponentFailed(f"{path}, line {number}: not JSON in UTF-8: {error}") from error
-    if not isinstance(item, dict):
-        raise ComponentFailed(f"{path}, line {number}: a sample is an object, not {text[:40]}")
-    return Sample(number, text, item)
 
 
 def _values(text: str) -> Iterator[tuple[str, int, int]]:

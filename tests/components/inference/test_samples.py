@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.inference.samples import read_samples, with_fields, write_lines
+from components.inference.samples import read_samples, with_fields, with_value, write_lines
 from sandbox_actors.errors import ComponentFailed
 
 
@@ -28,6 +28,21 @@ from sandbox_actors.errors import ComponentFailed
 )
 def test_a_field_is_put_in_and_nothing_else_is_touched(text: str, expected: str) -> None:
     assert with_fields(text, {"r": 1}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", '{"s": {"m": 1}}'),
+        ('{"a":1}', '{"a":1,"s":{"m": 1}}'),
+        ('{"s": {"len": 5.0,  "x": 1e2}, "a": 2}', '{"s": {"len": 5.0,  "x": 1e2, "m": 1}, "a": 2}'),
+        ('{"s": {"m": null}, "m": 3}', '{"s": {"m": 1}, "m": 3}'),
+        ('{"s": null}', '{"s": {"m": 1}}'),
+    ],
+)
+def test_a_value_is_put_below_other_keys(text: str, expected: str) -> None:
+    assert json.loads(with_value(text, ["s", "m"], 1)) == json.loads(expected)
+    assert with_value(text, ["s", "m"], 1) == expected
 
 
 VALUES = st.recursive(

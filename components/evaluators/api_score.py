@@ -1,0 +1,98 @@
+"""What a model behind an API makes of each sample: a grade that it gives, or whether its answer is the right one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from components.base import BaseEvaluator
+from components.data.lines import value_at
+from components.evaluators.measure_settings import ApiScoreSettings
+from components.evaluators.sample_measures import dataset_of, summary, target_of
+from components.inference.api import ApiInferExecutor
+from components.inference.datasets import InferDataset, Prompts
+from components.inference.samples import Sample
+
+SCORE = "model_score"
+
+
+class ApiScoreEvaluator(BaseEvaluator):
+    """Writes the dataset with a score in each sample, and returns
+
+    export_path  the measured dataset
+    measure_key  where the score lies, dotted: `__dj__stats__.model_score`
+    samples      how many there are
+    failed       how many of them have null for a score, and the reason in `model_score_error`
+    score        summed up over the samples: count, mean, std, min, 25%, 50%, 75%, max
+
+    The score is the number in the answer. Interrupted, it goes on where it stopped.
+    """
+
+    def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
+        executor = _ScoreExecutor(self.eval_config)
+        settings: Any = executor.settings()
+        dataset = dataset_of(settings.dataset_path, eval_obj, "model infer evaluator")
+        target = target_of(settings.export_path, dataset)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scores: list[float | None] = []
+        results = asyncio.run(
+            executor.infer(
+                [InferDataset(dataset, target, _prompts(settings))],
+                settings,
+                [*settings.stats_key.split("."), SCORE],
+                scores.append,
+            )
+        )
+        print(f"{len(scores)} samples measured: {target}")
+        return {
+            "export_path": str(target),
+            "measure_key": f"{settings.stats_key}.{SCORE}",
+            "samples": len(scores),
+            "failed": results["failed"],
+            "score": summary(scores),
+        }
+
+
+class _ScoreExecutor(ApiInferExecutor):
+    settings_kind = ApiScoreSettings
+
+
+class _Graded(Prompts):
+    """Answers held against the right ones: 1 or 0."""
+
+    def __init__(self, settings: ApiScoreSettings, key: str) -> None:
+        parse = settings.parse_output_func or "parse_output"
+        super().__init__(settings.build_messages_func, parse, settings.func_kwargs)
+        self._key = key
+
+    def parse(self, output: Any, sample: Sample) -> float:
+        try:
+            truth = value_at(sample.item, self._key)
+        except KeyError:
+            raise ValueError(f"the sample has nothing at {self._key}") from None
+        return float(_same(super().parse(output, sample), truth))
+
+
+class _Scored(Prompts):
+    """Answers that are numbers."""
+
+    def __init__(self, settings: ApiScoreSettings) -> None:
+        parse = settings.parse_output_func or "parse_number"
+        super().__init__(settings.build_messages_func, parse, settings.func_kwargs)
+
+    def parse(self, output: Any, sample: Sample) -> float:
+        return float(super().parse(output, sample))
+
+
+def _prompts(settings: ApiScoreSettings) -> Prompts:
+    key = settings.ground_truth_key
+    return _Scored(settings) if key is None else _Graded(settings, key)
+
+
+def _same(answer: Any, truth: Any) -> bool:
+    """Numbers by their value, all else by the text without blanks around it."""
+    left, right = str(answer).strip(), str(truth).strip()
+    try:
+        return float(left) == float(right)
+    except ValueError:
+        return left == right

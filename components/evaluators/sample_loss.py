@@ -1,0 +1,133 @@
+"""How well a causal language model predicts each sample of a dataset: what is hard for it, and what it knows."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from components.base import BaseEvaluator, keep_imports
+from components.data.lines import value_at
+from components.evaluators.measure_settings import SampleLossSettings
+from components.evaluators.sample_measures import dataset_of, summary, target_of, write_measured
+from components.inference.language_model import LanguageModel, LanguageModels
+from components.inference.samples import read_samples
+from components.settings import read_settings
+from sandbox_actors.errors import ConfigError, Problem
+
+LOSS, PERPLEXITY = "model_loss", "model_perplexity"
+
+WINDOW = 64
+"""So many batches are sorted by length together."""
+
+_OVERFLOW = 700.0
+"""Nats a token from which on exp() is no number."""
+
+
+class SampleLossEvaluator(BaseEvaluator):
+    """Writes the dataset with two figures in each sample, and returns
+
+    export_path  the measured dataset
+    measure_key  where the loss lies, dotted: `__dj__stats__.model_loss`
+    samples      how many there are; one without text has null for both figures
+    tokens       how many were predicted
+    loss         summed up over the samples: count, mean, std, min, 25%, 50%, 75%, max
+    perplexity   the same
+
+    The loss is the mean negative log-likelihood of the sample's tokens in nats, `model_perplexity` is exp of it. A text
+    begins after the tokenizer's first-token mark, or else its end-of-text token, so that all of its tokens are
+    predicted; it is cut into blocks where it is longer than the model sees.
+    """
+
+    def load(self) -> LanguageModels:
+        import transformers
+
+        # Imported when they are first looked at, which takes seconds.
+        _ = transformers.PreTrainedModel, transformers.PreTrainedTokenizerFast
+        keep_imports()
+        return LanguageModels()
+
+    def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
+        settings = read_settings(self.eval_config, SampleLossSettings, "model infer evaluator")
+        if settings.batch_size < 1:
+            raise ConfigError([Problem("model infer evaluator", "batch_size", "at least one text makes a batch")])
+        dataset = dataset_of(settings.dataset_path, eval_obj, "model infer evaluator")
+        texts = [_text(sample.item, settings.text_key) for sample in read_samples(dataset)]
+        models: LanguageModels = self.loaded or self.load()
+        model = models.load(settings.model, settings.model_params)
+        nats, tokens = [0.0] * len(texts), [0] * len(texts)
+        bar = importlib.import_module("tqdm").tqdm(
+            total=len(texts), desc="measuring", unit="sample", delay=2, mininterval=0.2
+        )
+        with bar:
+            for blocks in _batches(texts, model, settings):
+                for (place, block), surprise in zip(
+                    blocks, _surprises(model, [block for _, block in blocks]), strict=True
+                ):
+                    nats[place] += surprise
+                    tokens[place] += len(block) - 1
+                bar.update(len({place for place, _ in blocks}))
+        losses = [total / count if count else None for total, count in zip(nats, tokens, strict=True)]
+        perplexities = [None if loss is None else math.exp(min(loss, _OVERFLOW)) for loss in losses]
+        told = {"loss": summary(losses), "perplexity": summary(perplexities)}
+        target = target_of(settings.export_path, dataset)
+        figures = [{LOSS: loss, PERPLEXITY: other} for loss, other in zip(losses, perplexities, strict=True)]
+        write_measured(dataset, target, settings.stats_key, figures)
+        print(f"{len(texts)} samples measured: {target}")
+        return {
+            "export_path": str(target),
+            "measure_key": f"{settings.stats_key}.{LOSS}",
+            "samples": len(texts),
+            "tokens": sum(tokens),
+            **told,
+        }
+
+
+def _text(item: dict[str, Any], key: str) -> str:
+    try:
+        text = value_at(item, key)
+    except KeyError:
+        return ""
+    return text if isinstance(text, str) else ""
+
+
+def _batches(
+    texts: list[str], model: LanguageModel, settings: SampleLossSettings
+) -> Iterator[list[tuple[int, list[int]]]]:
+    """Blocks of tokens with the number of their text, of about one length together. The first token of a block is
+    there to predict the others from."""
+    size = settings.block_size or model.limit or 1024
+    if size < 2:
+        raise ConfigError(
+            [Problem("model infer evaluator", "block_size", "at least one token, and one to predict it from")]
+        )
+    start = model.start
+    pieces = (
+        (place, block) for place, text in enumerate(texts) if text for block in _blocks(model.encode(text), start, size)
+    )
+    while window := list(itertools.islice(pieces, WINDOW * settings.batch_size)):
+        window.sort(key=lambda each: len(each[1]), reverse=True)
+        for first in range(0, len(window), settings.batch_size):
+            yield window[first : first + settings.batch_size]
+
+
+def _blocks(tokens: list[int], start: list[int], size: int) -> Iterator[list[int]]:
+    """The tokens in blocks of at most `size`. After the first, a block begins with the last token of the one before."""
+    tokens = [*start, *tokens]
+    for first in range(0, len(tokens) - 1, size - 1):
+        yield tokens[first : first + size]
+
+
+def _surprises(model: LanguageModel, blocks: list[list[int]]) -> list[float]:
+    """The negative log-likelihood of each block, in nats, of all its tokens but the first."""
+    import torch
+
+    longest = max(map(len, blocks))
+    rows = torch.tensor([block + [0] * (longest - len(block)) for block in blocks], device=model.model.device)
+    seen = torch.tensor([[1] * len(block) + [0] * (longest - len(block)) for block in blocks], device=rows.device)
+    with torch.inference_mode():
+        logits = model.model(input_ids=rows, attention_mask=seen).logits[:, :-1].float()
+        nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), rows[:, 1:], reduction="none")
+        return [float(each) for each in (nats.double() * seen[:, 1:]).sum(dim=1)]
