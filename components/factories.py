@@ -15,6 +15,7 @@ from typing import Any
 from components.declared import declared
 from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
 from components.inference.settings import ApiSettings, HuggingFaceSettings
+from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
 from components.registered import COMPONENTS, Registry
 from components.settings import keys_of
@@ -115,6 +116,7 @@ def described(entry: Entry, folders: Sequence[str] = ()) -> Entry:
 
 DATA_JUICER = "data-juicer"
 TRANSFORMERS = "transformers"
+MODELSCOPE = "modelscope"
 PLAIN = "plain"
 API = "api"
 
@@ -217,6 +219,13 @@ FACTORIES: dict[str, Factory] = {
                     required=("model", "train_dataset", "output_dir"),
                     reads=("model", "tokenizer", "train_dataset", "eval_dataset"),
                     keys=keys_of(Training),
+                ),
+                "modelscope": Entry(
+                    target="components.models.modelscope_trainer:ModelscopeTrainExecutor",
+                    env=MODELSCOPE,
+                    required=("model_name", "trainer_name", "work_dir"),
+                    reads=("model_name", "train_dataset", "eval_dataset"),
+                    keys=keys_of(ModelscopeTraining),
                 ),
             },
         ),

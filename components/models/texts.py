@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,22 @@ def read_texts(dataset_path: str | list[str], text_key: str = "text") -> list[st
 
     Raises ComponentFailed naming file and line for what is not a sample, and for a dataset without any text.
     """
-    paths = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
-    texts = [text for path in paths for file in _files(Path(path)) for text in _texts_in(file, text_key)]
+    texts = [text for item in read_items(dataset_path) if isinstance(text := item.get(text_key), str) and text]
     if not texts:
-        raise ComponentFailed(f"{', '.join(paths)} holds no sample with text under {text_key!r}")
+        raise ComponentFailed(f"{_named(dataset_path)} holds no sample with text under {text_key!r}")
     return texts
+
+
+def read_items(dataset_path: str | list[str]) -> Iterator[dict[str, Any]]:
+    """The samples of the same files, whole. Raises ComponentFailed too."""
+    paths = [dataset_path] if isinstance(dataset_path, str) else dataset_path
+    for path in paths:
+        for file in _files(Path(path).expanduser()):
+            yield from _items_in(file)
+
+
+def _named(dataset_path: str | list[str]) -> str:
+    return dataset_path if isinstance(dataset_path, str) else ", ".join(dataset_path)
 
 
 def _files(path: Path) -> list[Path]:
@@ -36,14 +48,13 @@ def _files(path: Path) -> list[Path]:
     return shards
 
 
-def _texts_in(path: Path, text_key: str) -> list[str]:
+def _items_in(path: Path) -> Iterator[dict[str, Any]]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         lines = content.decode("utf-8").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ComponentFailed(f"cannot read the dataset {path}: {error}") from error
-    samples = (_sample(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
-    return [text for sample in samples if isinstance(text := sample.get(text_key), str) and text]
+    return (_sample(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def _sample(line: str, path: Path, number: int) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""Training with the trainers of modelscope."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from components.base import BaseModelExecutor, Watcher, keep_imports
+from components.models.texts import read_items
+from components.models.unchanged import unchanged_process
+from components.settings import read_settings
+from sandbox_actors.errors import ComponentFailed
+
+WHO = "the modelscope trainer"
+
+_LINE = re.compile(
+    r"epoch(?P<eval>\(eval\))? \[(?P<epoch>\d+)\](?:\[(?P<done>\d+)(?:/(?P<total>\d+))?\])?\t(?P<rest>.*)"
+)
+_ITEM = re.compile(r"([\w/.-]+): ([+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|nan|inf))(?=,|\s*$)", re.IGNORECASE)
+_LOSS = re.compile(r"loss:\s*([0-9.]+)")
+_TIMES = {"eta", "iter_time", "data_load_time", "memory"}
+
+
+class ModelscopeTraining(msgspec.Struct, frozen=True, kw_only=True):
+    """Of these, all but the first group are sections of modelscope's configuration, put over those of the model.
+
+    model_name     a model's folder, or its name on modelscope's hub
+    trainer_name   which of modelscope's trainers, such as `nlp-base-trainer`
+    train_dataset  jsonl in Data-Juicer's format, a folder with shards, a list of these, or a name on the hub
+    eval_dataset   the same
+    work_dir       where logs, checkpoints and `output`, the trained model, go
+    key_remapping  names of the samples' fields, and what the trainer calls them
+    seed           of everything random (default 42)
+
+    train          such as `max_epochs`, `optimizer`, `lr_scheduler`, `hooks`, `dataloader`
+    evaluation, preprocessor, dataset, model, pipeline, task, framework   likewise
+    """
+
+    model_name: str
+    trainer_name: str
+    work_dir: str
+    train_dataset: str | list[str] = ""
+    eval_dataset: str | list[str] = ""
+    key_remapping: dict[str, str] = {}
+    seed: int = 42
+    train: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    preprocessor: dict[str, Any] = {}
+    dataset: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    pipeline: dict[str, Any] = {}
+    task: str = ""
+    framework: str = ""
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        names = ("train", "evaluation", "preprocessor", "dataset", "model", "pipeline", "task", "framework")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+class ModelscopeTrainExecutor(BaseModelExecutor):
+    """Trains a model as modelscope does; returns its `work_dir`. The keys are those of `ModelscopeTraining`.
+
+    What stays warm are the imports: modelscope's trainers make the model themselves, anew for each run. Metrics by
+    step, counted over all epochs, are what modelscope's lines say: `loss`, `learning_rate`, `eval.<metric>`.
+    """
+
+    def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
+        super().__init__(model_config, watcher)
+        self._steps_of_epoch = 0
+        self._lines_without_step = 0
+
+    def load(self) -> Any:
+        for name in ("modelscope.trainers.nlp_trainer", "modelscope.msdatasets", "datasets"):
+            importlib.import_module(name)
+        keep_imports()
+        return importlib.import_module("modelscope.trainers.builder").build_trainer
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        training = self._training
+        build = self.loaded or self.load()
+        work_dir = str(Path(training.work_dir).expanduser().absolute())
+        settings: dict[str, Any] = {"work_dir": work_dir, "seed": training.seed, "cfg_modify_fn": self.cfg_modify_fn}
+        for name, split in (("train_dataset", "train"), ("eval_dataset", "val")):
+            given = getattr(training, name)
+            settings[name] = self.data_connector(given, split, training.key_remapping) if given else None
+        with unchanged_process(), _local_models_are_not_looked_up():
+            self.executor = build(name=training.trainer_name, default_args={**settings, "model": self._model()})
+            self.executor.train()
+        return work_dir
+
+    def cfg_modify_fn(self, cfg: Any) -> Any:
+        """The model's own configuration with the sections of the job's config put over it."""
+        cfg.merge_from_dict({**self._training.sections})
+        return cfg
+
+    def data_connector(
+        self, input_data: Any, split: str = "train", key_remapping: dict[str, str] | None = None, **kwargs: Any
+    ) -> Any:
+        """A dataset of Hugging Face's `datasets` from files here, or from modelscope's hub; fields renamed."""
+        from datasets import Dataset
+
+        paths = [input_data] if isinstance(input_data, str) else input_data
+        if all(Path(path).expanduser().exists() for path in paths):
+            items = [_without_marks(item) for item in read_items(paths)]
+            if not items:
+                raise ComponentFailed(f"{', '.join(paths)} holds no sample")
+            dataset = Dataset.from_list(items)
+        elif len(paths) == 1 and not paths[0].endswith((".jsonl", ".json", ".gz")):
+            from modelscope.msdatasets import MsDataset
+
+            dataset = MsDataset.load(paths[0], split=split).ds_instance
+        else:
+            raise ComponentFailed(f"cannot read the dataset {', '.join(paths)}: there is no such file or folder")
+        known = {old: new for old, new in (key_remapping or {}).items() if old in dataset.column_names}
+        return dataset.rename_columns(known)
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if self.watcher is None:
+            return
+        match = _LINE.search(line)
+        if match is not None:
+            self._watch_line(match)
+        elif found := _LOSS.search(line):
+            self._lines_without_step += 1
+            self.watcher.watch(float(found[1]), "loss", step=self._lines_without_step)
+
+    def _watch_line(self, match: re.Match[str]) -> None:
+        """A line after some steps of an epoch, or after its evaluation, whose numbers in brackets count batches."""
+        assert self.watcher is not None
+        items = {name: float(value) for name, value in _ITEM.findall(match["rest"]) if name not in _TIMES}
+        epoch = int(match["epoch"])
+        if match["eval"]:
+            scores = {name.rpartition("/")[2]: value for name, value in items.items()}
+            self.watcher.watch(scores, "eval", step=epoch * self._steps_of_epoch)
+            return
+        self._steps_of_epoch = int(match["total"] or 0)
+        step = (epoch - 1) * self._steps_of_epoch + int(match["done"] or 0)
+        renamed = {"learning_rate" if name == "lr" else name: value for name, value in items.items()}
+        self.watcher.watch(renamed, step=step)
+
+    def _model(self) -> str:
+        """The absolute path of a folder: modelscope asks its hub about any other name that has one slash in it."""
+        folder = Path(self._training.model_name).expanduser()
+        if folder.is_dir():
+            return str(folder.absolute())
+        if folder.is_absolute() or self._training.model_name.startswith((".", "~")):
+            raise ComponentFailed(f"there is no folder {folder.absolute()}: a model's holds configuration.json")
+        return self._training.model_name
+
+    @cached_property
+    def _training(self) -> ModelscopeTraining:
+        return read_settings(self.model_config, ModelscopeTraining, WHO)
+
+
+@contextmanager
+def _local_models_are_not_looked_up() -> Iterator[None]:
+    """Without this, a trainer of a model in a folder asks modelscope's hub whether there is a newer one of it, only to
+    say so in its log: where no hub answers, that takes 20 seconds."""
+    base: Any = importlib.import_module("modelscope.trainers.base")
+    check = base.check_local_model_is_latest
+    base.check_local_model_is_latest = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        base.check_local_model_is_latest = check
+
+
+def _without_marks(item: dict[str, Any]) -> dict[str, Any]:
+    """A sample without what Data-Juicer notes in it for itself."""
+    return {name: value for name, value in item.items() if not name.startswith("__dj__")}
