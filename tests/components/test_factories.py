@@ -51,7 +51,8 @@ def test_an_unknown_type_is_told_with_the_nearest_known() -> None:
     with pytest.raises(ConfigError) as caught:
         FACTORIES["ModelTrainExecutorFactory"].resolve({"type": "transformer"})
     assert str(caught.value).startswith(
-        "ModelTrainExecutorFactory: type: unknown type 'transformer', did you mean 'transformers'? known: modelscope, transformers;"
+        "ModelTrainExecutorFactory: type: unknown type 'transformer', did you mean 'transformers'? "
+        "known: modelscope, transformers;"
     )
 
 
