@@ -6,6 +6,8 @@ Plain data, imported by the daemon and by `sandbox check`: classes are named as 
 from __future__ import annotations
 
 import difflib
+import json
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,8 +123,18 @@ PLAIN = "plain"
 API = "api"
 
 
+SETTINGS: tuple[str, ...] = tuple(json.loads(pkgutil.get_data("components.data", "settings.json") or b"[]"))
+"""The keys of a recipe, as `components/data/operators.py` writes them down."""
+
+
 def _recipe_runner(target: str) -> Entry:
-    return Entry(target=target, env=DATA_JUICER, required=("dataset_path", "export_path"), reads=("dataset_path",))
+    return Entry(
+        target=target,
+        env=DATA_JUICER,
+        required=("dataset_path", "export_path"),
+        reads=("dataset_path",),
+        keys=SETTINGS,
+    )
 
 
 def _conversion(name: str, *required: str, keys: tuple[str, ...] = ()) -> Entry:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import components
+from components.data.sampling import probe_of
 from components.factories import FACTORIES, REFINERS
 from envs.specs import MANAGERS, spec_names
 from sandbox_actors.hooks import ALL_HOOKS
@@ -25,6 +26,7 @@ def known() -> Catalogue:
         factories=FACTORIES,
         refiners=REFINERS,
         operators=operators,
+        recipe=probe_of,
         hooks=HookSpecs(),
         envs=spec_names(),
         managers=Managers(),

@@ -1,21 +1,28 @@
-"""The executor: a dataset processed by a recipe, by Data-Juicer's own DefaultExecutor."""
+"""The executor: a dataset processed by a recipe, by Data-Juicer's own DefaultExecutor; or a sample drawn from it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from components.data.juicer import Juicer, RecipeComponent
+from components.data.recipe import recipe_error
+from components.data.sampling import ALGO, RATIO, probe_of
+from sandbox_actors.errors import ComponentFailed
 
 
 class DataExecutor(RecipeComponent):
-    """`config` is a recipe.
+    """`config` is a recipe. `run` processes its dataset, `run("sample")` draws from it as `sampling.py` says.
 
-    `run` returns a mapping: `export_path`, a list of paths where the recipe asks for shards, and how many samples went
-    in and were kept (`samples_in`, `samples_kept`; samples without any text count as neither).
+    Returns a mapping: `export_path`, a list of paths where the recipe asks for shards, and how many samples went in and
+    were kept or drawn (`samples_in`, `samples_kept` or `samples`; samples without any text count as neither).
     """
 
-    def run(self) -> dict[str, Any]:
+    def run(self, task: str = "process") -> dict[str, Any]:
         juicer: Juicer = self.loaded or self.load()
+        return self._sample(juicer) if task == "sample" else self._process(juicer)
+
+    def _process(self, juicer: Juicer) -> dict[str, Any]:
         with juicer.job(self.config) as job:
             executor = juicer.DefaultExecutor(job.config)
             dataset = job.load(executor.dataset_builder)
@@ -24,3 +31,30 @@ class DataExecutor(RecipeComponent):
         result = {"export_path": exported, "samples_in": len(dataset), "samples_kept": len(processed)}
         print("{samples_kept} of {samples_in} samples kept, written to {export_path}".format(**result))
         return result
+
+    def _sample(self, juicer: Juicer) -> dict[str, Any]:
+        probe = probe_of(self.config)
+        recipe = {key: value for key, value in self.config.items() if key not in (RATIO, ALGO)} | {"process": []}
+        with juicer.job(recipe, keep_stats_in_res_ds=True, keep_hashes_in_res_ds=True) as job:
+            executor = juicer.DefaultExecutor(job.config)
+            dataset = job.load(executor.dataset_builder)
+            places = probe.choose(len(dataset), lambda key: _values(dataset, key))
+            if not places:
+                raise ComponentFailed(f"{probe.algorithm} finds no sample to draw in {job.source}")
+            executor.exporter.export_stats = False
+            executor.exporter.export(dataset.select(places))
+            exported, _ = job.deliver()
+        result = {"export_path": exported, "samples_in": len(dataset), "samples": len(places)}
+        print("{samples} of {samples_in} samples drawn, written to {export_path}".format(**result))
+        return result
+
+
+def _values(dataset: Any, key: str) -> Sequence[Any]:
+    """The value at a dotted key in each sample. Raises ConfigError where none has any."""
+    column, *below = key.split(".")
+    values = list(dataset[column]) if column in dataset.column_names else []
+    for part in below:
+        values = [value.get(part) if isinstance(value, dict) else None for value in values]
+    if not any(value is not None for value in values):
+        raise recipe_error(ALGO, f"no sample has anything at {key!r}; there are {', '.join(dataset.column_names)}")
+    return values

@@ -161,9 +161,9 @@ class Job:
             dataset = []
         except Exception as error:
             reason = error.__cause__ or error
-            raise ComponentFailed(f"Data-Juicer cannot read {self._source()}: {reason}") from error
+            raise ComponentFailed(f"Data-Juicer cannot read {self.source}: {reason}") from error
         if not len(dataset):
-            raise ComponentFailed(f"{self._source()} has no samples with text in them")
+            raise ComponentFailed(f"{self.source} has no samples with text in them")
         return dataset
 
     def deliver(self) -> tuple[str | list[str] | None, str | None]:
@@ -186,7 +186,9 @@ class Job:
         """Whether `path` lies in the staging folder, and so goes when the job is over."""
         return self._staging in path.parents
 
-    def _source(self) -> str:
+    @property
+    def source(self) -> str:
+        """The dataset, as the recipe names it."""
         return str(self.config.dataset_path or self.config.dataset)
 
 

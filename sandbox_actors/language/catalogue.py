@@ -6,9 +6,9 @@ The hooks are a table here. What lies in higher layers comes in as a `Catalogue`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandbox_actors.machine import Machine
 
@@ -112,6 +112,7 @@ class Catalogue:
     factories  by name
     refiners   what the hooks without a factory run, by hook
     operators  names of parameters by operator of Data-Juicer
+    recipe     raises ConfigError for settings of a recipe that cannot be had
     hooks      those above, and the user's own
     envs       names of env specs
     managers   env managers by name, and why this machine cannot use them: empty for those it can
@@ -121,6 +122,7 @@ class Catalogue:
     factories: Mapping[str, KnownFactory] = field(default_factory=dict)
     refiners: Mapping[str, KnownType] = field(default_factory=dict)
     operators: Mapping[str, Collection[str]] = field(default_factory=dict)
+    recipe: Callable[[Mapping[str, Any]], object] | None = None
     hooks: Mapping[str, HookSpec] = field(default_factory=lambda: HOOKS)
     envs: Collection[str] | None = None
     managers: Mapping[str, str] = field(default_factory=dict)

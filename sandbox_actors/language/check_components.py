@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from sandbox_actors.errors import ConfigError
 from sandbox_actors.language.catalogue import Catalogue, HookSpec, KnownFactory, KnownType, did_you_mean
 from sandbox_actors.language.config_view import ConfigView
 from sandbox_actors.language.draft import Draft
@@ -47,7 +48,8 @@ def check_managers(draft: Draft, catalogue: Catalogue) -> None:
 
 
 def check_recipe(draft: Draft, catalogue: Catalogue, view: ConfigView) -> None:
-    """The operators of a Data-Juicer recipe, and their parameters."""
+    """The operators of a Data-Juicer recipe, their parameters, and what else it says."""
+    _check_settings(draft, catalogue, view)
     process = view.value.get("process") if view.value else None
     if process is None or not catalogue.operators:
         return
@@ -59,6 +61,18 @@ def check_recipe(draft: Draft, catalogue: Catalogue, view: ConfigView) -> None:
         if not view.is_replaced(["process", str(index)]):
             for keys, message in _operator_problems(entry, catalogue):
                 tell(view.path(["process", index, *keys]), message)
+
+
+def _check_settings(draft: Draft, catalogue: Catalogue, view: ConfigView) -> None:
+    if catalogue.recipe is None or not view.value:
+        return
+    try:
+        catalogue.recipe(view.value)
+    except ConfigError as error:
+        for problem in error.problems:
+            keys = problem.path.split(".")
+            if not view.is_replaced(keys[:1]):
+                draft.error(view.path(keys), problem.message)
 
 
 def _check_env(draft: Draft, catalogue: Catalogue, each: NumberedJob, place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 from pathlib import Path
@@ -153,6 +154,24 @@ def test_settings_of_data_juicer_are_heeded_and_change_no_result(
     assert ran.error is None, ran.log
     assert ran.result["samples_kept"] == 42
     assert ("__dj__stats__" in read(ran.result["export_path"])[0]) == ("keep_stats_in_res_ds" in settings)
+
+
+def test_a_sample_is_drawn_without_processing_it(
+    analyzer: ComponentProcess, executor: ComponentProcess, dataset: Path
+) -> None:
+    analysed = analyzer.run(recipe(dataset, "analysed.jsonl")).result["export_path"]
+    topk = {"topk": {"field_key": "__dj__stats__.text_len"}}
+    asked = recipe(Path(analysed), "sample.jsonl", data_probe_ratio=0.1, data_probe_algo=topk)
+    asked["export_path"] = str(dataset.parent.parent / "out" / "sample.jsonl")
+    ran = executor.run(asked, "sample")
+    assert ran.error is None, ran.log
+    drawn = math.ceil(0.1 * len(TEXTS))
+    assert ran.result == {"export_path": asked["export_path"], "samples_in": len(TEXTS), "samples": drawn}
+    longest = sorted(read(analysed), key=lambda sample: -len(sample["text"]))[:drawn]
+    assert read(asked["export_path"]) == sorted(longest, key=lambda sample: sample["id"])
+    assert not Path(asked["export_path"].replace(".jsonl", "_stats.jsonl")).exists()
+    refused = executor.run({**asked, "data_probe_algo": {"topk": {"field_key": "absent"}}}, "sample")
+    assert "no sample has anything at 'absent'" in str(refused.error)
 
 
 def test_a_result_without_samples_is_no_error(executor: ComponentProcess, dataset: Path) -> None:
