@@ -3,31 +3,35 @@
 A lease takes an idle actor that hosts the same component in the same env, best one that has the same model loaded,
 and otherwise spawns one. Afterwards the actor stays, idle, until its keep-alive is over, until there are too many or
 too large ones, or until a run fails in it: what a failed run left behind in its process is nobody's to build on.
+
+Workers outlive a daemon that is killed. The next one adopts them: idle ones are warm as before, and those in a run are
+kept for whoever takes the run up again.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 import secrets
-import shutil
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import psutil
 import trio
 
-from sandbox_actors.code import UNKNOWN, Code
-from sandbox_actors.environments import ReadyEnv
+from sandbox_actors.component_actor import ComponentActor, Lease, Wanted, due, outdated
 from sandbox_actors.errors import NotFound, ProtocolError, Refused, SandboxError, WorkerLost
 from sandbox_actors.gateway import Peer
 from sandbox_actors.kit import ENTRY
-from sandbox_actors.messages import ComponentRef, Exit, Hello, WorkerRow
-from sandbox_actors.process import Child, spawn
+from sandbox_actors.messages import PROTOCOL_VERSION, Exit, Hello, WorkerRow
+from sandbox_actors.process import adopt, spawn, started_at
+from sandbox_actors.records import WorkerRecord, WorkerRecords, digest_of
+from sandbox_actors.transport import PeerGone
+
+GRACE = 60.0
+"""Seconds that a worker with nothing to do waits for the next daemon when this one has ended."""
 
 ARRIVAL_TIMEOUT = 60.0
 """Seconds in which a new worker has to greet the daemon. It takes a tenth of one; a machine under load more."""
@@ -44,88 +48,15 @@ MAX_IDLE = 48
 MAX_IDLE_MEMORY = psutil.virtual_memory().total // 2
 """Bytes that idle actors may hold together."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads; `gpus`: those that
-    it sees, None for all."""
-
-    label: str
-    component: ComponentRef
-    env: ReadyEnv
-    model_key: str
-    cpus: int
-    keep_alive: float
-    code: Code = UNKNOWN
-    gpus: tuple[str, ...] | None = None
-
-    @property
-    def origin(self) -> tuple[object, ...]:
-        """Where its code comes from."""
-        return (tuple(self.component.paths), self.env.python)
-
-    @property
-    def process_key(self) -> tuple[object, ...]:
-        """Actors with equal keys can stand in for each other, but for the loaded model."""
-        return (self.component.target, self.origin, self.code.digest, self.cpus, self.gpus)
-
-
-@dataclass(eq=False)
-class ComponentActor:
-    """One worker process and the component in it.
-
-    `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
-    """
-
-    name: str
-    wanted: Wanted
-    child: Child
-    peer: Peer | None = None
-    state: str = "starting"
-    warm_model: str | None = None
-    job: str = ""
-    runs: int = 0
-    keep_alive: float = 0.0
-    idle_since: float = field(default_factory=time.monotonic)
-    rss: int = 0
-    gone: trio.Event = field(default_factory=trio.Event)
-
-    def row(self) -> WorkerRow:
-        return WorkerRow(
-            worker=self.name,
-            pid=self.child.pid,
-            component=self.wanted.label,
-            env=self.wanted.env.name,
-            state=self.state,
-            model=self.warm_model or "",
-            rss_bytes=self.child.memory(),
-            runs=self.runs,
-            idle_seconds=round(time.monotonic() - self.idle_since, 3) if self.state == "idle" else 0.0,
-            keep_alive_seconds=None if math.isinf(self.keep_alive) else self.keep_alive,
-            job=self.job,
-        )
-
-
-@dataclass(frozen=True)
-class Lease:
-    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it.
-
-    Whoever lets it load a model sets its `warm_model`.
-    """
-
-    actor: ComponentActor
-    peer: Peer
-    warm: bool
+_threads = trio.CapacityLimiter(4)
 
 
 class Pool:
     """Owns every worker process. `run` is its life; `admit` and `arrived` are given to the worker gateway."""
 
-    def __init__(self, socket: Path, kit: Path, logs: Path, scratch: Path) -> None:
-        self._socket, self._kit, self._logs, self._scratch = socket, kit, logs, scratch
+    def __init__(self, socket: Path, kit: Path, logs: Path, records: WorkerRecords, grace: float = GRACE) -> None:
+        self._socket, self._kit, self._logs, self._records, self._grace = socket, kit, logs, records, grace
         self._actors: dict[str, ComponentActor] = {}
-        self._tokens: dict[str, str] = {}
-        self._arrivals: dict[str, trio.Event] = {}
         self._numbers = itertools.count(1)
         self._changed = trio.Event()
 
@@ -133,13 +64,22 @@ class Pool:
 
     def admit(self, hello: Hello) -> None:
         """Let in who knows the token of the worker it says it is. Raises ProtocolError."""
-        if not secrets.compare_digest(self._tokens.get(hello.name, ""), hello.token) or not hello.token:
-            raise ProtocolError(f"{hello.name} is not a worker that this daemon has started")
+        actor = self._actors.get(hello.name)
+        if actor is None or not secrets.compare_digest(actor.secret_digest, digest_of(hello.token)):
+            raise ProtocolError(f"{hello.name} is not a worker that this daemon knows")
 
     def arrived(self, peer: Peer) -> None:
-        del self._tokens[peer.name]
-        self._actors[peer.name].peer = peer
-        self._arrivals.pop(peer.name).set()
+        actor = self._actors[peer.name]
+        if actor.peer is not None:
+            actor.peer.end(PeerGone(f"worker {peer.name} has greeted the daemon anew"))
+        actor.greet(peer)
+        if actor.is_adopted:
+            actor.warm_model = peer.hello.model_key
+        if actor.is_adopted and actor.state == "starting":
+            if peer.hello.run:
+                self._send_away(actor)  # the run that it is in has ended for everyone else
+            else:
+                self._settle(actor)
 
     # --- leases ---
 
@@ -152,15 +92,39 @@ class Pool:
         warm = actor is not None and actor.warm_model in ("", wanted.model_key)
         if actor is None:
             actor = await self._spawn(wanted)
-        assert actor.peer is not None
-        actor.state, actor.keep_alive = "running", wanted.keep_alive
+        actor.keep_alive = wanted.keep_alive
+        async with self._in_use(actor):
+            yield Lease(actor, warm)
+
+    def reserve(self, name: str, job: str) -> bool:
+        """Keep an adopted actor for `rejoin`, before it has greeted. False where it has ended."""
+        actor = self._actors.get(name)
+        if actor is None:
+            return False
+        actor.state, actor.job = "running", job
+        return True
+
+    @asynccontextmanager
+    async def rejoin(self, name: str) -> AsyncIterator[Lease]:
+        """An actor that was reserved, for the rest of its run; else as `lease`. Raises WorkerLost if it has ended."""
+        actor = self._actors.get(name)
+        if actor is None:
+            raise WorkerLost(f"worker {name} has ended together with the daemon that had started it")
+        async with self._in_use(actor):
+            yield Lease(actor, warm=True)
+
+    @asynccontextmanager
+    async def _in_use(self, actor: ComponentActor) -> AsyncIterator[None]:
+        actor.state = "running"
         try:
-            yield Lease(actor, actor.peer, warm)
+            yield
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self._end(actor)
             raise
-        self._settle(actor)
+        if actor.state == "running":  # else it ended, or was told to stop, while it ran
+            actor.runs += 1
+            self._settle(actor)
 
     def _idle_like(self, wanted: Wanted) -> ComponentActor | None:
         """The idle actor to use: with the same model if there is one, without any model, or none.
@@ -172,10 +136,8 @@ class Pool:
         return max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
 
     def _settle(self, actor: ComponentActor) -> None:
-        if actor.state != "running":
-            return  # it ended, or was told to stop, while it ran
-        actor.runs += 1
-        actor.warm_model, actor.rss = actor.warm_model or "", actor.child.memory()
+        """From now on the actor is idle."""
+        actor.rss = actor.child.memory()
         actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
         self._wake()
 
@@ -209,10 +171,11 @@ class Pool:
     # --- processes ---
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the workers, and send away the idle ones that are due. Cancelling it ends them all."""
-        await self._clear(self._scratch)  # what the workers of a killed daemon left
+        """Adopt the workers that a killed daemon has left, then keep all there are, and send away the idle ones that
+        are due. Cancelling it ends them all."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            await self._adopt()
             task_status.started()
             while True:
                 self._changed = trio.Event()
@@ -231,36 +194,78 @@ class Pool:
         actor.state = "stopping"
         self._nursery.start_soon(self._end, actor)
 
+    async def _adopt(self) -> None:
+        left = []
+        records = await trio.to_thread.run_sync(self._records.read, limiter=_threads)
+        for record in records:
+            child = adopt(self._nursery, record.mark, record.pid, record.started, Path(record.output))
+            if child is None:
+                left.append(record)
+                continue
+            actor = self._actors[record.name] = ComponentActor(
+                record.name, record.wanted, child, record.secret_digest, record.wanted.keep_alive, is_adopted=True
+            )
+            self._nursery.start_soon(self._watch, actor)
+            self._nursery.start_soon(self._expect, actor, record.protocol)
+        await trio.to_thread.run_sync(self._records.clear, left, set(self._actors), limiter=_threads)
+        self._numbers = itertools.count(1 + max((record.number for record in records), default=0))
+
+    async def _expect(self, actor: ComponentActor, protocol: int) -> None:
+        """End an adopted actor that does not greet: one without a run has no reason not to."""
+        if protocol != PROTOCOL_VERSION:
+            say = (
+                f"worker {actor.name} speaks protocol {protocol}, this daemon {PROTOCOL_VERSION}: it ends after its run"
+            )
+            print(say, file=sys.stderr, flush=True)
+        with trio.move_on_after(ARRIVAL_TIMEOUT):
+            await actor.greeted.wait()
+        if actor.state == "starting":
+            self._send_away(actor)
+
     async def _spawn(self, wanted: Wanted) -> ComponentActor:
         name = f"{wanted.label}-{next(self._numbers)}"
-        token = self._tokens[name] = secrets.token_hex(16)
-        arrival = self._arrivals[name] = trio.Event()
-        command = [wanted.env.python, "-I", "-u", "-X", "utf8", str(self._kit / ENTRY), str(self._socket), name]
+        token = secrets.token_hex(16)
+        mark, output = f"{name}.{token[:8]}", self._logs / f"{name}.log"
+        command = [wanted.env.python, "-I", "-u", "-X", "utf8", str(self._kit / ENTRY)]
+        command += [str(self._socket), name, f"{self._grace:g}"]
         if not wanted.code.is_settled(time.time()):
             command.insert(1, "-B")
-        scratch = self._scratch / name
+        actor: ComponentActor | None = None
+
+        def note(pid: int) -> None:
+            started = started_at(pid)
+            self._records.write(
+                WorkerRecord(
+                    name=name,
+                    mark=mark,
+                    pid=pid,
+                    started=started,
+                    secret_digest=digest_of(token),
+                    output=str(output),
+                    wanted=wanted,
+                )
+            )
+
         try:
+            scratch = self._records.scratch_of(name)
             scratch.mkdir(mode=0o700, parents=True)
-            environ = {**wanted.env.environ, **_cores_environ(wanted), "TMPDIR": str(scratch)}
-            output = self._logs / f"{name}.log"
             output.unlink(missing_ok=True)
-            child = await spawn(self._nursery, f"{name}.{token[:8]}", command, environ, output, token)
-            actor = self._actors[name] = ComponentActor(name, wanted, child, keep_alive=wanted.keep_alive)
+            environ = {**wanted.environ(), "TMPDIR": str(scratch)}
+            child = await spawn(self._nursery, mark, command, environ, output, token, note)
+            actor = ComponentActor(name, wanted, child, digest_of(token), wanted.keep_alive)
+            self._actors[name] = actor
+            greeted = actor.greeted
             self._nursery.start_soon(self._watch, actor)
             with trio.move_on_after(ARRIVAL_TIMEOUT):
-                await arrival.wait()
+                await greeted.wait()
         except BaseException:
-            half_started = self._actors.get(name)
             with trio.CancelScope(shield=True):
-                if half_started is None:
-                    await self._clear(scratch)
+                if actor is None:
+                    await trio.to_thread.run_sync(self._records.remove, name, limiter=_threads)
                 else:
-                    await half_started.child.end(0)
-                    await half_started.gone.wait()
+                    await actor.child.end(0)
+                    await actor.gone.wait()
             raise
-        finally:
-            self._tokens.pop(name, None)
-            self._arrivals.pop(name, None)
         if actor.peer is None:
             ending = await child.end(0)
             raise WorkerLost(f"worker {name} {ending} before it had started\n{child.last_lines()}".rstrip())
@@ -271,12 +276,10 @@ class Pool:
         with trio.CancelScope(shield=True):  # cancelling the pool ends the child, and others wait for `gone`
             ending = await actor.child.wait()
             await trio.sleep(LAST_WORDS)
-            await self._clear(self._scratch / actor.name)
+            await trio.to_thread.run_sync(self._records.remove, actor.name, limiter=_threads)
         self._actors.pop(actor.name, None)
         actor.state = "ended"
-        arrival = self._arrivals.get(actor.name)
-        if arrival is not None:
-            arrival.set()
+        actor.greeted.set()
         if actor.peer is not None:
             words = actor.child.last_lines()
             told = f"worker {actor.name} (pid {actor.child.pid}) {ending} without delivering a result"
@@ -301,37 +304,5 @@ class Pool:
         except SandboxError:
             return  # it has ended by itself, which `gone` tells
 
-    async def _clear(self, folder: Path) -> None:
-        await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
-
     def _wake(self) -> None:
         self._changed.set()
-
-
-def outdated(idle: list[ComponentActor], wanted: Wanted) -> list[ComponentActor]:
-    """The idle actors whose code has changed since they were started, as `wanted` tells: no job can use them again."""
-    alike = [actor for actor in idle if actor.wanted.origin == wanted.origin]
-    return [actor for actor in alike if actor.wanted.code.digest != wanted.code.digest]
-
-
-def due(idle: list[ComponentActor], now: float, max_idle: int, max_memory: int) -> list[ComponentActor]:
-    """Which idle actors have to go at time `now`: those over their keep-alive, then the least recently used until at
-    most `max_idle` are left and they hold at most `max_memory` bytes."""
-    expired = [actor for actor in idle if now - actor.idle_since >= actor.keep_alive]
-    left = sorted((actor for actor in idle if actor not in expired), key=lambda actor: actor.idle_since)
-    crowded = []
-    while left and (len(left) > max_idle or sum(actor.rss for actor in left) > max_memory):
-        crowded.append(left.pop(0))
-    return expired + crowded
-
-
-def _cores_environ(wanted: Wanted) -> dict[str, str]:
-    gpus = {} if wanted.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(wanted.gpus)}
-    return {**_threads_environ(wanted.cpus), **gpus}
-
-
-def _threads_environ(cpus: int) -> dict[str, str]:
-    """As many threads as cpus, which wait without spinning: two spinning pools on two cores cost a factor of 10."""
-    count = str(max(1, cpus))
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
-    return {**dict.fromkeys(names, count), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -3,6 +3,9 @@
 The child is watched through a pidfd, which becomes readable when the process ends, whatever its sockets and pipes
 say. A lifeline is a pipe of which the child holds the reading end: it ends when this process does, by whatever
 means. (A parent-death signal would not do: it is tied to the thread that spawned, and trio's threads come and go.)
+
+A child may outlive the process that started it. Who comes next can adopt it: it is then watched and ended like a
+child of its own, but its exit status is nobody's to know.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +56,12 @@ class Ending:
 
 
 class Child:
-    """A running child. It lives in the nursery that it was spawned in: when that is cancelled, it is ended."""
+    """A running child. It lives in the nursery that it was spawned in: when that is cancelled, it is ended.
 
-    def __init__(self, name: str, pid: int, lifeline: int, output: Path) -> None:
+    `lifeline` is None for one that was adopted. Raises ProcessLookupError where the process has gone.
+    """
+
+    def __init__(self, name: str, pid: int, lifeline: int | None, output: Path) -> None:
         self.name, self.pid, self.output = name, pid, output
         self.ending: Ending | None = None
         self._lifeline = lifeline
@@ -96,6 +102,11 @@ class Child:
         """The end of what the process itself wrote, outside of runs."""
         return tail(self.output, count)
 
+    def forget(self) -> None:
+        """Let go of a process that turned out to be another one."""
+        os.close(self._pidfd)
+        self._pidfd = -1
+
     async def supervise(self) -> None:
         """Watch the process to its end, then end what it left behind. The task that `spawn` starts."""
         try:
@@ -114,7 +125,8 @@ class Child:
         self.ending = _reap(self._pidfd)
         strays += await self._family()
         await trio.to_thread.run_sync(kill, strays, limiter=_threads)
-        os.close(self._lifeline)
+        if self._lifeline is not None:
+            os.close(self._lifeline)
         os.close(self._pidfd)
         self._pidfd = -1
         self._ended.set()
@@ -134,18 +146,25 @@ def _reap(pidfd: int) -> Ending:
 
 
 async def spawn(
-    nursery: trio.Nursery, name: str, command: Sequence[str], environ: Mapping[str, str], output: Path, secret: str = ""
+    nursery: trio.Nursery,
+    name: str,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    output: Path,
+    secret: str = "",
+    note: Callable[[int], None] = lambda pid: None,
 ) -> Child:
     """Start `command`, with the number of the descriptor that is its lifeline as one more argument.
 
     `name` marks the child and its descendants; `secret` is the first line on the lifeline, for what must
-    not stand in an argument list. Standard output and error are appended to the file `output`.
+    not stand in an argument list. Standard output and error are appended to the file `output`. `note` is called with
+    the pid, in a thread, before the secret is handed over: who has not been noted knows nothing.
     Raises SpawnFailed.
     """
     reading, writing = os.pipe()
     try:
         pid = await trio.to_thread.run_sync(
-            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, limiter=_threads
+            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, note, limiter=_threads
         )
     except BaseException as error:
         os.close(writing)
@@ -160,7 +179,34 @@ async def spawn(
     return child
 
 
-def _start(command: list[str], environ: dict[str, str], output: Path, lifeline: int) -> int:
+def adopt(nursery: trio.Nursery, name: str, pid: int, started: str, output: Path) -> Child | None:
+    """A child that another process has spawned; None if it does not run any more. See `started_at`."""
+    try:
+        child = Child(name, pid, None, output)
+    except OSError:
+        return None
+    if started_at(pid) != started:  # looked at with the pidfd open: the pid stands for the same process from here on
+        child.forget()
+        return None
+    nursery.start_soon(child.supervise)
+    return child
+
+
+def started_at(pid: int) -> str:
+    """When a process started, as something that no two processes of the same pid share; "" for one that has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return ""
+    # Behind the program's name, which may hold anything: state, then 18 numbers, then the start in clock ticks.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else f"{boot.strip()}.{fields[19]}"
+
+
+def _start(
+    command: list[str], environ: dict[str, str], output: Path, lifeline: int, note: Callable[[int], None]
+) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as log:
         process = subprocess.Popen(
@@ -172,26 +218,38 @@ def _start(command: list[str], environ: dict[str, str], output: Path, lifeline: 
             pass_fds=(lifeline,),
             start_new_session=True,
         )
+    try:
+        note(process.pid)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     process.returncode = 0  # reaped through the pidfd: keep Popen from doing it, and from warning that nobody did
     return process.pid
 
 
 def family(pid: int, name: str) -> list[psutil.Process]:
     """All processes that descend from `pid`, or carry its mark because they or a parent left its session."""
-    found: dict[int, psutil.Process] = {}
     try:
-        found.update((child.pid, child) for child in psutil.Process(pid).children(recursive=True))
+        found = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
-        found = {}  # it is gone: those it left behind carry its mark
-    mark = f"{MARK}={name}".encode()
+        found = []  # it is gone: those it left behind carry its mark
+    known = {pid, *(child.pid for child in found)}
+    return found + [stray for stray in marked({name}) if stray.pid not in known]
+
+
+def marked(names: Collection[str]) -> list[psutil.Process]:
+    """All processes that carry one of these marks."""
+    marks = {f"{MARK}={name}".encode() for name in names}
+    found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) not in found and int(entry.name) != pid:
+        if entry.name.isdecimal():
             try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found[int(entry.name)] = psutil.Process(int(entry.name))
+                if not marks.isdisjoint((entry / "environ").read_bytes().split(b"\0")):
+                    found.append(psutil.Process(int(entry.name)))
             except (OSError, psutil.Error):
                 continue  # ended meanwhile, or another user's
-    return list(found.values())
+    return found
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:

@@ -21,13 +21,19 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class Hello(Message, frozen=True, kw_only=True):
-    """First frame of every peer. `token` is what a worker read from its inherited descriptor; clients have none."""
+    """First frame of every peer. `token` is what a worker read from its inherited descriptor; clients have none.
+
+    A worker whose daemon has ended tells the next one what it hosts: `run`, which is under way or whose answer it still
+    has, and `model_key`, the model it has loaded: "" for a component that loads none, None before its first run.
+    """
 
     protocol: int
     version: str
     name: str
     pid: int
     token: str = ""
+    run: str = ""
+    model_key: str | None = None
 
 
 class Welcome(Message, frozen=True, kw_only=True):

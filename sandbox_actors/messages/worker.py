@@ -25,7 +25,8 @@ class Run(Message, frozen=True, kw_only=True):
     """Build the component from `config` and call its `run(*args, **kwargs)`.
 
     `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
-    to file descriptors 1 and 2 from here on goes to `log`.
+    to file descriptors 1 and 2 from here on goes to `log`. `folder` is where the worker keeps what the daemon has to
+    know: the result, and what the component watches in its own process; "" for a run that nobody takes up again.
     Answer: Outcome.
     """
 
@@ -35,6 +36,7 @@ class Run(Message, frozen=True, kw_only=True):
     model_key: str
     cwd: str
     log: str
+    folder: str = ""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
 
@@ -49,6 +51,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_tuple: bool = False
     load_seconds: float | None = None
     has_model: bool = False
+
+
+class Rejoin(Message, frozen=True, kw_only=True):
+    """From a new daemon: have the answer of run `run`, which is under way. Answer: that of `Run`, or NotFound."""
+
+    run: str
 
 
 class FollowLog(Message, frozen=True, kw_only=True):
@@ -92,7 +100,7 @@ class Exit(Message, frozen=True, kw_only=True):
     """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
 
 
-WorkerTask = Run | FollowLog | EndLog | Ping | Exit
+WorkerTask = Run | Rejoin | FollowLog | EndLog | Ping | Exit
 
 
 class Report(Message, frozen=True, kw_only=True):
@@ -109,6 +117,12 @@ class Report(Message, frozen=True, kw_only=True):
     position: int
     points: list[Point] = []
     progress: ProgressBar | None = None
+
+
+class TakeIn(Message, frozen=True, kw_only=True):
+    """The journal of run `run` has grown. Answer: nothing (nil), when the points in it are stored."""
+
+    run: str
 
 
 class Query(Message, frozen=True, kw_only=True):
@@ -135,7 +149,7 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
 
 
-WorkerRequest = Report | Query | Pull
+WorkerRequest = Report | TakeIn | Query | Pull
 
 decode_worker_task = msgspec.msgpack.Decoder(WorkerTask).decode
 decode_worker_request = msgspec.msgpack.Decoder(WorkerRequest).decode

@@ -1,7 +1,8 @@
-"""Entry point of a worker process: `python -I KIT/sandbox_actors/worker/__main__.py SOCKET NAME LIFELINE`.
+"""Entry point of a worker process: `python -I KIT/sandbox_actors/worker/__main__.py SOCKET NAME GRACE LIFELINE`.
 
-SOCKET is the daemon's worker socket. LIFELINE is an inherited descriptor, the reading end of a pipe: its first line is
-the token with which the worker proves who it is, and its end means that the daemon is gone.
+SOCKET is the daemon's worker socket. GRACE is how many seconds the worker waits for another daemon when this one has
+ended and it has nothing to do. LIFELINE is an inherited descriptor, the reading end of a pipe: its first line is the
+token with which the worker proves who it is, and its end before the daemon's greeting means that the daemon is gone.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ def main() -> None:
     from sandbox_actors.worker.host import Host
     from sandbox_actors.worker.link import Link
 
-    socket, name, lifeline = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    socket, name, grace, lifeline = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     faulthandler.enable(2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     token = _read_line(lifeline)
+    if not token:
+        return  # the daemon ended before it had written down that there is this worker
     os.set_inheritable(lifeline, False)
-    link = Link(socket, name, token, lifeline)
+    link = Link(socket, name, token, lifeline, grace)
     link.open()
     Host(link).serve()
     link.close()

@@ -14,9 +14,10 @@ from typing import Any
 
 from components.base import Config
 from sandbox_actors.errors import ComponentFailed, SandboxError
-from sandbox_actors.messages import ComponentRef, EndLog, Exit, Followed, FollowLog, Outcome, Run
+from sandbox_actors.messages import ComponentRef, Ended, EndLog, Exit, Followed, FollowLog, Outcome, Run, fault_of
 from sandbox_actors.worker.capture import captured
 from sandbox_actors.worker.follow import LogFollower
+from sandbox_actors.worker.keeping import keep_result
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.packages import hand_over
 from sandbox_actors.worker.values import outcome_of
@@ -38,13 +39,14 @@ class Host:
             asked = self._link.next_task()
             if asked is None:
                 continue
-            id, task = asked
+            number, task = asked
             try:
                 answer = self._handle(task)
             except Exception as error:
-                self._link.fail(id, error)
+                self._link.fail(number, error, _keep(task, Ended(fault=fault_of(error))))
             else:
-                self._link.reply(id, answer)
+                is_kept = not isinstance(answer, Outcome) or _keep(task, Ended(outcome=answer))
+                self._link.reply(number, answer, is_kept)
             if isinstance(task, Exit):
                 return
             gc.collect()  # what the run left behind, while nobody waits
@@ -63,9 +65,10 @@ class Host:
         with captured(task.log):
             try:
                 kind = component_class(task.component)
-                instance = build(kind, task.config, RunWatcher(self._link, task.run))
+                instance = build(kind, task.config, RunWatcher(self._link, task.run, task.folder))
                 load_seconds = self._load(instance, task.model_key)
                 has_model = hasattr(instance, "load")
+                self._link.model_key = self._model_key if has_model else ""
                 return outcome_of(call(instance, task.args, task.kwargs), load_seconds, has_model)
             except SandboxError:
                 traceback.print_exc()
@@ -116,6 +119,11 @@ class Host:
         if isinstance(error, SystemExit):
             said = f"the component called sys.exit({error.code!r}) instead of returning a result"
         return ComponentFailed(said, remote_type=kind, remote_traceback=text)
+
+
+def _keep(task: Any, ended: Ended) -> bool:
+    """Keep how a run has ended where the next daemon looks for it. False where that fails, or was not asked for."""
+    return isinstance(task, Run) and bool(task.folder) and keep_result(task.folder, ended)
 
 
 def component_class(component: ComponentRef) -> Any:

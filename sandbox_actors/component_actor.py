@@ -1,0 +1,141 @@
+"""One component actor: a worker process, the component in it, and what a job needs of such a one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from sandbox_actors.code import UNKNOWN, Code
+from sandbox_actors.environments import ReadyEnv
+from sandbox_actors.errors import WorkerLost
+from sandbox_actors.gateway import Peer
+from sandbox_actors.messages import ComponentRef, WorkerRow
+from sandbox_actors.process import Child
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads; `gpus`: those that
+    it sees, None for all."""
+
+    label: str
+    component: ComponentRef
+    env: ReadyEnv
+    model_key: str
+    cpus: int
+    keep_alive: float
+    code: Code = UNKNOWN
+    gpus: tuple[str, ...] | None = None
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Where its code comes from."""
+        return (tuple(self.component.paths), self.env.python)
+
+    @property
+    def process_key(self) -> tuple[object, ...]:
+        """Actors with equal keys can stand in for each other, but for the loaded model."""
+        return (self.component.target, self.origin, self.code.digest, self.cpus, self.gpus)
+
+    def environ(self) -> Mapping[str, str]:
+        """The environment variables of its process: those of its env, and the cpus and gpus that it may use."""
+        gpus = {} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
+        return {**self.env.environ, **_threads_environ(self.cpus), **gpus}
+
+
+def _threads_environ(cpus: int) -> dict[str, str]:
+    """As many threads as cpus, which wait without spinning: two spinning pools on two cores cost a factor of 10."""
+    count = str(max(1, cpus))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
+    return {**dict.fromkeys(names, count), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@dataclass(eq=False)
+class ComponentActor:
+    """One worker process and the component in it.
+
+    `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
+    `secret_digest` is of the token by which the worker is known.
+    """
+
+    name: str
+    wanted: Wanted
+    child: Child
+    secret_digest: str
+    keep_alive: float
+    is_adopted: bool = False
+    peer: Peer | None = None
+    state: str = "starting"
+    warm_model: str | None = None
+    job: str = ""
+    runs: int = 0
+    idle_since: float = field(default_factory=time.monotonic)
+    rss: int = 0
+    gone: trio.Event = field(default_factory=trio.Event)
+    greeted: trio.Event = field(default_factory=trio.Event)
+
+    def greet(self, peer: Peer) -> None:
+        """The process has greeted the daemon, as it does again when it believes that its greeting was lost."""
+        self.peer, greeted, self.greeted = peer, self.greeted, trio.Event()
+        greeted.set()
+
+    async def peer_after(self, old: Peer | None) -> Peer:
+        """The process as a peer, when it has greeted, and not as `old`. Raises WorkerLost where it ends before."""
+        while self.peer is None or self.peer is old:
+            if self.state == "ended":
+                raise WorkerLost(f"worker {self.name} (pid {self.child.pid}) {self.child.ending}")
+            await self.greeted.wait()
+        return self.peer
+
+    def row(self) -> WorkerRow:
+        return WorkerRow(
+            worker=self.name,
+            pid=self.child.pid,
+            component=self.wanted.label,
+            env=self.wanted.env.name,
+            state=self.state,
+            model=self.warm_model or "",
+            rss_bytes=self.child.memory(),
+            runs=self.runs,
+            idle_seconds=round(time.monotonic() - self.idle_since, 3) if self.state == "idle" else 0.0,
+            keep_alive_seconds=None if math.isinf(self.keep_alive) else self.keep_alive,
+            job=self.job,
+        )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it.
+
+    Whoever lets it load a model sets its `warm_model`.
+    """
+
+    actor: ComponentActor
+    warm: bool
+
+    @property
+    def peer(self) -> Peer:
+        """Of an actor that has greeted the daemon, which an adopted one may not have done yet."""
+        assert self.actor.peer is not None
+        return self.actor.peer
+
+
+def outdated(idle: list[ComponentActor], wanted: Wanted) -> list[ComponentActor]:
+    """The idle actors whose code has changed since they were started, as `wanted` tells: no job can use them again."""
+    alike = [actor for actor in idle if actor.wanted.origin == wanted.origin]
+    return [actor for actor in alike if actor.wanted.code.digest != wanted.code.digest]
+
+
+def due(idle: list[ComponentActor], now: float, max_idle: int, max_memory: int) -> list[ComponentActor]:
+    """Which idle actors have to go at time `now`: those over their keep-alive, then the least recently used until at
+    most `max_idle` are left and they hold at most `max_memory` bytes."""
+    expired = [actor for actor in idle if now - actor.idle_since >= actor.keep_alive]
+    left = sorted((actor for actor in idle if actor not in expired), key=lambda actor: actor.idle_since)
+    crowded = []
+    while left and (len(left) > max_idle or sum(actor.rss for actor in left) > max_memory):
+        crowded.append(left.pop(0))
+    return expired + crowded
