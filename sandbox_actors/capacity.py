@@ -38,8 +38,16 @@ class Capacity:
         try:
             yield
         finally:
-            self.free += amount
-            self._tell()
+            self.release(amount)
+
+    def seize(self, amount: float) -> None:
+        """Hold `amount` units (at most all there are) at once, also where they are not free: they are in use."""
+        self.free -= min(amount, self.total)
+
+    def release(self, amount: float) -> None:
+        """End what `seize` began."""
+        self.free += min(amount, self.total)
+        self._tell()
 
     def _tell(self) -> None:
         self._changed.set()
@@ -72,6 +80,16 @@ class Gpus:
                 yield taken
             finally:
                 self._free = [each for each in self._order if each in self._free or each in taken]
+
+    def seize(self, devices: Sequence[str]) -> None:
+        """Hold these devices at once: a job that goes on uses them."""
+        self._capacity.seize(len(devices))
+        self._free = [each for each in self._free if each not in devices]
+
+    def release(self, devices: Sequence[str]) -> None:
+        """End what `seize` began."""
+        self._free = [each for each in self._order if each in self._free or each in devices]
+        self._capacity.release(len(devices))
 
     def next(self, count: int) -> tuple[str, ...]:
         """Those that would be given out now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import math
 import os
 import resource
 import signal
@@ -20,13 +21,19 @@ from sandbox_actors.environments import Environments
 from sandbox_actors.errors import Refused, SandboxError
 from sandbox_actors.experiments import Experiments
 from sandbox_actors.gateway import Gateway
+from sandbox_actors.kept_runs import Holds, KeptRuns
 from sandbox_actors.machine import this_machine
 from sandbox_actors.paths import Paths, find_paths
-from sandbox_actors.pool import Pool
+from sandbox_actors.pool import GRACE, Pool
+from sandbox_actors.records import WorkerRecords
+from sandbox_actors.run_folders import RunFolders
 from sandbox_actors.running import Workshop
 from sandbox_actors.store import open_store
 from sandbox_actors.transport import open_router
 from sandbox_actors.watcher import SandboxWatcher
+
+GRACE_VARIABLE = "SANDBOX_GRACE"
+"""Seconds that a worker whose daemon was killed waits for the next one when it has nothing to do."""
 
 
 async def serve(paths: Paths) -> None:
@@ -46,10 +53,13 @@ async def _serve_until(paths: Paths, stop: _Stop) -> None:
         trio.open_nursery() as nursery,
     ):
         watcher = SandboxWatcher(store)
-        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs", paths.scratch)
+        records = WorkerRecords(paths.workers, paths.scratch)
+        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs", records, _grace())
         environments = Environments(paths.envs, os.environ)
         machine = this_machine()
-        shop = Workshop(pool, Capacity(machine.cpus), Gpus(machine.gpus), environments, watcher)
+        capacity, gpus = Capacity(machine.cpus), Gpus(machine.gpus)
+        kept = KeptRuns(RunFolders(paths.runs), pool, store, watcher, Holds(capacity, gpus))
+        shop = Workshop(pool, capacity, gpus, environments, watcher, kept)
         experiments = Experiments(paths, store, shop)
         desk = ClientDesk(paths, store, shop, experiments, stop.request)
         for part in (pool, environments, experiments):
@@ -106,6 +116,18 @@ def _only_daemon(paths: Paths) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def _grace() -> float:
+    """Seconds that workers wait for the next daemon. Raises Refused for what is no number of seconds."""
+    given = os.environ.get(GRACE_VARIABLE, "")
+    try:
+        seconds = float(given or GRACE)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise Refused(f"{GRACE_VARIABLE}={given} is no number of seconds")
+    return seconds
 
 
 def _raise_file_limit() -> None:

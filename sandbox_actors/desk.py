@@ -15,6 +15,7 @@ from sandbox_actors import __version__
 from sandbox_actors.errors import NotFound, ProtocolError
 from sandbox_actors.experiments import Experiments
 from sandbox_actors.gateway import Peer
+from sandbox_actors.kept_runs import RunPlace
 from sandbox_actors.messages import (
     CancelExperiment,
     Changed,
@@ -42,12 +43,13 @@ from sandbox_actors.messages import (
     StopWorker,
     Submit,
     Submitted,
+    TakeIn,
     WorkerRow,
     decode_client_request,
     decode_worker_request,
 )
 from sandbox_actors.paths import Paths
-from sandbox_actors.running import RunPlace, Workshop
+from sandbox_actors.running import Workshop
 from sandbox_actors.store import ENDED, Store
 
 LOG_CHUNK = 1024 * 1024
@@ -171,6 +173,8 @@ class WorkerDesk:
             raise NotFound(f"run {request.run} is not under way")
         if isinstance(request, Report):
             return await self._report(place, request)
+        if isinstance(request, TakeIn):
+            return await self._shop.kept.take_in(request.run, place)
         if isinstance(request, Query):
             return await self._shop.watcher.query(place.experiment, request.name)
         return await self._pull(place, request)

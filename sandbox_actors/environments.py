@@ -92,6 +92,12 @@ class Environments:
         """The env of `spec` if it has been built. Raises EnvError where a file that the spec names is missing."""
         return (await trio.to_thread.run_sync(self._find, spec, limiter=_threads))[1]
 
+    def at(self, env: ReadyEnv) -> ReadyEnv:
+        """An env that was ready before, whatever its spec says by now, with the variables of a process in it."""
+        prefix = Path(env.python).parent.parent
+        environ = env_of(EnvSpec(name=env.name, path=str(prefix)), prefix).environ(self._environ)
+        return ReadyEnv(env.name, env.python, {**environ, **FROZEN})
+
     def _find(self, spec: EnvSpec) -> tuple[str, ReadyEnv | None]:
         """The fingerprint of `spec`, and its env if it has been built."""
         key = spec.fingerprint

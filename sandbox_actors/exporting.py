@@ -11,11 +11,12 @@ from pathlib import Path
 import trio
 
 from envs.specs import load_spec
+from sandbox_actors.component_actor import Lease, Wanted
 from sandbox_actors.errors import WorkerLost
+from sandbox_actors.kept_runs import RunPlace
 from sandbox_actors.language.experiment import Experiment
-from sandbox_actors.messages import ComponentRef, ExperimentRow, Outcome, Run
-from sandbox_actors.pool import Wanted
-from sandbox_actors.running import KEEP_ALIVE, RunPlace, Workshop
+from sandbox_actors.messages import ComponentRef, ExperimentRow, Run
+from sandbox_actors.running import KEEP_ALIVE, Workshop
 
 TARGET = "components.exporters.wandb_exporter:WandbExporter"
 LABEL = "wandb-exporter"
@@ -35,7 +36,7 @@ async def export_to_wandb(
     shop: Workshop, row: ExperimentRow, experiment: Experiment, environ: dict[str, str], folder: Path, ended: trio.Event
 ) -> None:
     """Export one experiment, from now to its end. Raises nothing."""
-    name, mode = f"{row.id}.wandb", environ.get("WANDB_MODE", "")
+    name, mode = run_of(row.id), environ.get("WANDB_MODE", "")
     config = {
         "project": environ.get("WANDB_PROJECT") or experiment.project_name or "sandbox",
         "name": environ.get("WANDB_NAME") or experiment.experiment_name,
@@ -45,22 +46,50 @@ async def export_to_wandb(
         "is_prefixed": len(experiment.pipelines) > 1,
     }
     component = ComponentRef(target=TARGET)
-    run = Run(run=name, component=component, config=config, model_key="", cwd=row.cwd, log=str(folder / "wandb.log"))
+    run = Run(
+        run=name,
+        component=component,
+        config=config,
+        model_key="",
+        cwd=row.cwd,
+        log=str(folder / "wandb.log"),
+        folder=shop.kept.folder_of(name),
+    )
     shop.runs[name] = RunPlace(row.id, -1, "", "", 1)
     try:
+        await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))
+        async with shop.kept.claim(name) as left:
+            if left is not None and shop.pool.has(left.worker):
+                async with shop.pool.rejoin(left.worker) as lease:
+                    await _export(shop, lease, run, row.id, ended, is_taken_up=True)
+                return
         env = await shop.environments.ensure(load_spec("wandb"), lambda bar: None)
         wanted = Wanted(label=LABEL, component=component, env=env, model_key="", cpus=1, keep_alive=KEEP_ALIVE)
-        await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))
-        async with shop.pool.lease(wanted) as lease, trio.open_nursery() as nursery:
-            lease.actor.job = f"exports experiment {row.id}"
-            nursery.start_soon(_limit, ended)
-            await lease.peer.ask_for(run, Outcome)
-            nursery.cancel_scope.cancel()
-    except* Exception as group:  # whatever it is: an export must not end the daemon
-        for error in group.exceptions:
-            print(f"experiment {row.id} is not (wholly) in wandb: {error}", file=sys.stderr, flush=True)
+        async with shop.pool.lease(wanted) as lease:
+            await shop.kept.begin(run, wanted, lease.actor.name, cpus=0)
+            await _export(shop, lease, run, row.id, ended, is_taken_up=False)
+    except Exception as error:  # whatever it is: an export must not end the daemon
+        for each in error.exceptions if isinstance(error, ExceptionGroup) else [error]:
+            print(f"experiment {row.id} is not (wholly) in wandb: {each}", file=sys.stderr, flush=True)
     finally:
         del shop.runs[name]
+        with trio.CancelScope(shield=True):
+            await shop.kept.forget(name)
+
+
+def run_of(experiment: str) -> str:
+    """What the export of an experiment is called among the runs."""
+    return f"{experiment}.wandb"
+
+
+async def _export(
+    shop: Workshop, lease: Lease, run: Run, experiment: str, ended: trio.Event, is_taken_up: bool
+) -> None:
+    async with trio.open_nursery() as nursery:
+        lease.actor.job = f"exports experiment {experiment}"
+        nursery.start_soon(_limit, ended)
+        await shop.kept.outcome(lease, run, is_taken_up)
+        nursery.cancel_scope.cancel()
 
 
 async def _limit(ended: trio.Event) -> None:

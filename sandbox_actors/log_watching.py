@@ -16,9 +16,10 @@ from pathlib import Path
 
 import trio
 
+from sandbox_actors.component_actor import Lease, Wanted
 from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
 from sandbox_actors.messages import EndLog, Followed, FollowLog, Ping, Run
-from sandbox_actors.pool import Lease, Pool, Wanted
+from sandbox_actors.pool import Pool
 from sandbox_actors.watcher import SandboxWatcher
 
 START_DELAY = 0.02

@@ -59,6 +59,16 @@ class Paths:
         """Temporary files of workers: in the temporary folder, because sockets among them need short paths."""
         return _stand_in(self.home) / "scratch"
 
+    @property
+    def runs(self) -> Path:
+        """A folder for each run under way."""
+        return self.home / "runs"
+
+    @property
+    def workers(self) -> Path:
+        """A record of each worker."""
+        return self.home / "workers"
+
     def logs(self, experiment: str) -> Path:
         """The folder of the logs of an experiment, named by its id."""
         return self.experiments / experiment / "log"

@@ -77,7 +77,7 @@ class Pool:
             actor.warm_model = peer.hello.model_key
         if actor.is_adopted and actor.state == "starting":
             if peer.hello.run:
-                self._send_away(actor)  # the run that it is in has ended for everyone else
+                self._nursery.start_soon(self._end, actor)  # the run that it is in has ended for everyone else
             else:
                 self._settle(actor)
 
@@ -124,6 +124,7 @@ class Pool:
             raise
         if actor.state == "running":  # else it ended, or was told to stop, while it ran
             actor.runs += 1
+            actor.warm_model = actor.warm_model or ""
             self._settle(actor)
 
     def _idle_like(self, wanted: Wanted) -> ComponentActor | None:
@@ -140,6 +141,10 @@ class Pool:
         actor.rss = actor.child.memory()
         actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
         self._wake()
+
+    def has(self, name: str) -> bool:
+        """Whether there is an actor of that name."""
+        return name in self._actors
 
     def has_alike(self, wanted: Wanted) -> bool:
         """Whether an idle actor has the process for `wanted`, whatever model it has loaded."""
@@ -297,6 +302,11 @@ class Pool:
                 await actor.gone.wait()
         await actor.child.end()
         await actor.gone.wait()
+
+    async def drop(self, name: str) -> None:
+        """End an actor that was reserved for a run which nobody takes up."""
+        if name in self._actors:
+            await self._end(self._actors[name])
 
     async def _ask_to_exit(self, peer: Peer) -> None:
         try:

@@ -18,17 +18,20 @@ from components.factories import described
 from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.capacity import Capacity, Gpus
 from sandbox_actors.code import read_code
+from sandbox_actors.component_actor import Lease, Wanted
 from sandbox_actors.config import read_config
 from sandbox_actors.environments import Environments, ReadyEnv
 from sandbox_actors.errors import ConfigError, SandboxError, WorkerLost
 from sandbox_actors.hooks import Call, Hook, Recorded, component_folders, hook_named
+from sandbox_actors.kept_runs import KeptRuns, RunPlace
 from sandbox_actors.language.experiment import Experiment, Job
 from sandbox_actors.language.moves import StartJob
 from sandbox_actors.log_watching import LogWatching
 from sandbox_actors.memory import until_over
-from sandbox_actors.messages import ComponentRef, Outcome, ProgressBar, Run
-from sandbox_actors.pool import Lease, Pool, Wanted
+from sandbox_actors.messages import ComponentRef, Outcome, ProgressBar, Run, points_of
+from sandbox_actors.pool import Pool
 from sandbox_actors.process import tail
+from sandbox_actors.run_folders import RunRecord
 from sandbox_actors.watcher import SandboxWatcher
 
 KEEP_ALIVE = 1800.0
@@ -54,17 +57,6 @@ class MemoryExceeded(SandboxError):
 
 
 @dataclass(frozen=True)
-class RunPlace:
-    """Which job a run belongs to: where its reports go."""
-
-    experiment: str
-    index: int
-    pipeline: str
-    job: str
-    iter: int
-
-
-@dataclass(frozen=True)
 class Workshop:
     """What jobs are run with: shared by all experiments of a daemon. `runs` are those under way, by name."""
 
@@ -73,6 +65,7 @@ class Workshop:
     gpus: Gpus
     environments: Environments
     watcher: SandboxWatcher
+    kept: KeptRuns
     runs: dict[str, RunPlace] = field(default_factory=dict)
 
 
@@ -96,15 +89,37 @@ class JobRunner:
         """
         start = start.settle(lambda path: read_config(path, self._cwd))
         hook = hook_named(start.job.hook)
-        analysis = await self._analysis(start) if hook.needs_analysis else {}
-        call: Call | None = hook.call(start.dj_configs, start.extra_configs, analysis)
         outcomes: list[Outcome] = []
-        while call is not None:
-            outcomes.append(await self._carry_out(start, call, len(outcomes), change))
-            call = hook.then(start.dj_configs, start.extra_configs, outcomes)
+        while (outcome := await self._stage(start, hook, outcomes, change)) is not None:
+            outcomes.append(outcome)
         recorded = hook.record(outcomes[-1])
-        await self._watch(start, hook, recorded)
+        await self._watch(start, recorded)
         return recorded
+
+    def is_left(self, start: StartJob) -> bool:
+        """Whether a daemon before this one has begun the attempt, so that `run` takes it up."""
+        return self._shop.kept.is_left(self._name(start))
+
+    async def forget(self, iter: int, index: int, attempt: int) -> None:
+        """The end of an attempt is recorded."""
+        await self._shop.kept.forget(f"{self._id}.{iter}.{index}.{attempt}")
+
+    def _name(self, start: StartJob, stage: int = 0) -> str:
+        """What a call of an attempt is called."""
+        return f"{self._id}.{start.iter}.{start.index}.{start.attempt}" + (f".{stage}" if stage else "")
+
+    async def _stage(self, start: StartJob, hook: Hook, outcomes: list[Outcome], change: Change) -> Outcome | None:
+        """The next call of a job, taken up where the daemon before has begun it; None after the last."""
+        async with self._shop.kept.claim(self._name(start, len(outcomes))) as left:
+            if left is not None:
+                wanted = replace(left.wanted, env=self._shop.environments.at(left.wanted.env))
+                return await self._ask(start, left.run, wanted, left.cpus, change, left)
+        if outcomes:
+            call = hook.then(start.dj_configs, start.extra_configs, outcomes)
+        else:
+            analysis = await self._analysis(start) if hook.needs_analysis else {}
+            call = hook.call(start.dj_configs, start.extra_configs, analysis)
+        return None if call is None else await self._carry_out(start, call, len(outcomes), change)
 
     async def _carry_out(self, start: StartJob, call: Call, stage: int, change: Change) -> Outcome:
         """One call of a job. `stage` counts its calls from 0; each holds what it needs only while it runs."""
@@ -112,7 +127,7 @@ class JobRunner:
         env = await self._env(start, call)
         call = self._described(start.job, call, env)
         wanted = self._wanted(start.job, call, env)
-        cpus = start.job.resources.cpus
+        cpus = wanted.cpus if start.job.resources.cpus is None else start.job.resources.cpus
         has_waited = False
 
         async def wait(reason: str) -> None:
@@ -122,14 +137,25 @@ class JobRunner:
 
         async with (
             self._shop.gpus.hold(start.job.resources.gpus, wait) as gpus,
-            self._shop.capacity.hold(wanted.cpus if cpus is None else cpus, wait),
+            self._shop.capacity.hold(cpus, wait),
         ):
             started = {} if stage else {"started": time.time()}
             await change(state="running", reason=f"{wanted.label} starts", log=str(self.log_of(start)), **started)
             if has_waited:  # the env may have been removed meanwhile
                 wanted = replace(wanted, env=await self._env(start, call))
             wanted = await self._with_code(replace(wanted, gpus=gpus))
-            return await self._ask(start, call, stage, wanted, change)
+            name = self._name(start, stage)
+            run = Run(
+                run=name,
+                component=wanted.component,
+                config=call.config,
+                model_key=call.model_key,
+                cwd=self._cwd,
+                log=str(self.log_of(start)),
+                folder=self._shop.kept.folder_of(name),
+                args=call.args,
+            )
+            return await self._ask(start, run, wanted, cpus, change)
 
     async def is_warm(self, job: Job, call: Call, has_open_model: bool) -> bool | None:
         """What `PlannedJob.warm` tells. Raises SandboxError where the job has no env that could be."""
@@ -212,27 +238,29 @@ class JobRunner:
 
     # --- during ---
 
-    async def _ask(self, start: StartJob, call: Call, stage: int, wanted: Wanted, change: Change) -> Outcome:
-        """Lease an actor and ask it to run, known to the desks by the run's name meanwhile."""
-        log = self.log_of(start)
-        run = Run(
-            run=f"{self._id}.{start.iter}.{start.index}.{start.attempt}" + (f".{stage}" if stage else ""),
-            component=wanted.component,
-            config=call.config,
-            model_key=call.model_key,
-            cwd=self._cwd,
-            log=str(log),
-            args=call.args,
-        )
-        self._shop.runs[run.run] = RunPlace(self._id, start.index, start.pipeline, start.job.meta_name, start.iter)
+    async def _ask(
+        self, start: StartJob, run: Run, wanted: Wanted, cpus: float, change: Change, left: RunRecord | None = None
+    ) -> Outcome:
+        """Let an actor run, known to the desks by the run's name meanwhile. `left`: it may be in this run already."""
+        place = RunPlace(self._id, start.index, start.pipeline, start.job.meta_name, start.iter)
+        self._shop.runs[run.run] = place
         try:
-            return await self._followed(run, wanted, start, change)
+            return await self._followed(start, run, wanted, cpus, change, left)
         except WorkerLost as error:
-            raise WorkerLost(f"{error}\n{tail(log, LAST_LINES)}".rstrip()) from error
+            outcome = await self._shop.kept.result(run.run)  # its last words may have been written, and not sent
+            if outcome is not None:
+                return outcome
+            last = tail(Path(run.log), LAST_LINES)
+            resume = f"\n`sandbox resume {self._id}` goes on where it stopped" if left else ""
+            raise WorkerLost(f"{error}\n{last}".rstrip() + resume) from error
         finally:
+            with trio.CancelScope(shield=True):
+                await self._shop.kept.take_in(run.run, place)
             del self._shop.runs[run.run]
 
-    async def _followed(self, run: Run, wanted: Wanted, start: StartJob, change: Change) -> Outcome:
+    async def _followed(
+        self, start: StartJob, run: Run, wanted: Wanted, cpus: float, change: Change, left: RunRecord | None
+    ) -> Outcome:
         """Run with a log watcher beside it, which starts while the actor does, and reads the rest of the log whatever
         becomes of the run."""
         ended = trio.Event()
@@ -242,36 +270,53 @@ class JobRunner:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watching.follow, ended)
             try:
-                async with self._shop.pool.lease(wanted) as lease:
-                    lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
-                    await change(worker=lease.actor.name, warm=lease.warm, reason="")
-                    outcome = await self._outcome(run, lease, start.job)
+                outcome = await self._shop.kept.result(run.run) if left else None
+                if outcome is None:
+                    outcome = await self._leased(start, run, wanted, cpus, change, left)
             except SandboxError as error:
                 failure = error
             ended.set()
         if failure is not None:
             raise failure
+        assert outcome is not None
         return outcome
 
-    async def _outcome(self, run: Run, lease: Lease, job: Job) -> Outcome:
+    async def _leased(
+        self, start: StartJob, run: Run, wanted: Wanted, cpus: float, change: Change, left: RunRecord | None
+    ) -> Outcome:
+        pool, kept = self._shop.pool, self._shop.kept
+        async with pool.rejoin(left.worker) if left else pool.lease(wanted) as lease:
+            lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
+            if left is None:
+                await change(worker=lease.actor.name, warm=lease.warm, reason="")
+                await kept.begin(run, wanted, lease.actor.name, cpus)
+            begun = left.begun if left else time.monotonic()
+            return await self._outcome(run, lease, start.job, begun, is_taken_up=left is not None)
+
+    async def _outcome(self, run: Run, lease: Lease, job: Job, begun: float, is_taken_up: bool) -> Outcome:
+        """Raises JobTimeout when the job's time, which goes by since `begun`, is over."""
+        left = math.inf if job.timeout is None else max(0.0, job.timeout - (time.monotonic() - begun))
+        ask = partial(self._shop.kept.outcome, lease, run, is_taken_up)
         try:
-            with trio.fail_after(math.inf if job.timeout is None else job.timeout):
-                outcome = await self._within_memory(run, lease, job.resources.memory)
+            with trio.fail_after(left):
+                outcome = await self._within_memory(run, lease, job.resources.memory, ask)
         except trio.TooSlowError:
             last = tail(Path(run.log), LAST_LINES)
             raise JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip()) from None
         lease.actor.warm_model = run.model_key if outcome.has_model else ""
         return outcome
 
-    async def _within_memory(self, run: Run, lease: Lease, limit: int | None) -> Outcome:
-        """Ask, and kill the actor if it comes to hold more than `limit` bytes with all it starts."""
+    async def _within_memory(
+        self, run: Run, lease: Lease, limit: int | None, outcome: Callable[[], Awaitable[Outcome]]
+    ) -> Outcome:
+        """Wait for `outcome`, and kill the actor if it comes to hold more than `limit` bytes with all it starts."""
         if limit is None:
-            return await lease.peer.ask_for(run, Outcome)
+            return await outcome()
         child, answers, failures = lease.actor.child, list[Outcome](), list[SandboxError]()
 
         async def ask() -> None:
             try:
-                answers.append(await lease.peer.ask_for(run, Outcome))
+                answers.append(await outcome())
             except SandboxError as error:
                 failures.append(error)
             nursery.cancel_scope.cancel()
@@ -289,10 +334,18 @@ class JobRunner:
 
     # --- after ---
 
-    async def _watch(self, start: StartJob, hook: Hook, recorded: Recorded) -> None:
+    async def _watch(self, start: StartJob, recorded: Recorded) -> None:
+        """Tell the watcher once what the result says, also where the daemon before has told it and got no further."""
         if recorded.watched is not None:
-            await self._shop.watcher.watch(
-                self._id, recorded.watched, start.job.meta_name, pipeline=start.pipeline, iter=start.iter
+            await self._shop.watcher.watch_points(
+                self._id,
+                points_of(recorded.watched, start.job.meta_name),
+                pipeline=start.pipeline,
+                job=start.job.meta_name,
+                iter=start.iter,
+                run=self._name(start),
+                source="result",
+                position=1,
             )
 
 
