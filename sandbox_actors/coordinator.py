@@ -35,7 +35,7 @@ from sandbox_actors.language.names import NumberedJob, number_jobs
 from sandbox_actors.messages import ExperimentRow, JobRow
 from sandbox_actors.plan import Plan
 from sandbox_actors.running import JobRunner
-from sandbox_actors.storage.queries import Outputs
+from sandbox_actors.storage.queries import CFGS, Outputs
 from sandbox_actors.watcher import SandboxWatcher
 from sandbox_actors.work_dir import WorkDir
 
@@ -50,10 +50,16 @@ WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 
 
 class Coordinator(Actor):
-    """Runs from `on_start` to the `Finish` of its plan, then stops by itself."""
+    """Runs from `on_start` to the `Finish` of its plan, then stops by itself.
 
-    def __init__(self, row: ExperimentRow, plan: Plan, watcher: SandboxWatcher, runner: JobRunner) -> None:
+    `goes_on`: a daemon before this one has begun the experiment, and was killed.
+    """
+
+    def __init__(
+        self, row: ExperimentRow, plan: Plan, watcher: SandboxWatcher, runner: JobRunner, goes_on: bool = False
+    ) -> None:
         super().__init__(f"experiment {row.id}")
+        self._goes_on = goes_on
         self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
         self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
@@ -69,8 +75,11 @@ class Coordinator(Actor):
 
     async def on_start(self) -> None:
         await trio.to_thread.run_sync(self._work_dir.make)
-        await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
-        await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
+        if not self._goes_on:
+            await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
+        told = await self._watcher.query_job(self._id, "", "", 1)
+        if not any(row.name.startswith(f"{CFGS}.") for row in told):  # else before a resume
+            await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:
@@ -98,18 +107,26 @@ class Coordinator(Actor):
                 await self._finish(command)
 
     async def _begin_iteration(self, command: BeginIteration) -> None:
-        """Of an iteration that was under way before, only what had succeeded stays as it is."""
-        known = await self._watcher.job_rows(self._id)
-        done = {row.index: row for row in known if row.iter == command.iter and row.state == "succeeded"}
+        """Of an iteration that was under way before, what had succeeded stays as it is, and in an experiment that goes
+        on, what had failed or is under way still."""
+        known = [row for row in await self._watcher.job_rows(self._id) if row.iter == command.iter]
+        done = {row.index: row for row in known if row.state == "succeeded" or (self._goes_on and self._stays(row))}
         waiting = {row.index: row for row in waiting_rows(self._plan.jobs, command.iter) if row.index not in done}
         self._rows = {**waiting, **done}
         await self._watcher.put_jobs(self._id, list(waiting.values()))
 
+    def _stays(self, row: JobRow) -> bool:
+        is_under_way = row.state == "running" and self._runner.is_left(row.iter, row.index, row.attempt)
+        return is_under_way or row.state == "failed"
+
     async def _start(self, start: StartJob) -> None:
-        if start.attempt > 1:
+        if start.attempt > 1 and not self._is_left(start):
             await self._change(start.index, attempt=start.attempt, started=None, finished=None, seconds=None, error="")
         scope = self._scopes[start.index] = trio.CancelScope()
         self._jobs.start_soon(self._run_job, start, scope)
+
+    def _is_left(self, start: StartJob) -> bool:
+        return self._runner.is_left(start.iter, start.index, start.attempt)
 
     async def _record_success(self, command: RecordSuccess) -> None:
         result = self._results.pop(command.index)
@@ -118,12 +135,15 @@ class Coordinator(Actor):
             iter=command.iter, index=command.index, values=result.values, is_tuple=result.is_tuple, entry=command.infos
         )
         await self._watcher.finish_job(self._id, row, outputs)
+        await self._runner.forget(row.iter, row.index, row.attempt)
         self._recorded.set()
 
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
         state = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
-        await self._watcher.put_jobs(self._id, [self._ended_row(command.index, state, command.error)])
+        row = self._ended_row(command.index, state, command.error)
+        await self._watcher.put_jobs(self._id, [row])
+        await self._runner.forget(row.iter, row.index, row.attempt)
 
     async def _tell_targets(self, command: EndIteration) -> None:
         for result in command.targets:
@@ -154,7 +174,7 @@ class Coordinator(Actor):
         event: Event | None = None
         with scope:
             try:
-                if start.attempt > 1:
+                if start.attempt > 1 and not self._is_left(start):
                     await change(reason=f"attempt {start.attempt} after a pause")
                     await trio.sleep(min(RETRY_DELAY * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
                 log = self._runner.log_of(start)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,16 @@ import msgspec
 import trio
 
 from sandbox_actors.coordinator import Coordinator, told, waiting_rows
-from sandbox_actors.errors import ActorStopped, ConfigError, EnvError, Refused
-from sandbox_actors.exporting import export_to_wandb, is_wanted
+from sandbox_actors.errors import ActorStopped, ConfigError, EnvError, Refused, StoreError
+from sandbox_actors.exporting import export_to_wandb, is_wanted, run_of
 from sandbox_actors.forecast import forecast
 from sandbox_actors.language.carrying import carried_over
 from sandbox_actors.language.check_resources import gpus_missing
 from sandbox_actors.language.experiment import Experiment, thaw
-from sandbox_actors.language.moves import CancelRequested, Success
+from sandbox_actors.language.moves import Begun, CancelRequested, Success
 from sandbox_actors.language.names import number_jobs
 from sandbox_actors.machine import this_machine
-from sandbox_actors.messages import ExperimentRow, PlannedJob, Submit
+from sandbox_actors.messages import ExperimentRow, JobRow, PlannedJob, Submit
 from sandbox_actors.paths import Paths
 from sandbox_actors.plan import Plan
 from sandbox_actors.running import JobRunner, Workshop
@@ -32,6 +34,14 @@ CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` goes on where it
 
 FAREWELL = 1.0
 """Seconds between the end of the last experiment and that of a daemon which was asked to stop."""
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What an experiment has behind it. `begun` is None for one that is not under way."""
+
+    history: list[Success] = field(default_factory=list)
+    begun: list[Begun] | None = None
 
 
 class Experiments:
@@ -46,15 +56,30 @@ class Experiments:
         self._is_closed = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """First takes care of what an earlier daemon left unfinished: what had not begun begins now."""
-        async with trio.open_nursery() as self._nursery:
-            for row in await self._store.unfinished():
-                if row.started is None:
-                    await self._begin(row)
-                else:
-                    await self._give_up(row.id, CUT_OFF.format(id=row.id))
-            task_status.started()
-            await trio.sleep_forever()
+        """First goes on with what a daemon that was killed left unfinished. Ended in good order, it leaves nothing that
+        runs: what does is cut off, and said to be."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await self._go_on()
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True), suppress(StoreError):  # else the next daemon finds its workers gone
+                for row in await self._store.unfinished():
+                    if row.state == "running":
+                        await self._give_up(row.id, CUT_OFF.format(id=row.id))
+
+    async def _go_on(self) -> None:
+        """Those that ran go first: what they wait for is theirs already."""
+        rows = await self._store.unfinished()
+        jobs = {row.id: await self._store.job_rows(row.id) for row in rows if row.state == "running"}
+        runs = {
+            f"{id}.{job.iter}.{job.index}.{job.attempt}" for id in jobs for job in jobs[id] if job.state == "running"
+        }
+        runs |= {run_of(id) for id in jobs}
+        await self._shop.kept.keep_left(lambda run: ".".join(run.split(".")[:4]) in runs)
+        for row in sorted(rows, key=lambda row: row.state != "running"):
+            await self._begin(row, jobs.get(row.id))
 
     @property
     def unfinished(self) -> int:
@@ -76,7 +101,7 @@ class Experiments:
             submitted=time.time(),
             jobs=waiting_rows(number_jobs(experiment), iter=1),
         )
-        self._start(row, experiment, [], submit.environ)
+        self._start(row, experiment, submit.environ, _Past())
         return row.id
 
     async def forecast(self, definition: Any, cwd: str) -> list[PlannedJob]:
@@ -99,6 +124,8 @@ class Experiments:
             raise Refused(f"experiment {row.id} is {row.state}: there is nothing to resume")
         if row.state == "succeeded":
             raise Refused(f"experiment {row.id} has succeeded: `sandbox run {row.source}` runs it anew")
+        left = [each for each in await self._store.job_rows(row.id) if each.state != "succeeded"]
+        await self._shop.watcher.put_jobs(row.id, [_unbegun(each) for each in left])
         await self._shop.watcher.update_experiment(row.id, state="waiting", finished=None, error="")
         await self._begin(row)
         return row.id
@@ -126,21 +153,19 @@ class Experiments:
             await ended.wait()
         await trio.sleep(FAREWELL if waited_for else 0)
 
-    async def _begin(self, row: ExperimentRow) -> None:
-        """Start a stored experiment, with what has succeeded in it so far."""
+    async def _begin(self, row: ExperimentRow, jobs: list[JobRow] | None = None) -> None:
+        """Start a stored experiment, with what has succeeded in it so far. `jobs` are the rows of one that goes on."""
         submit = await self._store.submission(row.id)
         history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
-        self._start(row, thaw(submit.definition), history, submit.environ)
+        self._start(row, thaw(submit.definition), submit.environ, _Past(history, None if jobs is None else begun(jobs)))
 
     def _require_open(self) -> None:
         if self._is_closed:
             raise Refused("the daemon is about to stop: it finishes what runs and takes in nothing more")
 
-    def _start(
-        self, row: ExperimentRow, experiment: Experiment, history: list[Success], environ: dict[str, str]
-    ) -> None:
+    def _start(self, row: ExperimentRow, experiment: Experiment, environ: dict[str, str], past: _Past) -> None:
         ended = self._ended[row.id] = trio.Event()
-        self._nursery.start_soon(self._life, row, experiment, history)
+        self._nursery.start_soon(self._life, row, experiment, past)
         if is_wanted(environ):
             folder = self._folder(row)
             self._nursery.start_soon(export_to_wandb, self._shop, row, experiment, environ, folder, ended)
@@ -148,7 +173,7 @@ class Experiments:
     def _folder(self, row: ExperimentRow) -> Path:
         return self._paths.experiments / row.id
 
-    async def _life(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
+    async def _life(self, row: ExperimentRow, experiment: Experiment, past: _Past) -> None:
         """One experiment from its queue to its end. Whatever goes wrong in here ends it, and no other."""
         try:
             with trio.CancelScope() as self._waiting[row.id]:
@@ -157,18 +182,21 @@ class Experiments:
                 await self._give_up(row.id, "", "cancelled")
                 return
             try:
-                if experiment.resume and row.started is None:
-                    history = await self._take_over(row, experiment)
-                await self._coordinate(row, experiment, history)
+                if experiment.resume and row.started is None and not past.history:
+                    past = _Past(await self._take_over(row, experiment))
+                await self._coordinate(row, experiment, past)
             finally:
                 self._work_dirs.pop(row.work_dir).set()
         finally:
+            with trio.CancelScope(shield=True):
+                await self._shop.kept.drop_left(row.id)
             self._ended.pop(row.id).set()
 
-    async def _coordinate(self, row: ExperimentRow, experiment: Experiment, history: list[Success]) -> None:
+    async def _coordinate(self, row: ExperimentRow, experiment: Experiment, past: _Past) -> None:
         runner = JobRunner(self._shop, row.id, experiment, row.cwd, self._folder(row))
-        plan = Plan(experiment, history)
-        coordinator = self._coordinators[row.id] = Coordinator(row, plan, self._shop.watcher, runner)
+        plan = Plan(experiment, past.history, past.begun or ())
+        goes_on = past.begun is not None
+        coordinator = self._coordinators[row.id] = Coordinator(row, plan, self._shop.watcher, runner, goes_on)
         try:
             await coordinator.run()
         except* Exception as group:
@@ -219,6 +247,24 @@ class Experiments:
         ]
         await self._shop.watcher.put_jobs(id, rows)
         await self._shop.watcher.update_experiment(id, state=state, finished=time.time(), error=error, reason="")
+
+
+def begun(jobs: Iterable[JobRow]) -> list[Begun]:
+    """What the rows of a running experiment, whose daemon was killed, say about the jobs that have not succeeded."""
+    found = []
+    for row in jobs:
+        if row.state == "failed":
+            found.append(Begun(iter=row.iter, index=row.index, attempt=row.attempt, error=row.error or "failed"))
+        elif row.state == "running" or row.attempt > 1 or row.error:
+            attempt = row.attempt + 1 if row.state == "waiting" and row.error else row.attempt
+            found.append(Begun(iter=row.iter, index=row.index, attempt=attempt))
+    return found
+
+
+def _unbegun(row: JobRow) -> JobRow:
+    """The row of a job that waits for its first attempt."""
+    kept = {name: getattr(row, name) for name in ("index", "pipeline", "list", "hook", "meta_name", "iter")}
+    return JobRow(seq=0, state="waiting", **kept)
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:

@@ -18,8 +18,8 @@ from sandbox_actors.messages import Outcome, Rejoin, Run, error_of
 from sandbox_actors.pool import Pool
 from sandbox_actors.run_folders import RunFolders, RunRecord
 from sandbox_actors.store import Store
-from sandbox_actors.transport import PeerGone
 from sandbox_actors.watcher import SandboxWatcher
+from sandbox_actors.wire import PeerGone
 
 SOURCE = "component"
 """What the journal of a run is called among its sources."""
@@ -102,7 +102,8 @@ class KeptRuns:
                     with suppress(NotFound):  # it has ended since the greeting
                         return await peer.ask_for(Rejoin(run=run.run), Outcome)
                 # An idle worker without a result was never told of the run: the daemon before ended in between.
-                return await self.result(run.run) or await peer.ask_for(run, Outcome)
+                kept = await self.result(run.run)
+                return kept if kept is not None else await peer.ask_for(run, Outcome)
             except PeerGone:
                 continue  # it greets again
 

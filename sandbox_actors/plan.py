@@ -20,6 +20,7 @@ from sandbox_actors.language.experiment import Experiment
 from sandbox_actors.language.jobconfigs import job_configs
 from sandbox_actors.language.moves import (
     BeginIteration,
+    Begun,
     CancelRequested,
     Command,
     EndIteration,
@@ -38,17 +39,19 @@ from sandbox_actors.language.targets import evaluate_target
 
 
 class Plan:
-    """One run of an experiment. `history`: jobs that are not to be run again.
+    """One run of an experiment. `history`: jobs that are not to be run again; `begun`: those that are not to be begun
+    anew.
 
     Jobs of a pipeline run one after the other, pipelines too unless the experiment is `parallel`. A failed job ends
     its pipeline and those that need it; others go on, and the experiment fails in the end.
     """
 
-    def __init__(self, experiment: Experiment, history: Iterable[Success] = ()) -> None:
+    def __init__(self, experiment: Experiment, history: Iterable[Success] = (), begun: Iterable[Begun] = ()) -> None:
         self.experiment = experiment
         self.iterations: list[ContextInfos] = []
         self._names = Names(experiment)
         self._history = {(each.iter, each.index): each.infos for each in history}
+        self._begun = {(each.iter, each.index): each for each in begun}
         self._updates: dict[int, dict[str, Any]] = {}
         self._needs = pipeline_needs(experiment)
         self._positions = {pipeline.name: position for position, pipeline in enumerate(experiment.pipelines)}
@@ -118,10 +121,13 @@ class Plan:
         self._track_of(index).position += 1
 
     def _fail(self, index: int, attempt: int, error: str, commands: list[Command]) -> None:
+        self._note_failure(index, error)
+        commands.append(self._failure(index, attempt, error, is_final=True))
+
+    def _note_failure(self, index: int, error: str) -> None:
         each = self.jobs[index]
         self._track_of(index).has_failed = True
         self._failures.append(f"{each.pipeline}.{each.job.meta_name}: {error}")
-        commands.append(self._failure(index, attempt, error, is_final=True))
 
     def _success(self, index: int, infos: JobInfos) -> RecordSuccess:
         return RecordSuccess(iter=self.iter, index=index, pipeline=self.jobs[index].pipeline, infos=infos)
@@ -155,11 +161,14 @@ class Plan:
             if index is None or index in self._running or not all(self._tracks[need].is_done for need in track.needs):
                 continue
             infos = self._history.get((self.iter, index))
+            begun = self._begun.get((self.iter, index))
             if infos is not None:
                 self._succeed(index, infos)
                 has_moved = True
+            elif begun is not None and begun.error:
+                self._note_failure(index, begun.error)
             else:
-                self._start(index, 1, commands)
+                self._start(index, begun.attempt if begun else 1, commands)
         return has_moved
 
     def _start(self, index: int, attempt: int, commands: list[Command]) -> None:

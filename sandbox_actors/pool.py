@@ -28,7 +28,7 @@ from sandbox_actors.kit import ENTRY
 from sandbox_actors.messages import PROTOCOL_VERSION, Exit, Hello, WorkerRow
 from sandbox_actors.process import adopt, spawn, started_at
 from sandbox_actors.records import WorkerRecord, WorkerRecords, digest_of
-from sandbox_actors.transport import PeerGone
+from sandbox_actors.wire import PeerGone
 
 GRACE = 60.0
 """Seconds that a worker with nothing to do waits for the next daemon when this one has ended."""

@@ -96,9 +96,9 @@ class JobRunner:
         await self._watch(start, recorded)
         return recorded
 
-    def is_left(self, start: StartJob) -> bool:
+    def is_left(self, iter: int, index: int, attempt: int) -> bool:
         """Whether a daemon before this one has begun the attempt, so that `run` takes it up."""
-        return self._shop.kept.is_left(self._name(start))
+        return self._shop.kept.is_left(f"{self._id}.{iter}.{index}.{attempt}")
 
     async def forget(self, iter: int, index: int, attempt: int) -> None:
         """The end of an attempt is recorded."""

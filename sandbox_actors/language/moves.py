@@ -21,6 +21,16 @@ class Success(msgspec.Struct, frozen=True, kw_only=True):
     infos: JobInfos
 
 
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """History: a job that was begun and has not succeeded. `attempt` is the one under way, or the next one; with an
+    `error`, it has failed and is not tried again."""
+
+    iter: int
+    index: int
+    attempt: int
+    error: str = ""
+
+
 # --- events ------------------------------------------------------------------------------------------------------
 
 
