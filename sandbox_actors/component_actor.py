@@ -59,7 +59,8 @@ class ComponentActor:
     """One worker process and the component in it.
 
     `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
-    `secret_digest` is of the token by which the worker is known.
+    `secret_digest` is of the token by which the worker is known. `is_reserved`: it was adopted in a run that nobody has
+    taken up yet.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ComponentActor:
     secret_digest: str
     keep_alive: float
     is_adopted: bool = False
+    is_reserved: bool = False
     peer: Peer | None = None
     state: str = "starting"
     warm_model: str | None = None
@@ -77,6 +79,11 @@ class ComponentActor:
     rss: int = 0
     gone: trio.Event = field(default_factory=trio.Event)
     greeted: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it was adopted and has yet to greet, without a run that would keep it from it."""
+        return self.is_adopted and self.state == "starting"
 
     def greet(self, peer: Peer) -> None:
         """The process has greeted the daemon, as it does again when it believes that its greeting was lost."""

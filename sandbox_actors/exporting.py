@@ -59,7 +59,7 @@ async def export_to_wandb(
     try:
         await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))
         async with shop.kept.claim(name) as left:
-            if left is not None and shop.pool.has(left.worker):
+            if left is not None and shop.pool.is_reserved(left.worker):
                 async with shop.pool.rejoin(left.worker) as lease:
                     await _export(shop, lease, run, row.id, ended, is_taken_up=True)
                 return

@@ -172,12 +172,16 @@ class KeptRuns:
             yield record
         finally:
             if record is not None:
-                self._holds.release(record)
+                with trio.CancelScope(shield=True):
+                    await self._drop(record)
 
     async def drop_left(self, experiment: str) -> None:
         """Nobody will claim the runs of this experiment any more."""
         for name in [name for name in self._left if name.startswith(f"{experiment}.")]:
-            record = self._left.pop(name)
-            self._holds.release(record)
-            await self._pool.drop(record.worker)
+            await self._drop(self._left.pop(name))
             await self.forget(name)
+
+    async def _drop(self, record: RunRecord) -> None:
+        """Give back what a run holds, and end its worker where nobody has rejoined it."""
+        self._holds.release(record)
+        await self._pool.drop(record.worker)

@@ -36,6 +36,9 @@ GRACE = 60.0
 ARRIVAL_TIMEOUT = 60.0
 """Seconds in which a new worker has to greet the daemon. It takes a tenth of one; a machine under load more."""
 
+GREETING = 2.0
+"""Seconds in which an adopted worker that is idle may greet the daemon, before a new one is started in its place."""
+
 LAST_WORDS = 0.05
 """Seconds in which what an ended process had sent before its end is still taken in."""
 
@@ -75,7 +78,7 @@ class Pool:
         actor.greet(peer)
         if actor.is_adopted:
             actor.warm_model = peer.hello.model_key
-        if actor.is_adopted and actor.state == "starting":
+        if actor.is_expected:
             if peer.hello.run:
                 self._nursery.start_soon(self._end, actor)  # the run that it is in has ended for everyone else
             else:
@@ -86,6 +89,7 @@ class Pool:
     @asynccontextmanager
     async def lease(self, wanted: Wanted) -> AsyncIterator[Lease]:
         """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process."""
+        await self._expect_alike(wanted)
         for stale in outdated(self._idle(), wanted):
             self._send_away(stale)
         actor = self._idle_like(wanted)
@@ -96,20 +100,30 @@ class Pool:
         async with self._in_use(actor):
             yield Lease(actor, warm)
 
-    def reserve(self, name: str, job: str) -> bool:
-        """Keep an adopted actor for `rejoin`, before it has greeted. False where it has ended."""
+    async def _expect_alike(self, wanted: Wanted) -> None:
+        """Let adopted actors that could be used greet the daemon, which those without a run do at once."""
+        with trio.move_on_after(GREETING):
+            for actor in [*self._actors.values()]:
+                if actor.is_expected and actor.wanted.process_key == wanted.process_key:
+                    await actor.greeted.wait()
+
+    def reserve(self, name: str, job: str) -> None:
+        """Keep an adopted actor for `rejoin` or `drop`, before it has greeted; one that has ended is none."""
         actor = self._actors.get(name)
-        if actor is None:
-            return False
-        actor.state, actor.job = "running", job
-        return True
+        if actor is not None:
+            actor.state, actor.job, actor.is_reserved = "running", job, True
+
+    def is_reserved(self, name: str) -> bool:
+        actor = self._actors.get(name)
+        return actor is not None and actor.is_reserved
 
     @asynccontextmanager
     async def rejoin(self, name: str) -> AsyncIterator[Lease]:
         """An actor that was reserved, for the rest of its run; else as `lease`. Raises WorkerLost if it has ended."""
         actor = self._actors.get(name)
         if actor is None:
-            raise WorkerLost(f"worker {name} has ended together with the daemon that had started it")
+            raise WorkerLost(f"worker {name} ended together with the daemon that had started it")
+        actor.is_reserved = False
         async with self._in_use(actor):
             yield Lease(actor, warm=True)
 
@@ -141,10 +155,6 @@ class Pool:
         actor.rss = actor.child.memory()
         actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
         self._wake()
-
-    def has(self, name: str) -> bool:
-        """Whether there is an actor of that name."""
-        return name in self._actors
 
     def has_alike(self, wanted: Wanted) -> bool:
         """Whether an idle actor has the process for `wanted`, whatever model it has loaded."""
@@ -304,8 +314,8 @@ class Pool:
         await actor.gone.wait()
 
     async def drop(self, name: str) -> None:
-        """End an actor that was reserved for a run which nobody takes up."""
-        if name in self._actors:
+        """End an actor that is reserved still: nobody takes its run up."""
+        if self.is_reserved(name):
             await self._end(self._actors[name])
 
     async def _ask_to_exit(self, peer: Peer) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,7 +260,17 @@ def kill(processes: Sequence[psutil.Process]) -> None:
             process.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(list(processes), timeout=TERMINATE_GRACE)
+    deadline = time.monotonic() + TERMINATE_GRACE
+    while any(_is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """One that nobody has reaped yet does nothing more, and is not ours to reap."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def tail(path: Path, lines: int) -> str:

@@ -5,6 +5,7 @@ A run has its folder from before it begins until its end is recorded in the stor
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -51,7 +52,8 @@ class RunFolders:
         folder.mkdir(mode=0o700, parents=True)
         public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
         half_written = folder / f".{RECORD}"
-        half_written.write_bytes(msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public)))
+        with open(os.open(half_written, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public)))
         half_written.replace(folder / RECORD)
 
     def result(self, run: str) -> Ended | None:

@@ -270,21 +270,20 @@ class JobRunner:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watching.follow, ended)
             try:
-                outcome = await self._shop.kept.result(run.run) if left else None
-                if outcome is None:
-                    outcome = await self._leased(start, run, wanted, cpus, change, left)
+                outcome = await self._leased(start, run, wanted, cpus, change, left)
             except SandboxError as error:
                 failure = error
             ended.set()
         if failure is not None:
             raise failure
-        assert outcome is not None
         return outcome
 
     async def _leased(
         self, start: StartJob, run: Run, wanted: Wanted, cpus: float, change: Change, left: RunRecord | None
     ) -> Outcome:
         pool, kept = self._shop.pool, self._shop.kept
+        if left is not None and not pool.is_reserved(left.worker) and (outcome := await kept.result(run.run)):
+            return outcome
         async with pool.rejoin(left.worker) if left else pool.lease(wanted) as lease:
             lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
             if left is None:

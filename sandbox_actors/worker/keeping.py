@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,12 +10,18 @@ from sandbox_actors.messages import JOURNAL, LENGTH, RESULT, Ended, Point, encod
 
 
 def keep_result(folder: str, ended: Ended) -> bool:
-    """Put the result where the next daemon looks for it. False where that fails: it is then to be told."""
+    """Put the result where the next daemon looks for it. False where the disk does not take it: it is then to be told.
+
+    A folder that is gone is that of a run whose end nobody waits for.
+    """
     path = Path(folder, RESULT)
     half_written = path.with_name(f".{RESULT}")
     try:
-        half_written.write_bytes(encode_kept(ended))
+        with open(half_written, "wb", opener=_private) as file:
+            file.write(encode_kept(ended))
         half_written.replace(path)
+    except FileNotFoundError:
+        return True
     except OSError:
         return False
     return True
@@ -32,7 +39,7 @@ class Journal:
         data = encode_kept(points)
         entry = LENGTH.pack(len(data)) + data
         try:
-            with self._lock, self._path.open("ab", buffering=0) as file:
+            with self._lock, open(self._path, "ab", buffering=0, opener=_private) as file:
                 end = file.tell()
                 if file.write(entry) < len(entry):
                     file.truncate(end)
@@ -40,3 +47,7 @@ class Journal:
         except OSError:
             return False
         return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

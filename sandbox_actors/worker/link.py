@@ -44,7 +44,7 @@ from sandbox_actors.messages import (
     error_of,
     fault_of,
 )
-from sandbox_actors.worker.daemons import end_family, listening, watched
+from sandbox_actors.worker.orphan import end_family, listening, watched
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""
@@ -126,10 +126,11 @@ class Link:
         with self._lock:
             id = self._asked.pop(number, None)
             if self._hosted is not None and self._hosted.number == number:
+                self._free_since = time.monotonic()
                 if id is None and not is_kept:
                     self._hosted.answer = answer
                     return
-                self._hosted, self._free_since = None, time.monotonic()
+                self._hosted = None
             if id is not None:
                 self._send(msgspec.structs.replace(answer, id=id))
 
@@ -211,7 +212,8 @@ class Link:
     def _find_daemon(self) -> None:
         pause = FIRST_PAUSE
         while not self._has_daemon.is_set():
-            if self._hosted is None and time.monotonic() - self._free_since >= self._grace:
+            is_free = self._hosted is None or self._hosted.answer is not None
+            if is_free and time.monotonic() - self._free_since >= self._grace:
                 end_family()
             pid = listening(self._path)
             if pid is not None:

@@ -25,12 +25,14 @@ from envs.environ import worker_environ
 from envs.specs import load_spec
 from sandbox_actors import kit
 from sandbox_actors.client import Client
+from sandbox_actors.component_actor import Lease, Wanted
 from sandbox_actors.environments import ReadyEnv
 from sandbox_actors.gateway import Gateway
 from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
 from sandbox_actors.messages import ComponentRef, EndLog, encode
 from sandbox_actors.paths import find_paths
-from sandbox_actors.pool import Lease, Pool, Wanted
+from sandbox_actors.pool import Pool
+from sandbox_actors.records import WorkerRecords
 from sandbox_actors.transport import open_router
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +124,8 @@ async def worker_pool(folder: Path) -> AsyncIterator[Pool]:
     async def serve(peer: object, body: object) -> None:
         return None
 
-    pool = Pool(folder / "workers", kit.lay_out(folder / "kit"), folder / "logs", folder / "scratch")
+    records = WorkerRecords(folder / "records", folder / "scratch")
+    pool = Pool(folder / "workers", kit.lay_out(folder / "kit"), folder / "logs", records)
     async with open_router(folder / "workers") as router, trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         nursery.start_soon(Gateway(router, pool.admit, serve, pool.arrived).run)

@@ -51,6 +51,19 @@ class Sandbox:
             self.daemon.terminate()
             assert self.daemon.wait(30) == 0
 
+    def kill(self) -> None:
+        """End the daemon as nothing can prepare for."""
+        assert self.daemon is not None
+        self.daemon.kill()
+        self.daemon.wait()
+
+    def sweep(self) -> None:
+        """Kill whatever a failed test has left."""
+        if self.daemon is not None:
+            self.kill()
+        for process in self.processes():
+            process.kill()
+
     def client(self) -> Client:
         return Client(self.paths, autostart=False)
 
@@ -109,9 +122,7 @@ def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) 
         assert made.processes() == []
         assert not made.paths.scratch.parent.exists()
     finally:
-        if made.daemon is not None:
-            made.daemon.kill()
-            made.daemon.wait()
+        made.sweep()
         shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -133,11 +144,14 @@ def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
     """A home without a daemon. One that a test starts is ended."""
     folder = Path(tempfile.mkdtemp(prefix="sb-"))
     made = Sandbox(folder / "home", tmp_path, shared_envs)
-    yield made
-    if listener(made.paths.socket) is not None:
-        from .commands import sandbox as command
+    try:
+        yield made
+        if listener(made.paths.socket) is not None:
+            from .commands import sandbox as command
 
-        assert command(made, "daemon", "stop", "--now").returncode == 0
-    assert made.processes() == []
+            assert command(made, "daemon", "stop", "--now").returncode == 0
+        assert made.processes() == []
+    finally:
+        made.sweep()
     shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)  # of a daemon that was killed
     shutil.rmtree(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pathlib
 import signal
@@ -130,6 +131,48 @@ class Trains(BaseModelExecutor):
             self.watcher.watch(float(loss.removeprefix("loss=")), "loss", step=int(step))
 
 
+class Steps(BaseModelExecutor):
+    """Tells each step twice: printed, and watched from its own process. Before the last one it makes the file `ready`
+    and waits for `gate`, holding the GIL for `gil` seconds. Returns its pid."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> int:
+        steps, gate = self.model_config["steps"], self.model_config.get("gate")
+        for step in range(1, steps + 1):
+            if step == steps and gate is not None:
+                pathlib.Path(self.model_config["ready"]).touch()
+                ctypes.PyDLL(None).sleep(self.model_config.get("gil") or 0)
+                while not os.path.exists(gate):
+                    time.sleep(0.01)
+            print(f"step {step}")
+            self.watcher.watch(step, "watched", step=step)
+        return os.getpid()
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("step "):
+            self.watcher.watch(int(line.split()[1]), "printed", step=int(line.split()[1]))
+
+
+class FailsLate(BaseModelExecutor):
+    """Makes the file `ready`, waits for `gate`, and raises."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> int:
+        pathlib.Path(self.model_config["ready"]).touch()
+        while not os.path.exists(self.model_config["gate"]):
+            time.sleep(0.01)
+        raise ValueError("late")
+
+
+class LeavesChildren:
+    """Leaves children behind in its idle process, one of them in a session of its own."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> None:
+        subprocess.Popen(["sleep", "615"])
+        subprocess.Popen(["setsid", "-f", "sleep", "615"])
+
+
 class Prints(BaseModelExecutor):
     """Writes in every way there is, and ends in the middle of a line."""
 
@@ -183,6 +226,15 @@ class Hoards:
         if self.config.get("in_child"):
             subprocess.run([sys.executable, "-c", code], check=True)
         exec(code)
+
+
+class HoardsLate(Hoards):
+    """`Hoards` when the file `gate` is there."""
+
+    def run(self) -> None:
+        while not os.path.exists(self.config["gate"]):
+            time.sleep(0.01)
+        super().run()
 
 
 class Environ:

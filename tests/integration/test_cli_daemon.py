@@ -72,6 +72,8 @@ def test_a_daemon_that_dies_is_told_to_who_follows(unserved: Sandbox) -> None:
     status, said = until_metric(unserved, file, kill_the_daemon)
     assert status == 3
     assert "has gone" in said
+    unserved.start()  # adopts the training, which never ends
+    unserved.stop()
 
 
 def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not(

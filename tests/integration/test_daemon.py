@@ -254,59 +254,6 @@ def test_an_actor_that_is_kept_for_ever_stays_and_says_so(sandbox: Sandbox) -> N
         assert [row.keep_alive_seconds for row in client.workers() if row.component == "loads"] == [None]
 
 
-def test_a_killed_daemon_takes_its_workers_along_and_the_experiment_can_be_resumed(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
-    ready, counter = tmp_path / "ready", tmp_path / "counter"
-    counted = {"type": "Fails", "meta_name": "once", "how": "raise", "times": 0, "counter": str(counter)}
-    with sandbox.client() as client:
-        definition = sandbox.definition(counted, {"type": "Hangs", "meta_name": "job", "ready": str(ready)})
-        id = client.submit_definition(definition)
-        while not ready.exists():
-            time.sleep(0.01)
-    assert sandbox.daemon is not None
-    sandbox.daemon.kill()
-    sandbox.daemon.wait()
-    psutil.wait_procs([each for each in sandbox.processes() if "sleep" not in each.name()], timeout=5)
-    assert [each for each in sandbox.processes() if "sleep" not in each.name()] == []
-    for stray in sandbox.processes():  # it left its worker's session, and the daemon that would have ended it is gone
-        stray.kill()
-    sandbox.start()
-    with sandbox.client() as client:
-        left = client.show(id)
-        assert left.experiment.state == "failed"
-        assert f"sandbox resume {id}" in left.experiment.error
-        assert [job.state for job in left.jobs] == ["succeeded", "failed"]
-        ready.unlink()
-        assert client.resume(id) == id
-        while not ready.exists():
-            time.sleep(0.01)
-        client.cancel(id)
-        assert counter.read_bytes() == b".", "what had succeeded did not run again"
-
-
-def test_an_experiment_that_waited_when_the_daemon_was_killed_is_run_by_the_next_one(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
-    ready = tmp_path / "ready"
-    with sandbox.client() as client:
-        client.submit_definition(sandbox.definition({"type": "Hangs", "meta_name": "job", "ready": str(ready)}))
-        while not ready.exists():
-            time.sleep(0.01)
-        queued = client.submit_definition(sandbox.definition({"type": "Returns", "meta_name": "job", "value": 1}))
-        while "waits for another" not in client.show(queued).experiment.reason:
-            time.sleep(0.01)
-    assert sandbox.daemon is not None
-    sandbox.daemon.kill()
-    sandbox.daemon.wait()
-    sandbox.start()
-    with sandbox.client() as client:
-        assert sandbox.wait(client, queued).experiment.state == "succeeded"
-    for stray in sandbox.processes():  # it left its worker's session, and the daemon that would have ended it is gone
-        if "sleep" in stray.name():
-            stray.kill()
-
-
 def test_a_second_daemon_on_the_same_home_is_refused_and_names_the_first(sandbox: Sandbox) -> None:
     assert sandbox.daemon is not None
     command = [sys.executable, "-m", "sandbox_actors.daemon"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.code import Code, read_code
+from sandbox_actors.component_actor import Wanted
 from sandbox_actors.environments import ReadyEnv
 from sandbox_actors.messages import ComponentRef
-from sandbox_actors.pool import Wanted
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import trio.testing
 
 from sandbox_actors import kit
 from sandbox_actors.capacity import Capacity
-from sandbox_actors.pool import ComponentActor, due
+from sandbox_actors.component_actor import ComponentActor, due
 
 
 class Idle:

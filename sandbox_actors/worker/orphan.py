@@ -1,4 +1,4 @@
-"""Which daemon there is, seen by a worker, and its own end when there is none."""
+"""What a worker without a daemon needs: to see which one there is, and to end itself when there is none."""
 
 from __future__ import annotations
 
