@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.declared import declared
+from components.evaluators.harness import HarnessSettings
 from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
 from components.inference.settings import ApiSettings, HuggingFaceSettings
 from components.models.modelscope_trainer import ModelscopeTraining
@@ -119,6 +120,7 @@ def described(entry: Entry, folders: Sequence[str] = ()) -> Entry:
 DATA_JUICER = "data-juicer"
 TRANSFORMERS = "transformers"
 MODELSCOPE = "modelscope"
+LM_EVAL = "lm-eval"
 PLAIN = "plain"
 API = "api"
 
@@ -287,6 +289,13 @@ FACTORIES: dict[str, Factory] = {
             name="ModelEvaluatorFactory",
             entries={
                 **MEASURES_OF_DATA,
+                "lm_eval": Entry(
+                    target="components.evaluators.harness:HarnessEvaluator",
+                    env=LM_EVAL,
+                    required=("model", "tasks"),
+                    reads=("model", "include_path"),
+                    keys=keys_of(HarnessSettings),
+                ),
                 "perplexity": Entry(
                     target="components.evaluators.perplexity:PerplexityEvaluator",
                     env=TRANSFORMERS,
