@@ -21,7 +21,7 @@ from components.inference.settings import ApiSettings, HuggingFaceSettings
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
 from components.registered import COMPONENTS, Registry
-from components.settings import keys_of
+from components.settings import JOB_KEYS, keys_of
 from sandbox_actors.errors import ConfigError, Problem
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -122,6 +122,7 @@ TRANSFORMERS = "transformers"
 MODELSCOPE = "modelscope"
 LM_EVAL = "lm-eval"
 PLAIN = "plain"
+POOLS = "pools"
 API = "api"
 
 
@@ -185,6 +186,22 @@ MEASURES_OF_DATA: dict[str, Entry] = {
 }
 """What evaluates data; the data may be what a model has written, so that models are evaluated by it too."""
 
+
+def _pool_job(
+    target: str, *required: str, keys: tuple[str, ...] = (), reads: tuple[str, ...] = ("dataset_path",)
+) -> Entry:
+    """`required` and `keys` beside the pools that it reads and the folder that it writes into."""
+    needed = (*reads, "export_path", *required)
+    return Entry(
+        target=f"components.pools.{target}",
+        env=POOLS,
+        required=needed,
+        reads=reads,
+        keys=(*needed, *keys, *JOB_KEYS),
+        is_light=True,
+    )
+
+
 FACTORIES: dict[str, Factory] = {
     factory.name: factory
     for factory in (
@@ -199,7 +216,18 @@ FACTORIES: dict[str, Factory] = {
             entries={"data_juicer": _recipe_runner("components.data.executor:DataExecutor")},
         ),
         Factory(name="GeneralProbeFactory", entries={}),
-        Factory(name="DataPoolManipulatorFactory", entries={}),
+        Factory(
+            name="DataPoolManipulatorFactory",
+            entries={
+                "data_pool_duplication": _pool_job(
+                    "duplication:DataPoolDuplication", "duplicating_times", keys=("shuffle", "shuffle_seed")
+                ),
+                "data_pool_downsampling": _pool_job(
+                    "downsampling:DataPoolDownsampling", keys=("target_num_samples", "shuffle_seed")
+                ),
+                "data_pool_merging": _pool_job("merging:DataPoolMerging", keys=("default_prefix",)),
+            },
+        ),
         Factory(
             name="GeneralDataExecutorFactory",
             entries={

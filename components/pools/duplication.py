@@ -1,0 +1,57 @@
+"""Duplication: a pool several times over."""
+
+from __future__ import annotations
+
+import os
+
+from components.base import BaseDataPoolManipulator
+from components.pools.formats import name_of
+from components.pools.pools import Pool, claim, open_pools
+from components.pools.progress import Bar
+from components.pools.settings import Settings
+from components.pools.writing import Outputs
+
+
+class DataPoolDuplication(BaseDataPoolManipulator):
+    """Writes each pool times each of `duplicating_times`; returns the paths, pool by pool.
+
+    dataset_path       the pools, one or a list
+    export_path        the folder of `<name>_x<times>.jsonl`
+    duplicating_times  whole numbers of at least 1, none twice
+    shuffle            whether the samples come in random order (default: whether there is a `shuffle_seed`);
+                       otherwise the whole pool comes again and again
+    shuffle_seed       of that order (default 42)
+
+    The random order is numpy's `default_rng(shuffle_seed).permutation` of all samples written, as in Hugging Face
+    datasets: equal seeds give the order that Data-Juicer Sandbox gives.
+    """
+
+    def run(self) -> list[str]:
+        settings = Settings(self.data_pool_cfg, "data_pool_duplication")
+        paths, folder, times = settings.paths(), settings.folder(), settings.counts("duplicating_times")
+        is_shuffled = settings.flag("shuffle", settings.get("shuffle_seed") is not None)
+        seed = settings.seed() if is_shuffled else None
+        with open_pools(paths, folder) as pools, Outputs() as outputs:
+            planned = [
+                (pool, count, os.path.join(folder, f"{name_of(pool.path)}_x{count}{pool.format}"))
+                for pool in pools
+                for count in times
+            ]
+            written = [target for _, _, target in planned]
+            claim(settings, paths, written)
+            for pool, count, target in planned:
+                _duplicate(pool, count, seed, outputs, target)
+        return written
+
+
+def _duplicate(pool: Pool, times: int, seed: int | None, outputs: Outputs, target: str) -> None:
+    import numpy as np
+
+    total = times * len(pool)
+    with pool.writer(outputs, target) as out, Bar(f"writing {os.path.basename(target)}", total) as bar:
+        if seed is None:
+            for _ in range(times):
+                pool.write(out, bar=bar)
+        else:
+            pool.write(out, np.random.default_rng(seed).permutation(total) % len(pool), bar)
+    print(f"{total} samples written to {target}")

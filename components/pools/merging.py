@@ -1,0 +1,36 @@
+"""Merging: pools one after the other."""
+
+from __future__ import annotations
+
+import os
+
+from components.base import BaseDataPoolManipulator
+from components.pools.formats import common_format, common_prefix
+from components.pools.pools import claim, open_pools
+from components.pools.progress import Bar
+from components.pools.settings import Settings
+from components.pools.writing import Outputs
+
+
+class DataPoolMerging(BaseDataPoolManipulator):
+    """Writes all samples of all pools, in the order of `dataset_path`, into one; returns its path.
+
+    dataset_path    the pools, one or a list
+    export_path     the folder of `<common prefix of the pools' names>_merged.jsonl`
+    default_prefix  the prefix where the names have none in common (default `default_prefix`)
+    """
+
+    def run(self) -> str:
+        settings = Settings(self.data_pool_cfg, "data_pool_merging")
+        paths, folder = settings.paths(), settings.folder()
+        prefix = common_prefix(paths, settings.text("default_prefix", "default_prefix"))
+        with open_pools(paths, folder) as pools, Outputs() as outputs:
+            format = common_format([pool.format for pool in pools], paths)
+            target = os.path.join(folder, f"{prefix}_merged{format}")
+            claim(settings, paths, [target])
+            total = sum(map(len, pools))
+            with outputs.lines(target, format) as out, Bar("merging", total) as bar:
+                for pool in pools:
+                    pool.write(out, bar=bar)
+        print(f"{total} samples of {len(paths)} pools written to {target}")
+        return target
