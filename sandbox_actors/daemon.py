@@ -103,7 +103,7 @@ class _Stop:
 
 
 @contextmanager
-def _only_daemon(paths: Paths) -> Iterator[None]:
+def only_daemon(paths: Paths) -> Iterator[None]:
     """Hold the home's lock: binding a socket would take it over from a daemon that serves there."""
     with paths.lock.open("a+") as lock:
         try:
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = find_paths()
         paths.prepare()
         _raise_file_limit()
-        with _only_daemon(paths):
+        with only_daemon(paths):
             paths.prepare_scratch()
             trio.run(serve, paths)
             paths.tidy()

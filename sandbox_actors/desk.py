@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from sandbox_actors import __version__
-from sandbox_actors.errors import NotFound, ProtocolError
+from sandbox_actors.errors import NotFound, ProtocolError, StoreError
 from sandbox_actors.experiments import Experiments
 from sandbox_actors.gateway import Peer
 from sandbox_actors.kept_runs import RunPlace
@@ -91,7 +91,13 @@ class ClientDesk:
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
         request = decoded(decode_client_request, body)
-        return await self._answers[type(request)](request)
+        try:
+            with self._store.promptly():
+                return await self._answers[type(request)](request)
+        except StoreError:
+            if isinstance(request, Changes) and request.wait:  # who follows an experiment waits for the disk as it does
+                return await self._changes(request)
+            raise
 
     async def _submit(self, request: Submit) -> Submitted:
         return Submitted(experiment=await self._experiments.submit(request))
@@ -137,6 +143,7 @@ class ClientDesk:
             uptime_seconds=round(time.time() - self._started, 3),
             workers=len(self._shop.pool.rows()),
             experiments=self._experiments.unfinished,
+            trouble=self._store.trouble,
         )
 
     async def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:

@@ -7,8 +7,8 @@ how far a job is that has not ended: these outlive the daemon.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from sandbox_actors.storage import queries
 from sandbox_actors.storage.database import Database, open_database
 from sandbox_actors.storage.queries import CHANGES_ROWS, Connection
 from sandbox_actors.storage.queries import Outputs as Outputs
-from sandbox_actors.storage.schema import SCHEMA, SCHEMA_VERSION
+from sandbox_actors.storage.salvage import Salvage, recover
+from sandbox_actors.storage.schema import KEYS, MIGRATIONS, ORPHANS
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 """The states that an experiment or a job does not leave, unless it is resumed."""
@@ -53,12 +54,27 @@ class Store:
         # not given out again.
         self._seq = itertools.count(last_seq + 1)
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at present, and what to do; empty where all is well."""
+        return self._database.trouble
+
+    def promptly(self) -> AbstractContextManager[None]:
+        """In the block, this task is told at once (StoreError) where it would have to wait for a disk.
+
+        Elsewhere a full or failing disk is waited for: then what was asked for is done.
+        """
+        return self._database.promptly()
+
     # --- experiments ----------------------------------------------------------------------------------------------
 
     async def add_experiment(
         self, submit: Submit, *, name: str, project: str, work_dir: str, submitted: float, jobs: Sequence[JobRow] = ()
     ) -> ExperimentRow:
-        """A new experiment in state `waiting`, with the jobs of its first iteration. The `seq` of `jobs` is ignored."""
+        """A new experiment in state `waiting`, with the jobs of its first iteration. The `seq` of `jobs` is ignored.
+
+        Where it raises, there is none, or will be none as soon as the disk answers.
+        """
 
         def work(db: Connection) -> ExperimentRow:
             cursor = db.execute(
@@ -71,7 +87,10 @@ class Store:
             self._put_jobs(db, id, jobs)
             return queries.experiment_row(db, id)
 
-        return await self._database.write(work)
+        def undo(row: ExperimentRow) -> Callable[[Connection], None]:
+            return lambda db: queries.drop_experiment(db, row.id)
+
+        return await self._database.write(work, undo=undo)
 
     async def update_experiment(
         self,
@@ -297,5 +316,10 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
 
     Only one process has it open at a time. Raises StoreError, here and from every method, naming the file.
     """
-    async with open_database(path, SCHEMA, SCHEMA_VERSION) as database:
+    async with open_database(path, MIGRATIONS) as database:
         yield Store(database, await database.read(queries.last_seq))
+
+
+def recover_store(path: Path) -> Salvage:
+    """Make a new store of what can be read of the damaged one in `path`, which is kept. Nobody may have it open."""
+    return recover(path, MIGRATIONS, KEYS, ORPHANS)

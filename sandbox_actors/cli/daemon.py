@@ -9,7 +9,10 @@ import msgspec
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.status import SUCCEEDED
 from sandbox_actors.client import Client
+from sandbox_actors.daemon import only_daemon
 from sandbox_actors.messages import DaemonStatus
+from sandbox_actors.paths import find_paths
+from sandbox_actors.store import recover_store
 from sandbox_actors.view import json_forms
 from sandbox_actors.view.tables import workers_table
 from sandbox_actors.view.words import duration
@@ -65,6 +68,26 @@ def stop(options: argparse.Namespace, screen: Screen) -> int:
     return SUCCEEDED
 
 
+def recover(options: argparse.Namespace, screen: Screen) -> int:
+    """Of a damaged store: keep it, and save what can be read of it and of its backup. Refused while a daemon serves."""
+    paths = find_paths()
+    paths.prepare()
+    with only_daemon(paths):
+        done = recover_store(paths.store)
+    if screen.is_json:
+        screen.document({"kept": str(done.kept), "saved": done.saved, "from_backup": done.from_backup})
+    elif screen.is_quiet:
+        screen.data(str(done.kept))
+    else:
+        counts = ", ".join(f"{count + done.from_backup[table]:,} {table}" for table, count in done.saved.items())
+        screen.data(
+            f"saved        {counts}\n"
+            f"of these     {sum(done.from_backup.values()):,} were only in the backup\n"
+            f"kept         {done.kept}, the damaged file"
+        )
+    return SUCCEEDED
+
+
 def _print_status(screen: Screen, status: DaemonStatus) -> None:
     if screen.is_json:
         screen.document(msgspec.structs.asdict(status))
@@ -76,5 +99,5 @@ def _print_status(screen: Screen, status: DaemonStatus) -> None:
             f"home         {status.home}\n"
             f"socket       {status.socket}\n"
             f"experiments  {status.experiments} running\n"
-            f"actors       {status.workers} up"
+            f"actors       {status.workers} up" + (f"\ntrouble      {status.trouble}" if status.trouble else "")
         )

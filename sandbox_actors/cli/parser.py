@@ -85,12 +85,13 @@ def _add_workers(commands: Subparsers) -> None:
     stop = _add(commands, "stop", _command("daemon", "stop_worker"), "stop a component actor")
     stop.add_argument("worker", metavar="WORKER")
     stop.add_argument("--force", action="store_true", help="also if it is in use: its job fails")
-    parser = commands.add_parser("daemon", help="start, stop, or ask the daemon")
+    parser = commands.add_parser("daemon", help="start, stop, or ask the daemon; recover its store")
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add(actions, "start", _command("daemon", "start"), "start it, unless one answers")
     ending = _add(actions, "stop", _command("daemon", "stop"), "stop it once what runs has ended")
     ending.add_argument("--now", action="store_true", help="cut off what runs")
     _add(actions, "status", _command("daemon", "status"), "tell where it is and what it does")
+    _add(actions, "recover", _command("daemon", "recover"), "save what can be read of a damaged store, and keep it")
 
 
 def _add_envs(commands: Subparsers) -> None:

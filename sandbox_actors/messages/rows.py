@@ -146,6 +146,8 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`trouble` says why nothing can be stored at present, and what to do about it."""
+
     pid: int
     socket: str
     home: str
@@ -153,3 +155,4 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     uptime_seconds: float
     workers: int
     experiments: int
+    trouble: str = ""

@@ -90,6 +90,13 @@ def experiment_row(db: Connection, id: str) -> ExperimentRow:
     return found[0]
 
 
+def drop_experiment(db: Connection, id: str) -> None:
+    """Remove an experiment that has not begun."""
+    for table in ("jobs", "submissions"):
+        db.execute(f"DELETE FROM {table} WHERE experiment = ?", (id,))
+    db.execute("DELETE FROM experiments WHERE id = ?", (id,))
+
+
 def find_experiment(db: Connection, wanted: str) -> ExperimentRow:
     if place := re.fullmatch(r"@(?:~([0-9]{1,9}))?", wanted):
         clause, value = "ORDER BY e.id DESC LIMIT 1 OFFSET ?", int(place[1] or 0)

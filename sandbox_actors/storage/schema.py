@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
-
-SCHEMA = """
+VERSION_1 = """
 CREATE TABLE experiments (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     seq INTEGER NOT NULL,
@@ -85,3 +83,26 @@ CREATE TABLE metrics (
 CREATE INDEX metrics_by_experiment ON metrics (experiment, seq);
 CREATE INDEX metrics_by_name ON metrics (experiment, name, seq)
 """
+
+MIGRATIONS = [VERSION_1]
+"""The first makes version 1 of the schema, each further one the next version out of the one before: so the state of
+every released version loads. What a release has brought is never changed here, only added to."""
+
+KEYS = {
+    "experiments": "id",
+    "submissions": "experiment",
+    "jobs": "experiment",
+    "outputs": "experiment",
+    "cursors": "length(run)",
+    "metrics": "seq",
+}
+"""How rows are found when a damaged file is salvaged; a table comes after those that it refers to."""
+
+ORPHANS = [
+    "DELETE FROM experiments WHERE id NOT IN (SELECT experiment FROM submissions)",
+    "DELETE FROM submissions WHERE experiment NOT IN (SELECT id FROM experiments)",
+    "DELETE FROM jobs WHERE experiment NOT IN (SELECT id FROM experiments)",
+    'DELETE FROM outputs WHERE (experiment, iter, "index") NOT IN (SELECT experiment, iter, "index" FROM jobs)',
+    "DELETE FROM metrics WHERE experiment NOT IN (SELECT id FROM experiments)",
+]
+"""What is not worth keeping without what it belongs to."""

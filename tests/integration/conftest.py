@@ -34,11 +34,16 @@ class Sandbox:
         self.environ = {**os.environ, HOME_VARIABLE: str(home), "WANDB_MODE": "disabled", "NO_COLOR": "1"}
         self.paths = find_paths(self.environ)
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.wrapper: list[str] = []
 
     def start(self) -> None:
         with (self.home / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "sandbox_actors.daemon"], env=self.environ, stdout=log, stderr=log, cwd=self.cwd
+                [*self.wrapper, sys.executable, "-m", "sandbox_actors.daemon"],
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+                cwd=self.cwd,
             )
         while True:
             assert self.daemon.poll() is None, (self.home / "daemon.log").read_text()
@@ -146,6 +151,7 @@ def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
     made = Sandbox(folder / "home", tmp_path, shared_envs)
     try:
         yield made
+        made.stop()
         if listener(made.paths.socket) is not None:
             from .commands import sandbox as command
 

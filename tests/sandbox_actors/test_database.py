@@ -32,7 +32,7 @@ async def hold_up(database: Database, nursery: trio.Nursery, gate: threading.Eve
 
 async def test_what_waits_when_the_database_is_closed_is_still_committed(tmp_path: Path) -> None:
     path, gate = tmp_path / "file", threading.Event()
-    async with open_database(path, SCRIPT, 1) as database, trio.open_nursery() as nursery:
+    async with open_database(path, [SCRIPT]) as database, trio.open_nursery() as nursery:
         await hold_up(database, nursery, gate)
         nursery.start_soon(add, database, 1)
         nursery.start_soon(add, database, 2)
@@ -40,7 +40,7 @@ async def test_what_waits_when_the_database_is_closed_is_still_committed(tmp_pat
         nursery.start_soon(database.close)
         await trio.testing.wait_all_tasks_blocked()
         gate.set()
-    async with open_database(path, SCRIPT, 1) as database:
+    async with open_database(path, [SCRIPT]) as database:
         assert sorted(await numbers(database)) == [1, 2]
 
 
@@ -50,7 +50,7 @@ async def test_a_read_sees_what_was_written_before_it_in_the_same_batch(tmp_path
     async def look(database: Database) -> None:
         seen.append(await numbers(database))
 
-    async with open_database(tmp_path / "file", SCRIPT, 1) as database, trio.open_nursery() as nursery:
+    async with open_database(tmp_path / "file", [SCRIPT]) as database, trio.open_nursery() as nursery:
         await hold_up(database, nursery, gate)
         nursery.start_soon(add, database, 1)
         await trio.testing.wait_all_tasks_blocked()
@@ -62,7 +62,7 @@ async def test_a_read_sees_what_was_written_before_it_in_the_same_batch(tmp_path
 
 async def test_who_gives_up_waiting_holds_up_nobody(tmp_path: Path) -> None:
     gate = threading.Event()
-    async with open_database(tmp_path / "file", SCRIPT, 1) as database, trio.open_nursery() as nursery:
+    async with open_database(tmp_path / "file", [SCRIPT]) as database, trio.open_nursery() as nursery:
         await hold_up(database, nursery, gate)
         with trio.move_on_after(0) as scope:
             await add(database, 1)
@@ -77,7 +77,7 @@ async def test_work_that_raises_is_undone_and_raises_where_it_was_asked(tmp_path
         db.execute("INSERT INTO numbers VALUES (1)")
         raise LookupError("no")
 
-    async with open_database(tmp_path / "file", SCRIPT, 1) as database:
+    async with open_database(tmp_path / "file", [SCRIPT]) as database:
         with pytest.raises(LookupError):
             await database.write(half)
         with pytest.raises(StoreError, match="no such table: letters"):

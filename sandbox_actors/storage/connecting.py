@@ -1,0 +1,69 @@
+"""Opening the file of a database: its lock, its mode, its schema, and what was in it before."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from sandbox_actors.errors import StoreError
+
+MARK = "CREATE TABLE IF NOT EXISTS commits (number INTEGER NOT NULL)"
+"""One row: the number of the last commit. After a commit that failed at the disk, it tells whether it took place."""
+
+
+def connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+    """Open the file, or make it, and bring its schema up to date.
+
+    `migrations` are scripts: the first makes version 1 of the schema, each further one the next version out of the one
+    before. Before an older file is changed, it is copied to `<name>.version-<n>`. Raises StoreError for a newer one.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its -wal file the mode of the database.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+    try:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        _migrate(connection, path, migrations)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def last_commit(connection: sqlite3.Connection) -> int:
+    (number,) = connection.execute("SELECT number FROM commits").fetchone()
+    return int(number)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # also takes the lock, which is kept
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > len(migrations):
+        raise StoreError(
+            f"{path}: its schema has version {found}, this program knows version {len(migrations)}; "
+            "use the program that wrote it, or set SANDBOX_HOME to another folder"
+        )
+    if 0 < found < len(migrations):
+        connection.execute("COMMIT")
+        _keep(connection, path.with_name(f"{path.name}.version-{found}"))
+        connection.execute("BEGIN IMMEDIATE")
+    for script in migrations[found:]:
+        for statement in filter(None, map(str.strip, script.split(";"))):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={len(migrations):d}")
+    connection.execute(MARK)
+    connection.execute("INSERT INTO commits SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM commits)")
+    connection.execute("COMMIT")
+
+
+def _keep(connection: sqlite3.Connection, copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(copy)) as target:
+        connection.backup(target)

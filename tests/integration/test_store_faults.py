@@ -1,0 +1,177 @@
+"""A daemon whose disk is full, fails, hangs, or has damaged its store: every answer is true, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox_actors.errors import StoreError
+from sandbox_actors.paths import find_paths
+
+from .commands import sandbox as command
+from .conftest import Sandbox
+
+MOUNTS = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+STRACE = shutil.which("strace")
+
+needs_mounts = pytest.mark.skipif(
+    subprocess.run([*MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False).returncode != 0,
+    reason="no file system of limited size may be mounted here",
+)
+needs_strace = pytest.mark.skipif(STRACE is None, reason="strace, which makes a disk fail, is not installed")
+
+
+def returns(value: int = 1) -> dict[str, Any]:
+    return {"type": "Returns", "meta_name": "job", "value": value}
+
+
+def until(holds: Callable[[], object]) -> None:
+    while not holds():
+        time.sleep(0.01)
+
+
+def said(place: Sandbox) -> str:
+    return (place.home / "daemon.log").read_text()
+
+
+def failing(place: Sandbox, what: str) -> None:
+    """Start the daemon so that syncing the store's log fails as strace's `inject` says."""
+    log = place.home / "state.sqlite3-wal"
+    options = ["-D", "-f", "-qq", "-o", os.devnull, "--seccomp-bpf", "-e", "trace=fdatasync"]
+    place.wrapper = [str(STRACE), *options, "-e", f"inject=fdatasync:{what}", "-P", str(log)]
+    place.start()
+    place.wrapper = []
+
+
+@needs_mounts
+def test_on_a_full_disk_what_runs_waits_and_what_is_new_is_refused_until_there_is_room(unserved: Sandbox) -> None:
+    home, envs = unserved.home, (unserved.home / "envs").resolve()
+    unserved.environ["SANDBOX_SOCKET"] = str(home.parent / "socket")  # seen from both sides of the mount
+    unserved.paths = find_paths(unserved.environ)
+    mount = f'mount -t tmpfs -o size=12m,mode=700 none {home} && ln -s {envs} {home}/envs && exec "$@"'
+    unserved.wrapper = [*MOUNTS, "sh", "-c", mount, "sh"]
+    unserved.start()
+    assert unserved.daemon is not None
+    filling = Path(f"/proc/{unserved.daemon.pid}/root{home}/filling")
+    mine, other = unserved.cwd / "mine", unserved.cwd / "other"
+    meets = {"type": "Meets", "meta_name": "meet", "mine": str(mine), "other": str(other)}
+    with unserved.client() as client:
+        id = client.submit_definition(unserved.definition(meets))
+        until(mine.exists)
+        with filling.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                other.touch()
+        until(lambda: client.status().trouble)
+        assert "its disk is full (0.0 MiB free); make room, and it goes on" in client.status().trouble
+        assert client.show(id).experiment.state == "running"
+        with pytest.raises(StoreError, match="its disk is full"):
+            client.submit_definition(unserved.definition(returns()))
+        assert "trouble      " in command(unserved, "daemon", "status").stdout
+        filling.unlink()
+        detail = unserved.wait(client, id)
+        assert detail.experiment.state == "succeeded"
+        assert [row.id for row in client.experiments()] == [id]
+        assert client.status().trouble == ""
+    assert "the store is paused: " in said(unserved)
+    assert "the store goes on: " in said(unserved)
+    unserved.stop()
+
+
+@needs_strace
+def test_after_a_failed_sync_every_answer_is_true(unserved: Sandbox) -> None:
+    failing(unserved, "error=EIO:when=8..13")
+    taken, refused = [], []
+    with unserved.client() as client:
+        for number in range(30):
+            try:
+                taken.append(client.submit_definition(unserved.definition(returns(number))))
+            except StoreError as error:
+                refused.append(str(error))
+        for id in taken:
+            assert unserved.wait(client, id).experiment.state == "succeeded"
+        known = sorted((row.id for row in client.experiments()), key=int)
+        assert known == taken
+        values = [client.show(id).iterations[0].context_infos["anonymous"][0]["res_0"] for id in taken]
+    assert len(taken) + len(refused) == 30
+    assert values == sorted(set(values))
+    unserved.stop()
+    assert refused
+    assert "the store goes on: " in said(unserved)
+    unserved.start()
+    with unserved.client() as client:
+        assert sorted((row.id for row in client.experiments()), key=int) == taken
+        assert all(row.state == "succeeded" for row in client.experiments())
+    unserved.stop()
+
+
+@needs_strace
+def test_a_sync_that_hangs_is_told_to_clients_and_freezes_nothing(unserved: Sandbox) -> None:
+    failing(unserved, "delay_enter=8s:when=7")
+    told = []
+    with unserved.client() as client:
+        for number in range(20):
+            try:
+                client.submit_definition(unserved.definition(returns(number)))
+            except StoreError as error:
+                told.append(str(error))
+                break
+        assert "its disk has not answered for more than 5 seconds" in told[0]
+        before = time.monotonic()
+        assert "has not answered" in client.status().trouble
+        assert client.workers() is not None
+        assert time.monotonic() - before < 2
+        until(lambda: not client.status().trouble)
+        for row in client.experiments():
+            assert unserved.wait(client, row.id).experiment.state == "succeeded"
+        assert len(client.experiments()) == number
+    unserved.stop()
+
+
+def test_a_damaged_store_is_named_kept_and_recovered(unserved: Sandbox) -> None:
+    unserved.start()
+    with unserved.client() as client:
+        unserved.wait(client, client.submit_definition(unserved.definition(returns())))
+    unserved.stop()
+    unserved.start()  # makes the backup
+    unserved.stop()
+    store = unserved.paths.store
+    damaged = b"\xa5" * store.stat().st_size
+    store.write_bytes(damaged)
+    refused = command(unserved, "ls")
+    assert refused.returncode == 3
+    assert "state.sqlite3: the file is damaged" in refused.stderr
+    assert "`sandbox daemon recover`" in refused.stderr
+    done = command(unserved, "daemon", "recover")
+    assert done.returncode == 0, done.stderr
+    assert "1 experiments" in done.stdout
+    (kept,) = unserved.home.glob("state.sqlite3.damaged-*")
+    assert kept.read_bytes() == damaged
+    listed = command(unserved, "ls", "--json")
+    assert '"succeeded"' in listed.stdout
+    assert "another daemon" in command(unserved, "daemon", "recover").stderr
+
+
+def test_a_store_that_another_process_has_open_is_not_touched(unserved: Sandbox) -> None:
+    unserved.start()
+    unserved.stop()
+    code = (
+        f"import sqlite3; db = sqlite3.connect({str(unserved.paths.store)!r}); db.execute('BEGIN EXCLUSIVE'); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as other:
+        until(lambda: Path(f"{unserved.paths.store}-wal").exists())
+        refused = command(unserved, "daemon", "start")
+        assert refused.returncode == 3
+        assert "another process has this store open" in refused.stderr
+        other.communicate(b"\n")
+    assert command(unserved, "daemon", "start").returncode == 0
