@@ -62,7 +62,7 @@ def stop(options: argparse.Namespace, screen: Screen) -> int:
             screen.note(f"waits for {running} running; `sandbox daemon stop --now` cuts off what runs")
         last = client.stop_daemon(now=options.now)
     if screen.is_json:
-        screen.document(msgspec.structs.asdict(last))
+        screen.document(msgspec.to_builtins(last))
     else:
         screen.data(str(last.pid) if screen.is_quiet else f"the daemon (pid {last.pid}) has stopped")
     return SUCCEEDED
@@ -90,7 +90,7 @@ def recover(options: argparse.Namespace, screen: Screen) -> int:
 
 def _print_status(screen: Screen, status: DaemonStatus) -> None:
     if screen.is_json:
-        screen.document(msgspec.structs.asdict(status))
+        screen.document(msgspec.to_builtins(status))
     elif screen.is_quiet:
         screen.data(str(status.pid))
     else:

@@ -145,7 +145,7 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     job: str = ""
 
 
-class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
+class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`trouble` says why nothing can be stored at present, and what to do about it."""
 
     pid: int
