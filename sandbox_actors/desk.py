@@ -51,6 +51,7 @@ from sandbox_actors.messages import (
 from sandbox_actors.paths import Paths
 from sandbox_actors.running import Workshop
 from sandbox_actors.store import ENDED, Store
+from sandbox_actors.weight import require_light
 
 LOG_CHUNK = 1024 * 1024
 """Bytes of a log in one answer."""
@@ -84,12 +85,13 @@ class ClientDesk:
         }
 
     def admit(self, hello: Hello) -> None:
-        """Whoever reaches the socket, which lies in a folder of mode 0700, is its owner."""
+        """Whoever reaches the socket is its owner: the router has looked at the peer's uid."""
 
     def arrived(self, peer: Peer) -> None:
         """Nothing is kept about clients: each of their asks stands for itself."""
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
+        require_light(memoryview(body))
         request = decoded(decode_client_request, body)
         try:
             with self._store.promptly():

@@ -63,6 +63,11 @@ class Peer:
     def name(self) -> str:
         return self.hello.name
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether it owes anyone an answer."""
+        return len(self._promises) > 0
+
     async def ask(self, message: Any) -> msgspec.Raw:
         """Send `message` and wait for the answer, still encoded (see `ask_for`).
 
@@ -155,7 +160,8 @@ class Gateway:
         peer = self._peers.pop(wire, None)
         if peer is not None:
             peer.hang_up()
-            self._nursery.start_soon(self._give_up, peer)
+            if peer.is_waited_for:
+                self._nursery.start_soon(self._give_up, peer)
 
     async def _give_up(self, peer: Peer) -> None:
         await trio.sleep(LOST_GRACE)
@@ -209,7 +215,7 @@ class Gateway:
                 self._answer(peer, Reply(id=ask.id, body=msgspec.Raw(body)))
             except Exception as error:
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
-                if isinstance(error, ProtocolError):
+                if isinstance(error, ProtocolError) and peer.wire in self._peers:
                     self._strike(peer.wire, error)
             finally:
                 peer.serving.pop(ask.id, None)

@@ -23,6 +23,9 @@ _MECHANISM = b"NULL".ljust(20, b"\0")
 READY_LIMIT = 1_024
 """Bytes of the command that ends the handshake; libzmq's has 40."""
 
+HEAD = READY_LIMIT + 9
+"""Bytes that are looked at of anything but the body of a message."""
+
 
 def _ready() -> bytes:
     name, kind = b"Socket-Type", b"ROUTER"
@@ -63,27 +66,38 @@ class Decoder:
 
         Nothing is taken in before it is asked for, so whoever stops iterating must not feed again.
         """
-        chunk: bytes | memoryview = data
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
                 return
-            chunk = memoryview(self._rest)
-        at, end = 0, len(chunk)
+            message, data = self._take_first()
+            if message is not None:
+                yield message
+        at, end = 0, len(data)
         while at < end:
-            start, stop = self._stage(chunk, at, end)
+            start, stop = self._stage(data, at, end)
             if stop > end:
                 self._needed = stop - at
                 break
             if start >= 0:
-                yield bytes(chunk[start:stop])
+                yield data[start:stop]
             at = stop
-        self._rest = bytearray(chunk[at:])
+        self._rest = bytearray(data[at:])
+
+    def _take_first(self) -> tuple[bytes | None, bytes]:
+        """What was needed has come: the message that it makes, if it makes one, and what is left. Of a large message
+        nothing is kept beside it."""
+        kept = memoryview(self._rest)
+        self._rest = bytearray()
+        start, stop = self._stage(bytes(kept[:HEAD]), 0, self._needed)
+        if stop > self._needed:  # that was enough to know its length, no more
+            return None, bytes(kept)
+        return (bytes(kept[start:stop]) if start >= 0 else None), bytes(kept[stop:])
 
     # Each stage looks at what begins at `at`, and tells where the body to hand on starts, or -1 where there is none,
     # and where all of it stops; a stop behind `end` asks for more bytes.
 
-    def _greeting(self, chunk: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+    def _greeting(self, chunk: bytes, at: int, end: int) -> tuple[int, int]:
         if chunk[at] != 0xFF:
             raise ProtocolError("what came is no ZMTP 3")
         if end < at + _SIGNATURE_LENGTH:
@@ -92,22 +106,22 @@ class Decoder:
             raise ProtocolError("what came is no ZMTP 3")
         stop = at + _GREETING_LENGTH
         if stop <= end:
-            if bytes(chunk[at + 12 : at + 32]) != _MECHANISM:
+            if chunk[at + 12 : at + 32] != _MECHANISM:
                 raise ProtocolError("only ZMTP's NULL mechanism is spoken here")
             self._stage = self._handshake
         return -1, stop
 
-    def _handshake(self, chunk: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+    def _handshake(self, chunk: bytes, at: int, end: int) -> tuple[int, int]:
         flags, start, stop = _header(chunk, at, end, READY_LIMIT)
         if not flags & _COMMAND:
             raise ProtocolError("a message came before the handshake was over")
         if stop <= end:
-            if bytes(chunk[start : start + 6]) != b"\5READY":
+            if chunk[start : start + 6] != b"\5READY":
                 raise ProtocolError("the handshake did not end with READY")
             self._stage = self._message
         return -1, stop
 
-    def _message(self, chunk: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+    def _message(self, chunk: bytes, at: int, end: int) -> tuple[int, int]:
         flags, start, stop = _header(chunk, at, end, self.limit)
         if flags & _MORE:
             raise ProtocolError("a message has to have one part")
@@ -115,7 +129,7 @@ class Decoder:
         return (-1 if flags & _COMMAND else start), stop
 
 
-def _header(chunk: bytes | memoryview, at: int, end: int, limit: int) -> tuple[int, int, int]:
+def _header(chunk: bytes, at: int, end: int, limit: int) -> tuple[int, int, int]:
     """The flags of the frame that begins at `at`, and where its body starts and stops."""
     flags = chunk[at]
     if flags > (_MORE | _LONG | _COMMAND):

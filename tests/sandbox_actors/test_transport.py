@@ -254,21 +254,25 @@ async def test_a_message_of_many_parts_is_cut_at_its_first_and_costs_no_memory(t
 
 async def test_of_large_messages_only_two_are_received_at_a_time(tmp_path: Path) -> None:
     unfinished = framed(b"x" * MAX_FRAME)[:-1]
-    async with served(tmp_path / "s") as echo:
+    taken = []
+
+    async def send(stream: trio.SocketStream) -> None:
+        await stream.send_all(unfinished)
+        taken.append(stream)
+
+    async with served(tmp_path / "s") as echo, AsyncExitStack() as stack, trio.open_nursery() as nursery:
         with dealer(tmp_path / "s") as socket:
-            await echoed(socket)
-            before = memory()
-            async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-                for _ in range(12):
-                    stream = await stack.enter_async_context(raw_peer(tmp_path / "s", DEALER_OPENING, framed(b"hello")))
-                    nursery.start_soon(stream.send_all, unfinished)
-                await until(lambda: memory() - before > 1.8 * MAX_FRAME)
-                for _ in range(50):
-                    await trio.sleep(0.002)
-                    assert memory() - before < 3 * MAX_FRAME
+            for _ in range(12):
+                stream = await stack.enter_async_context(raw_peer(tmp_path / "s", DEALER_OPENING, framed(b"hello")))
+                nursery.start_soon(send, stream)
+            await until(lambda: len(taken) == 2)
+            for _ in range(20):
                 assert await echoed(socket) == b"hello"
-                nursery.cancel_scope.cancel()
-        assert set(echo.received) == {5}
+            assert len(taken) == 2
+            await taken[0].send_all(b"x")  # now that one is complete, the next has its turn
+            await until(lambda: len(taken) == 3)
+            nursery.cancel_scope.cancel()
+    assert sorted(echo.received)[-1] == MAX_FRAME
 
 
 async def test_a_large_message_that_is_never_finished_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
