@@ -93,8 +93,8 @@ class UnixWire:
                 await self._read(deliver)
         except ProtocolError as error:
             self._say_farewell(error)
-        except (PeerGone, OSError):
-            pass  # it has left, as every peer does
+        except PeerGone:
+            pass  # as every peer does
         finally:
             self._is_over = True
             trio.lowlevel.notify_closing(self._socket)
@@ -112,8 +112,10 @@ class UnixWire:
 
     async def _read_large(self, deliver: Deliver) -> None:
         with trio.move_on_after(LARGE_TIMEOUT):
-            while self._decoder.underway > LARGE and self._read_once(deliver):
+            while self._decoder.underway > LARGE:
                 await trio.lowlevel.wait_readable(self._socket)
+                if not self._read_once(deliver):
+                    return
         if self._decoder.underway > LARGE:
             raise ProtocolError(f"a message of {self._decoder.underway} bytes was not complete in {LARGE_TIMEOUT:g} s")
 
@@ -123,6 +125,8 @@ class UnixWire:
             data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
             return True
+        except OSError as error:
+            raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
         for frame in self._decoder.feed(data):
             deliver(self, frame)
             if self._is_over:

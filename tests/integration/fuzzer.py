@@ -61,7 +61,7 @@ REQUESTS = [
     ReadLog(experiment="no such", job="j", offset=7),
     ReadMetrics(experiment="no such", name="loss"),
     CancelExperiment(experiment="no such"),
-    Report(run="no such", points=[Point(name="loss", value=1.0, step=3)]),
+    Report(run="no such", source="s", position=1, points=[Point(name="loss", value=1.0, step=3)]),
 ]
 ASKS = [Ask(id=id, body=msgspec.Raw(encode(request))) for id, request in enumerate(REQUESTS, 1)]
 OUT_OF_ORDER = [

@@ -56,7 +56,7 @@ def test_a_request_is_decoded_or_a_protocol_error(data: bytes) -> None:
 
 @given(st.sampled_from(TAGS), st.integers(0, 300), st.integers(0, 7))
 def test_a_valid_message_with_a_flipped_bit_is_decoded_or_a_protocol_error(tag: str, at: int, bit: int) -> None:
-    report = Report(run="r", points=[Point(name="loss", value=1.0, step=3)])
+    report = Report(run="r", source="s", position=1, points=[Point(name="loss", value=1.0, step=3)])
     data = bytearray(encode(Ask(id=1, body=msgspec.Raw(encode(report)))).replace(b"Ask", tag[:3].encode()))
     data[at % len(data)] ^= 1 << bit
     with contextlib.suppress(ProtocolError):
