@@ -17,11 +17,13 @@ _QUOTED = 200
 
 
 class Answer(NamedTuple):
-    """`output` is what lies at the response path; tokens as the API counts them, 0 where it does not."""
+    """`output` is what lies at the response path; tokens as the API counts them, 0 where it does not; `wait`: seconds
+    that it asks to wait before the next request."""
 
     output: Any
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    wait: float = 0.0
 
 
 class Unanswered(Exception):
@@ -60,7 +62,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, response_p
         raise Unanswered(f"answered {status} with an error: {_said(body)}", may_pass=True)
     usage = document.get("usage") if isinstance(document, dict) else None
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    return Answer(value_at(document, response_path), prompt, completion)
+    return Answer(value_at(document, response_path), prompt, completion, asked_wait(headers, wall_clock) or 0.0)
 
 
 def value_at(document: Any, path: str) -> Any:

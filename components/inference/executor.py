@@ -26,6 +26,8 @@ SERIES = ("requests_per_second", "tokens_per_second")
 
 INTERVAL = 1.0
 
+KEPT = "What was answered is kept: run it again, and it goes on from there"
+
 
 @dataclass(eq=False)
 class Asked:
@@ -152,10 +154,7 @@ class InferRun:
             self._said, self._said_at = now, (self.done, self.completion_tokens)
 
     def _too_many(self, failed: int, total: int, noun: str, last: str) -> str:
-        return (
-            f"{failed} of {total} {noun} got no answer, and max_failed_share is {self._share:g}; the last: {last}. "
-            f"What was answered is kept: run it again and it goes on from there"
-        )
+        return f"{failed} of {total} {noun} got no answer, and max_failed_share is {self._share:g}; the last: {last}"
 
 
 class InferExecutor(BaseModelExecutor):
@@ -213,10 +212,15 @@ class InferExecutor(BaseModelExecutor):
             stack.callback(run.close)
             if run.taken_over:
                 print(f"goes on: {run.taken_over} of {run.total} requests were answered before")
-            if run.taken_over < run.total:
-                await self.answer(run, settings)
-            results = run.results()
-            failed = run.export(path, seen)
+            try:
+                if run.taken_over < run.total:
+                    await self.answer(run, settings)
+                results = run.results()
+                failed = run.export(path, seen)
+            except ComponentFailed as error:
+                if run.has_answers:
+                    raise ComponentFailed(f"{error}. {KEPT}") from error
+                raise
         for each in asked:
             each.answers.remove()
         return {**results, "failed": failed}

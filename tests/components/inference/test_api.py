@@ -192,6 +192,20 @@ def test_a_pause_that_the_server_asks_for_holds_all_requests(api: ComponentProce
     assert times["q1.1"] - times["q0.1"] >= 0.5
 
 
+def test_a_budget_of_which_nothing_is_left_is_waited_for(api: ComponentProcess, tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def behave(asked: Asked) -> Reply:
+        times.append(time.monotonic())
+        last = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "400ms"}
+        return said("yes", headers=last if asked.text == "q0" else {})
+
+    with serving(behave) as server:
+        ran = run(api, config(server, dataset(tmp_path, 2), max_concurrency=1))
+    assert times[1] - times[0] >= 0.4
+    assert results(ran)["retries"] == 0
+
+
 def test_a_pause_longer_than_one_wants_to_wait_ends_the_run(api: ComponentProcess, tmp_path: Path) -> None:
     with serving(once(refused(429, "come back tomorrow", retry_after="86400"))) as server:
         ran = api.run(config(server, dataset(tmp_path, 3)), "api")
@@ -257,6 +271,7 @@ def test_too_many_samples_without_an_answer_fail_the_run_and_the_answers_are_kep
     with serving(behave) as server:
         ran = api.run(config(server, data, max_failed_share=0.3, max_concurrency=1), "api")
         assert "7 of 20 requests got no answer, and max_failed_share is 0.3" in (ran.error or "")
+        assert (ran.error or "").endswith("run it again, and it goes on from there")
         assert not (tmp_path / "out" / "data_inference.jsonl").exists()
         is_strict = False
         before = len(server.asked)
