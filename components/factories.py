@@ -17,7 +17,7 @@ from typing import Any
 from components.declared import declared
 from components.evaluators.harness import HarnessSettings
 from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
-from components.inference.settings import ApiSettings, HuggingFaceSettings
+from components.inference.settings import ApiSettings, HuggingFaceSettings, PromptGenerationSettings
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
 from components.registered import COMPONENTS, Registry
@@ -240,6 +240,14 @@ FACTORIES: dict[str, Factory] = {
                     target="components.data.corpus:PythonDocsCorpus",
                     env=PLAIN,
                     required=("export_path",),
+                    is_light=True,
+                ),
+                "prompt_generation": Entry(
+                    target="components.inference.prompt_generation:PromptGeneration",
+                    env=API,
+                    required=("dataset_path", "export_path"),
+                    reads=("dataset_path",),
+                    keys=keys_of(PromptGenerationSettings),
                     is_light=True,
                 ),
                 "tokenizer_training": Entry(

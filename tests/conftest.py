@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+
+from tests.local_server import FOLDER, LocalServer, serving_locally
+
+ROOT = Path(__file__).parents[1]
 
 ASYNC_TEST_LIMIT = 60.0
 """Seconds. A test that hangs fails instead."""
@@ -27,6 +34,33 @@ def shared_envs() -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="sandbox-envs-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def component_env(shared_envs: Path) -> Callable[[str], Path]:
+    """`component_env("data-juicer")` is the python of that env, built once a test run."""
+    return cache(lambda name: _built(name, shared_envs))
+
+
+def _built(name: str, root: Path) -> Path:
+    environ = dict(os.environ)
+    environ.setdefault("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
+    command = [sys.executable, "-m", "envs.build", "--root", str(root), "--spec", name]
+    built = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[1], env=environ, check=False
+    )
+    last = json.loads(built.stdout.splitlines()[-1]) if built.stdout else {}
+    assert last.get("event") == "ready", f"{built.stdout}\n{built.stderr}"
+    return Path(last["python"])
+
+
+@pytest.fixture(scope="session")
+def local_server(
+    component_env: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalServer]:
+    """One for all tests of a run, started when the first of them needs it."""
+    with serving_locally(component_env(str(FOLDER / "server.yaml")), tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.hookimpl(tryfirst=True)

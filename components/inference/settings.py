@@ -6,6 +6,13 @@ from typing import Any
 
 import msgspec
 
+IMPROVING = (
+    "You write prompts for language models. You are shown prompts for one and the same task. Find out what they have "
+    "in common, and write a new prompt of the same form with which a model would do the task better. Change words, "
+    "order and details rather than the task. Answer with the new prompt and nothing else."
+)
+"""What the model that makes prompts is told to do."""
+
 RESPONSE_PATH = "choices.0.message.content"
 
 
@@ -76,3 +83,34 @@ class HuggingFaceSettings(InferSettings, kw_only=True, frozen=True):
 
     batch_size: int = 16
     seed: int = 42
+
+
+class PromptGenerationSettings(ApiSettings, kw_only=True, frozen=True):
+    """The keys of ApiSettings that say which model is asked and how, and
+
+    dataset_path          jsonl, one file with the prompts so far
+    export_path           a .jsonl file, or a folder, which gets `prompts.jsonl`
+    prompt_key            where a sample has its prompt (default `prompt`)
+    gen_num               so many new ones (default 3)
+    max_example_num       so many are shown to the model at once (default 3)
+    keep_original_sample  the prompts so far are exported too, before the new ones (default true)
+    retry_num             so often the model is asked for each new one (default 3)
+    seed                  of which prompts are shown first (default 42)
+    system_prompt         what the model is told to do
+    input_template        what it is then asked; `{}` stands for the examples
+    example_template      one of them; `{}` stands for its prompt
+    output_pattern        a regular expression: its last group, or all of it, is the new prompt (default: all that the
+                          model says)
+    """
+
+    dataset_path: str
+    prompt_key: str = "prompt"
+    gen_num: int = 3
+    max_example_num: int = 3
+    keep_original_sample: bool = True
+    retry_num: int = 3
+    seed: int = 42
+    system_prompt: str = IMPROVING
+    input_template: str = "{}"
+    example_template: str = "Prompt:\n{}\n\n"
+    output_pattern: str = r"^\s*(?:Prompt:)?\s*(.*)$"

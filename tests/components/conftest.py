@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,22 +71,6 @@ class ComponentProcess:
         with self._process:
             assert self._process.stdin is not None
             self._process.stdin.close()
-
-
-@pytest.fixture(scope="session")
-def component_env(shared_envs: Path) -> Callable[[str], Path]:
-    """`component_env("data-juicer")` is the python of that env, built once a test run."""
-    return cache(lambda name: _built(name, shared_envs))
-
-
-def _built(name: str, root: Path) -> Path:
-    environ = dict(os.environ)
-    environ.setdefault("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
-    command = [sys.executable, "-m", "envs.build", "--root", str(root), "--spec", name]
-    built = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
-    last = json.loads(built.stdout.splitlines()[-1]) if built.stdout else {}
-    assert last.get("event") == "ready", f"{built.stdout}\n{built.stderr}"
-    return Path(last["python"])
 
 
 Start = Callable[[str, str], ComponentProcess]

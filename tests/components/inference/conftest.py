@@ -1,23 +1,34 @@
-"""A tiny chat model, and a real server that serves it."""
+"""A tiny chat model, and the processes that infer."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.components.conftest import ROOT
+from tests.components.conftest import ComponentProcess, Start
+from tests.local_server import make_model
 
-LOCAL_MODEL = ROOT / "configs" / "auto_prompt_optimization" / "local_model.py"
+API = "components.inference.api:ApiInferExecutor"
+HUGGINGFACE = "components.inference.huggingface:HuggingFaceInferExecutor"
 
 
 @pytest.fixture(scope="session")
 def tiny_chat(component_env: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that says grades, such as `0.3`."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-chat"
-    command = [str(component_env("transformers")), str(LOCAL_MODEL), str(folder), "0"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
-    return folder
+    return make_model(component_env("transformers"), tmp_path_factory.mktemp("models") / "tiny-chat")
+
+
+@pytest.fixture(scope="session")
+def api(start_component: Start) -> ComponentProcess:
+    """A process without a key."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+            patch.delenv(name, raising=False)
+        return start_component("api", API)
+
+
+@pytest.fixture(scope="session")
+def huggingface(start_component: Start) -> ComponentProcess:
+    return start_component("transformers", HUGGINGFACE)

@@ -22,15 +22,6 @@ CANARY = "sk-canary-0123456789-abcdef"
 
 
 @pytest.fixture(scope="session")
-def api(start_component: Start) -> ComponentProcess:
-    """A process without a key."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-            patch.delenv(name, raising=False)
-        return start_component("api", TARGET)
-
-
-@pytest.fixture(scope="session")
 def keyed(start_component: Start) -> ComponentProcess:
     """A process that has a key."""
     with pytest.MonkeyPatch.context() as patch:

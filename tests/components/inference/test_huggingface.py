@@ -22,11 +22,6 @@ LOADS = "Loading weights"
 """What transformers says when it loads a model."""
 
 
-@pytest.fixture(scope="session")
-def huggingface(start_component: Start) -> ComponentProcess:
-    return start_component(ENV, TARGET)
-
-
 def dataset(folder: Path, count: int, name: str = "data") -> Path:
     """Questions of many lengths, in no order."""
     path = folder / f"{name}.jsonl"
