@@ -345,7 +345,21 @@ FACTORIES: dict[str, Factory] = {
 
 REFINERS: dict[str, Entry] = {
     "RefineRecipeViaKSigmaHook": Entry(
-        target="components.data.k_sigma:KSigmaRefiner", env=DATA_JUICER, required=("path_k_sigma_recipe",)
+        target="components.data.k_sigma:KSigmaRefiner",
+        env=DATA_JUICER,
+        required=("path_k_sigma_recipe",),
+        reads=("dataset_path",),
+        keys=("path_k_sigma_recipe", "k", "dataset_path", "analysis"),
+    ),
+    "RefineRecipeViaModelFeedbackHook": Entry(
+        target="components.data.feedback:FeedbackRefiner",
+        env=DATA_JUICER,
+        required=("path_model_feedback_recipe", "measure_key"),
+        reads=("dataset_path", "measure_path"),
+        keys=(
+            *("path_model_feedback_recipe", "dataset_path", "measure_key", "measure_path"),
+            *("band", "coverage", "significance", "analysis"),
+        ),
     ),
 }
 """What the refining hooks run, by hook: they have no factory, because there is nothing to choose between."""

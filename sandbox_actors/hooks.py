@@ -141,11 +141,14 @@ class Hook:
 
 
 class ProbeViaAnalyzerHook(Hook):
-    """Data-Juicer's analyzer; output: the analysed dataset, watched: the overall analysis, `<row>.<stat>`."""
+    """Data-Juicer's analyzer; output: the analysed dataset, watched: the overall analysis, `<row>.<stat>`, and where
+    it is, `files.dataset` and `files.analysis`."""
 
     def record(self, outcome: Outcome) -> Recorded:
         result = _mapping_result(outcome, self)
-        return Recorded(values=[result["export_path"]], watched=result["overall"])
+        files = {"dataset": result["export_path"], "analysis": result.get("analysis_path")}
+        known = {name: path for name, path in files.items() if isinstance(path, str)}
+        return Recorded(values=[result["export_path"]], watched={**result["overall"], "files": known})
 
 
 class ProbeViaModelInferHook(Hook):
@@ -181,9 +184,13 @@ class ProcessDataHook(Hook):
         return Recorded(values=[result["export_path"]], watched=counts)
 
 
-class RefineRecipeViaKSigmaHook(Hook):
-    """New bounds for the recipe in `dj_configs`, from the analysis of an earlier job that has the same meta_name;
-    output: the refined recipe's path."""
+class Refinement(Hook):
+    """Base of the hooks that refine the recipe in `dj_configs`; `extra_configs` says how, and the analysis comes from
+    an earlier job that has the same meta_name.
+
+    Output: the refined recipe's path; watched: `bounds.<operator>.<parameter>.<before, after, ...>`, with `#2` behind
+    an operator that comes a second time.
+    """
 
     @property
     def needs_analysis(self) -> bool:
@@ -199,9 +206,17 @@ class RefineRecipeViaKSigmaHook(Hook):
 
     def record(self, outcome: Outcome) -> Recorded:
         result = outcome.values[0]
-        if isinstance(result, dict):
-            return Recorded(values=[result["path"]])
-        return Recorded(values=[result])
+        if not isinstance(result, dict):
+            return Recorded(values=[result])
+        return Recorded(values=[result["path"]], watched={"bounds": _by_bound(result["bounds"])})
+
+
+class RefineRecipeViaKSigmaHook(Refinement):
+    """New bounds where the data are: mean and standard deviation of each statistic."""
+
+
+class RefineRecipeViaModelFeedbackHook(Refinement):
+    """New bounds where the samples are that a model can learn from: by a measure of each sample."""
 
 
 class GeneralProbeHook(Hook):
@@ -251,6 +266,7 @@ HOOKS: dict[str, Hook] = {
         ProbeViaModelInferHook,
         GeneralProbeHook,
         RefineRecipeViaKSigmaHook,
+        RefineRecipeViaModelFeedbackHook,
         ProcessDataHook,
         DataPoolManipulationHook,
         GeneralDataExecutorHook,
@@ -321,6 +337,18 @@ def _evaluated(outcome: Outcome) -> Recorded:
 def component_folders(job: Job, cwd: str) -> list[str]:
     """The folders that a job has put on the worker's path."""
     return [os.path.join(cwd, os.path.expanduser(job.component_path))] if job.component_path else []
+
+
+def _by_bound(changes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """What became of each bound, by operator and parameter, without what is not known."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for change in changes:
+        operator, parameter, number = change["operator"], change["parameter"], 1
+        while parameter in found.get(name := operator if number == 1 else f"{operator}#{number}", {}):
+            number += 1
+        told = {key: value for key, value in change.items() if value not in (None, "")}
+        found.setdefault(name, {})[parameter] = {key: told[key] for key in told if key not in ("operator", "parameter")}
+    return found
 
 
 def _mapping_result(outcome: Outcome, hook: Hook) -> dict[str, Any]:

@@ -8,7 +8,8 @@ operator_bounds.json  {operator: {parameter: {"side": "min"|"max", "type": "int"
 settings.json         [top-level key of a recipe, ...]
 
 Which parameter bounds what is read off the source: filters keep a sample by
-`self.get_keep_boolean(<statistic>, self.<lower bound>, self.<upper bound>)`.
+`self.get_keep_boolean(<statistic>, self.<lower bound>, self.<upper bound>)`. A statistic that a parameter of the
+operator names is written as `<parameter>`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 Bound = dict[str, Any]
+
+_CHOSEN = re.compile(r"\w+\[Fields\.stats\]\[self\.(\w+)\]")
+"""A statistic whose name is a parameter."""
 
 
 def describe() -> dict[str, Any]:
@@ -75,6 +80,8 @@ def _stats_in(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "StatsKeys":
             yield getattr(StatsKeysConstant, node.attr)
+        elif isinstance(node, ast.Subscript) and (match := _CHOSEN.fullmatch(ast.unparse(node))):
+            yield f"<{match[1]}>"
 
 
 def _comparisons(tree: ast.AST) -> Iterator[tuple[ast.AST, str, str]]:

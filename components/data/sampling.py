@@ -129,13 +129,14 @@ def _named(algo: Any) -> tuple[str, Mapping[str, Any]]:
 
 def _numbers(values: Sequence[Any]) -> dict[int, float]:
     """By place, those of the values that are numbers."""
-    numbers = {place: _number(value) for place, value in enumerate(values)}
+    numbers = {place: number_at(value) for place, value in enumerate(values)}
     return {place: number for place, number in numbers.items() if number is not None}
 
 
-def _number(value: Any) -> float | None:
+def number_at(value: Any) -> float | None:
+    """A value as a number: a list by the mean of its numbers, None for what is none or not finite."""
     if isinstance(value, (list, tuple)):
-        parts = [_number(part) for part in value]
+        parts = [number_at(part) for part in value]
         known = [part for part in parts if part is not None]
         return math.fsum(known) / len(known) if known else None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

@@ -63,7 +63,13 @@ HOOKS: Mapping[str, HookSpec] = {
             always_gives=True,
             rewrites_recipe=True,
         ),
-        HookSpec(name="RefineRecipeViaModelFeedbackHook", factories=(), lists=(REFINE,), rewrites_recipe=True),
+        HookSpec(
+            name="RefineRecipeViaModelFeedbackHook",
+            factories=(),
+            lists=(REFINE,),
+            always_gives=True,
+            rewrites_recipe=True,
+        ),
         HookSpec(
             name="ProcessDataHook",
             factories=(("DataExecutorFactory", _DJ),),

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import statistics
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -309,15 +310,84 @@ def test_without_an_analysis_the_recipes_own_dataset_is_analysed(
     analyzer: ComponentProcess, refiner: ComponentProcess, dataset: Path, tmp_path: Path
 ) -> None:
     config = {"recipe": recipe(dataset), "path_k_sigma_recipe": str(tmp_path / "refined.yaml")}
-    given = {**config, "analysis": analyzer.run(recipe(dataset)).result["overall"]}
-    assert refiner.run(config).result == refiner.run(given).result
+    analysed = analyzer.run(recipe(dataset)).result
+    given = {**config, "analysis": analysed["overall"], "dataset_path": analysed["export_path"]}
+    result = refiner.run(config).result
+    assert result == refiner.run(given).result
+    assert [change["gone_before"] for change in result["bounds"][:2]] == [1, 1]
+
+
+OFFLINE: list[dict[str, Any]] = [
+    {"alphanumeric_filter": {"min_ratio": 0.1, "max_ratio": 0.99}},
+    {"average_line_length_filter": {"min_len": 1, "max_len": 500}},
+    {"character_repetition_filter": {"rep_len": 5, "min_ratio": 0.0, "max_ratio": 0.99}},
+    {"maximum_line_length_filter": {"min_len": 1, "max_len": 500}},
+    {"special_characters_filter": {"min_ratio": 0.0, "max_ratio": 0.99}},
+    {"specified_numeric_field_filter": {"field_key": "id", "min_value": 0, "max_value": 1000}},
+    {"text_length_filter": {"min_len": 1, "max_len": 1000, "max_closed_interval": False}},
+    {"word_repetition_filter": {"rep_len": 2, "min_ratio": 0.0, "max_ratio": 0.99}},
+    {"words_num_filter": {"min_num": 1, "max_num": 1000}},
+    {"image_aspect_ratio_filter": {"min_ratio": 0.1, "max_ratio": 9.0, "any_or_all": "all"}},
+    {"image_shape_filter": {"min_width": 1, "max_width": 999, "min_height": 1, "max_height": 999}},
+    {"image_size_filter": {"min_size": "1", "max_size": "1MB"}},
+]
+"""Every operator with bounds on statistics that needs no model, and no package that the env lacks."""
+
+DRAW = """
+import sys
+from PIL import Image
+for number in range(24):
+    Image.new("RGB", (8 + number, 40 - number)).save(f"{sys.argv[1]}/{number}.png")
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(component_env: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples of all lengths, each with a picture or two."""
+    folder = tmp_path_factory.mktemp("pictures") / "in"
+    folder.mkdir()
+    subprocess.run([str(component_env(ENV)), "-c", DRAW, str(folder)], check=True)
+    samples = [
+        {
+            "text": text,
+            "id": number,
+            "images": [str(folder / f"{each % 24}.png") for each in range(number, number + 1 + number % 2)],
+        }
+        for number, text in enumerate(TEXTS)
+    ]
+    path = folder / "data.jsonl"
+    path.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    return path
+
+
+def test_every_operator_that_runs_offline_is_refined_to_what_data_juicer_accepts_and_keeps_as_counted(
+    analyzer: ComponentProcess, executor: ComponentProcess, refiner: ComponentProcess, pictures: Path, tmp_path: Path
+) -> None:
+    asked = recipe(pictures, "analysed.jsonl", process=OFFLINE)
+    analysed = analyzer.run(asked)
+    assert analysed.error is None, analysed.log
+    config = {
+        "recipe": asked,
+        "path_k_sigma_recipe": str(tmp_path / "refined.json"),
+        "k": 0.8,
+        "analysis": {**analysed.result["overall"], "files": {"dataset": analysed.result["export_path"]}},
+    }
+    result = refiner.run(config).result
+    bounds = result["bounds"]
+    assert [bound["reason"] for bound in bounds] == [""] * 26
+    process = json.loads(Path(result["path"]).read_text())["process"]
+    whole = executor.run(recipe(pictures, "kept.jsonl", process=process))
+    assert whole.error is None, whole.log
+    for operator in process:
+        kept = executor.run(recipe(pictures, "one.jsonl", process=[operator])).result["samples_kept"]
+        gone = [bound["gone_after"] for bound in bounds if bound["operator"] in operator]
+        assert max(gone) <= len(TEXTS) - kept <= sum(gone), operator
+    assert sum(bound["gone_after"] for bound in bounds) > 100
 
 
 def test_the_tables_of_operators_are_those_of_the_installed_data_juicer(
     component_env: Any, tmp_path: Path, executor: ComponentProcess
 ) -> None:
-    import subprocess
-
     from tests.components.conftest import ROOT
 
     command = [str(component_env(ENV)), "-m", "components.data.operators", str(tmp_path)]

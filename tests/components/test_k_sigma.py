@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from components.base import Config
-from components.data.k_sigma import BoundChange, KSigmaRefiner, operator_bounds, refine
+from components.data.bounds import BoundChange, operator_bounds
+from components.data.k_sigma import KSigmaRefiner, refine
 from components.data.statistics import RANGES
 from sandbox_actors.errors import ConfigError
 
@@ -85,6 +86,40 @@ def test_flags_and_parameters_that_bound_nothing_are_untouched() -> None:
     }
 
 
+def test_the_statistic_of_a_chosen_field_is_the_field() -> None:
+    before = {"field_key": "text_len", "min_value": 1, "max_value": 2}
+    arguments, changes = refined("specified_numeric_field_filter", before, k=1)
+    assert arguments == {"field_key": "text_len", "min_value": 59.5, "max_value": 140.5}
+    assert [change.statistic for change in changes] == ["text_len", "text_len"]
+
+
+@pytest.mark.parametrize(
+    ("before", "mean", "after"),
+    [
+        ("1kb", 512_000.0, "500kb"),
+        ("1MB", 512_000.0, "500KB"),
+        ("1MiB", 1e9, "954MiB"),
+        ("20kb", 900.0, "900"),
+        ("20kb", 90.5, "91"),
+        ("1024", 90.5, "91"),
+        ("1 TB", 5e11, "466GB"),
+    ],
+)
+def test_sizes_stay_sizes_in_their_form(before: str, mean: float, after: str) -> None:
+    arguments, (change,) = refined("image_size_filter", {"max_size": before}, image_sizes=(mean, 0.0))
+    assert arguments == {"max_size": after}
+    assert change.reason == ""
+
+
+def test_ratios_stay_ratios_in_their_form() -> None:
+    stats = {"video_aspect_ratios": (1.5, 0.111)}
+    before = {"min_ratio": "9/21", "max_ratio": "21:9"}
+    assert refined("video_aspect_ratio_filter", before, k=1, **stats)[0] == {
+        "min_ratio": "138/100",
+        "max_ratio": "162:100",
+    }
+
+
 def test_only_bounds_that_the_recipe_names_are_moved() -> None:
     assert refined("text_length_filter", {"max_len": 5})[0] == {"max_len": 222}
     assert refined("text_length_filter", None) == (None, [])
@@ -96,7 +131,9 @@ def test_only_bounds_that_the_recipe_names_are_moved() -> None:
     ("operator", "arguments", "reason"),
     [
         ("words_num_filter", {"min_num": 3}, "the analysis has no num_words"),
-        ("image_size_filter", {"min_size": "1kb"}, "not a number"),
+        ("text_length_filter", {"min_len": "many"}, "not a number"),
+        ("image_size_filter", {"min_size": "1.5 kb"}, "not a number"),
+        ("specified_numeric_field_filter", {"min_value": 1, "field_key": "absent"}, "the analysis has no absent"),
         ("text_length_filter", {"min_len": 3, "reversed_range": True}, "its range is reversed"),
     ],
 )
@@ -150,7 +187,37 @@ def test_the_refined_recipe_is_written_and_the_changes_returned(
         ("max_len", 20, 141),
     ]
     assert json.loads(path.read_text())["process"] == [{"text_length_filter": {"min_len": 59, "max_len": 141}}]
-    assert "text_length_filter  min_len    10      59     text_len" in capsys.readouterr().out
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["text_length_filter", "min_len", "10", "59", "text_len"] in said
+
+
+def analysed(tmp_path: Path, *lengths: object) -> str:
+    path = tmp_path / "analysed.jsonl"
+    path.write_text("".join(json.dumps({"text": "", "__dj__stats__": {"text_len": each}}) + "\n" for each in lengths))
+    return str(path)
+
+
+def test_the_samples_that_would_go_are_counted_bound_by_bound(tmp_path: Path) -> None:
+    config = Config(
+        recipe={"process": [{"text_length_filter": {"min_len": 10, "max_len": 200, "max_closed_interval": False}}]},
+        analysis={"mean": MEAN, "std": STD, "files": {"dataset": analysed(tmp_path, 5, 10, 60, 141, 200, 300, None)}},
+        path_k_sigma_recipe=str(tmp_path / "recipe.json"),
+        k=1,
+    )
+    result = KSigmaRefiner(config).run()
+    assert [(each["after"], each["gone_before"], each["gone_after"]) for each in result["bounds"]] == [
+        (59, 1, 2),
+        (141, 2, 3),
+    ]
+
+
+@pytest.mark.parametrize(("how", "gone"), [("any", 1), ("all", 2)])
+def test_of_several_values_any_or_all_have_to_be_inside(tmp_path: Path, how: str, gone: int) -> None:
+    dataset = analysed(tmp_path, [], [1, 50], [1, 2], [50, 60])
+    recipe = {"process": [{"text_length_filter": {"min_len": 10, "any_or_all": how}}]}
+    analysis = {"mean": MEAN, "std": STD, "files": {"dataset": dataset}}
+    config = Config(recipe=recipe, analysis=analysis, path_k_sigma_recipe=str(tmp_path / "recipe.json"))
+    assert KSigmaRefiner(config).run()["bounds"][0]["gone_before"] == gone
 
 
 @pytest.mark.parametrize("path", [None, "recipe.txt", 3])
