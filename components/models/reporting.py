@@ -18,8 +18,13 @@ _ITEM = re.compile(r"'(\w+)': '?([^\s',}]+)'?")
 
 
 def say(record: dict[str, Any]) -> None:
-    """Write `record` as a line of the log, on the stream of the bar, so that neither cuts the other in two."""
-    _bars().write(json.dumps(record), file=sys.stderr)
+    """Write `record` as a line of the log."""
+    note(json.dumps(record))
+
+
+def note(line: str) -> None:
+    """Write a line of the log on the stream of the bar, so that neither cuts the other in two."""
+    _bars().write(line, file=sys.stderr)
 
 
 def parse(line: str) -> dict[str, Any]:

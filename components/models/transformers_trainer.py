@@ -15,7 +15,7 @@ from components.models.causal import CausalModels, working_copy
 from components.models.checkpoints import Checkpoints, resume_from
 from components.models.hub import find_model
 from components.models.lora import merged, with_adapter
-from components.models.reporting import SERIES, final_loss, make_reporter, parse, say
+from components.models.reporting import SERIES, final_loss, make_reporter, note, parse, say
 from components.models.texts import read_texts
 from components.models.tokens import Tokenizers
 from components.models.training import WHO, Training, sequences_a_step, training_arguments
@@ -85,6 +85,7 @@ class TransformersTrainExecutor(BaseModelExecutor):
         if training.lora:
             model = with_adapter(model, training.lora, WHO)
         trainer = self._trainer(model, arguments, sequences, tokenizer)
+        note(f"{_size(trainer.model)} on {arguments.device}, computing in {_precision(arguments)}")
         begun = time.perf_counter()
         trainer.train(resume_from_checkpoint=_start(checkpoints, training.resume))
         seconds = time.perf_counter() - begun
@@ -152,7 +153,7 @@ class TransformersTrainExecutor(BaseModelExecutor):
             "tokens": self._done(trainer.state, trainer.args)[0],
             "final_loss": final_loss(trainer.state.log_history),
             "train_seconds": round(seconds, 3),
-            "trained_parameters": sum(each.numel() for each in trainer.model.parameters() if each.requires_grad),
+            "trained_parameters": _count(trainer.model, only_trained=True),
         }
         if self._training.eval_dataset:
             results["eval_loss"] = float(trainer.evaluate()["eval_loss"])
@@ -180,6 +181,18 @@ def _start(checkpoints: Checkpoints | None, resume: bool | str) -> str | None:
     if checkpoints is not None:
         return checkpoints.begin(resume)
     return resume_from(resume) if isinstance(resume, str) else None
+
+
+def _size(model: Any) -> str:
+    return f"training {_count(model, only_trained=True):,} of {_count(model):,} parameters"
+
+
+def _count(model: Any, only_trained: bool = False) -> int:
+    return sum(each.numel() for each in model.parameters() if each.requires_grad or not only_trained)
+
+
+def _precision(arguments: Any) -> str:
+    return "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32"
 
 
 def _align(model: Any, tokenizer: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from tests.components.training_runs import (
     training,
 )
 
-SETTLING, RUNS = 4, 6
+SETTLING = 4
+RUNS = int(os.environ.get("SANDBOX_TEST_RUNS", "6"))
+"""After those: 50 are what the figures are about, a few what a suite has time for."""
 
 
 @pytest.fixture(scope="session")
