@@ -11,6 +11,7 @@ from typing import Any
 
 from sandbox_actors import __version__
 from sandbox_actors.connection import Connection, listener
+from sandbox_actors.errors import DaemonUnreachable
 from sandbox_actors.messages import (
     CancelExperiment,
     Changed,
@@ -106,13 +107,21 @@ class Client:
         return self._connection.ask(Show(experiment=experiment), ExperimentDetail)
 
     def follow(self, experiment: str = "@", interval: float = 0.1) -> Iterator[Changed]:
-        """All that happened and happens in an experiment, in pieces `interval` seconds apart or more, to its end."""
+        """All that happened and happens in an experiment, in pieces `interval` seconds apart or more, to its end.
+
+        When the daemon dies, the next one goes on with the experiment, and so does this.
+        """
         after = after_progress = 0
         while True:
             asked = time.monotonic()
-            changed = self._connection.ask(
-                Changes(experiment=experiment, after=after, after_progress=after_progress, wait=WAIT), Changed
-            )
+            request = Changes(experiment=experiment, after=after, after_progress=after_progress, wait=WAIT)
+            try:
+                changed = self._connection.ask(request, Changed)
+            except DaemonUnreachable:
+                if not self._meet_next_daemon():
+                    raise
+                after_progress = 0
+                continue
             if changed.experiment is not None:
                 experiment = changed.experiment.id  # `@` may mean another one by now
             yield changed
@@ -182,6 +191,26 @@ class Client:
         status = self._connection.ask(StopDaemon(now=now), DaemonStatus)
         daemon.wait()
         return status
+
+    def _meet_next_daemon(self) -> bool:
+        """Connect to the successor of a daemon that has died, and start it where that is allowed.
+
+        False where there is none: the daemon is stuck, or was stopped, which takes its socket away, or starting one is
+        not allowed. Raises DaemonUnreachable where the next one cannot be started.
+        """
+        before, found = self._connection.pid, listener(self.paths.socket)
+        if found == before:
+            return False
+        if found is None:
+            if not self._may_start or not self.paths.socket.exists():
+                return False
+            start_daemon(self.paths)
+        self._connection.close()
+        self._connection = Connection(self.paths.socket)
+        warnings.warn(
+            f"the daemon (pid {before}) has died; the next one (pid {self._connection.pid}) goes on", stacklevel=3
+        )
+        return True
 
     def _meet_other_version(self, version: str) -> None:
         """Start the daemon anew in this version, if that disturbs no experiment and is allowed; else say so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.client import Client
+from sandbox_actors.connection import listener
 
 from .commands import COMMAND, LIMIT, documents, environ_of, job, sandbox, training, until_metric, write
 from .conftest import Sandbox
@@ -62,18 +64,28 @@ def test_a_daemon_that_cannot_start_says_why(unserved: Sandbox) -> None:
     assert "state.sqlite3: the file is damaged" in done.stderr
 
 
-def test_a_daemon_that_dies_is_told_to_who_follows(unserved: Sandbox) -> None:
-    file = write(unserved, "orphan", one=[training(gate=str(unserved.cwd / "never"))])
+def test_who_follows_an_experiment_follows_it_into_the_next_daemon(unserved: Sandbox) -> None:
+    gate = unserved.cwd / "gate"
+    file = write(unserved, "orphan", one=[training(gate=str(gate))])
 
     def kill_the_daemon(_: subprocess.Popen[str]) -> None:
         with unserved.client() as client:
             os.kill(client.status().pid, signal.SIGKILL)
+        gate.touch()
 
     status, said = until_metric(unserved, file, kill_the_daemon)
+    assert status == 0
+    assert re.search(r"the daemon \(pid \d+\) has died; the next one \(pid \d+\) goes on", said)
+    (points,) = documents(sandbox(unserved, "metrics", "orphan", "loss", "--json").stdout)
+    assert [point["step"] for point in points] == [1, 2, 3, 4, 5]
+
+
+def test_a_daemon_that_is_stopped_is_told_to_who_follows_and_not_started_again(unserved: Sandbox) -> None:
+    file = write(unserved, "stopped", one=[training(gate=str(unserved.cwd / "never"))])
+    status, said = until_metric(unserved, file, lambda _: sandbox(unserved, "daemon", "stop", "--now"))
     assert status == 3
     assert "has gone" in said
-    unserved.start()  # adopts the training, which never ends
-    unserved.stop()
+    assert listener(unserved.paths.socket) is None
 
 
 def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not(
