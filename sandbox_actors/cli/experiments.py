@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from sandbox_actors.cli.charts import draw_metric
-from sandbox_actors.cli.following import follow, note_failures, print_outcome
+from sandbox_actors.cli.following import follow, note_failures, print_analyses, print_outcome
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.status import SUCCEEDED
 from sandbox_actors.client import Client, newest_job
@@ -61,6 +61,7 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
                 )
             )
             print_outcome(screen, scene, detail)
+            print_analyses(screen, scene)
             note_failures(screen, detail)
     return SUCCEEDED
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.text import Text
 
 from sandbox_actors.cli.screen import Screen
@@ -11,8 +13,9 @@ from sandbox_actors.messages import ExperimentDetail, JobRow
 from sandbox_actors.view import json_forms
 from sandbox_actors.view.comparison import compare
 from sandbox_actors.view.live import STYLES
+from sandbox_actors.view.refinements import analyses, refined_bounds
 from sandbox_actors.view.scene import Scene
-from sandbox_actors.view.tables import comparison_table, jobs_table, targets_table
+from sandbox_actors.view.tables import analysis_table, comparison_table, jobs_table, refinement_table, targets_table
 from sandbox_actors.view.targets import targets_of
 from sandbox_actors.view.words import clock, one_line
 
@@ -41,14 +44,28 @@ def follow(client: Client, screen: Screen, experiment: str) -> int:
 
 
 def print_outcome(screen: Screen, scene: Scene, detail: ExperimentDetail) -> None:
-    """The jobs, the targets of each iteration, and the pipelines side by side."""
+    """The jobs, the targets of each iteration, what became of refined bounds, and the pipelines side by side."""
     screen.picture(_headline(detail), Text(""), jobs_table(detail.jobs))
     targets = list(targets_of(detail))
     if targets:
         screen.picture(Text(""), targets_table(targets))
+    bounds = refined_bounds(scene.results())
+    if bounds:
+        screen.picture(Text(""), refinement_table(bounds))
     comparison = compare(scene.pipelines(), scene.results())
     if comparison.rows:
         screen.picture(Text(""), comparison_table(comparison))
+
+
+def print_analyses(screen: Screen, scene: Scene) -> None:
+    """What analysing jobs found, and where their datasets, tables and plots are."""
+    for analysis in analyses(scene.results()):
+        heading = Text.assemble((one_line(f"{analysis.pipeline}.{analysis.job}"), "bold"))
+        screen.picture(Text(""), heading, analysis_table(analysis))
+        for what, path in analysis.files.items():
+            plots = len(list(Path(path).glob("*.png"))) if what == "analysis" else 0
+            drawn = f"  ({plots} plots)" if plots else ""
+            screen.data(f"{what:<10}{path}{drawn}")
 
 
 def note_failures(screen: Screen, detail: ExperimentDetail) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from sandbox_actors.messages import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
 from sandbox_actors.view.comparison import Comparison
 from sandbox_actors.view.live import STYLES, hook
+from sandbox_actors.view.refinements import ROWS, Analysis, RefinedBound
 from sandbox_actors.view.sparkline import sparkline
 from sandbox_actors.view.targets import TargetAt
 from sandbox_actors.view.words import duration, one_line, size, value, warmth
@@ -109,6 +110,38 @@ def targets_table(targets: Iterable[TargetAt]) -> Table:
                 each.result.problem,
             )
             for each in targets
+        ),
+    )
+
+
+def refinement_table(bounds: Sequence[RefinedBound]) -> Table:
+    """One line a bound. Those that were left have no AFTER, and NOTE says why; the others were moved by a statistic."""
+    has_several = len({(each.pipeline, each.job) for each in bounds}) > 1
+    return _table(
+        ("JOB", "OPERATOR", "BOUND", ">BEFORE", ">AFTER", ">WOULD GO", "BY", "NOTE"),
+        (
+            (
+                f"{each.pipeline}.{each.job}" if has_several else "",
+                each.operator,
+                each.parameter,
+                value(each.told.get("before")),
+                "" if "reason" in each.told else value(each.told.get("after")),
+                _going(each.told.get("gone_before"), each.told.get("gone_after")),
+                str(each.told.get("statistic", "")),
+                str(each.told.get("reason", "")),
+            )
+            for each in bounds
+        ),
+    )
+
+
+def analysis_table(analysis: Analysis) -> Table:
+    """One line a statistic."""
+    return _table(
+        ("STATISTIC", *(f">{row.upper()}" for row in ROWS)),
+        (
+            (statistic, *(value(found[row]) if row in found else "" for row in ROWS))
+            for statistic, found in analysis.statistics.items()
         ),
     )
 
@@ -210,6 +243,13 @@ def _time_left(row: WorkerRow) -> str:
     if row.keep_alive_seconds is None:
         return "for ever"
     return duration(max(0.0, row.keep_alive_seconds - row.idle_seconds))
+
+
+def _going(before: int | None, after: int | None) -> str:
+    """How many samples a bound excludes: before it was moved and after."""
+    if before is None or after is None or before == after:
+        return "" if after is None else value(after)
+    return f"{value(before)} → {value(after)}"
 
 
 def _state(state: str) -> Text:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
+from .commands import sandbox as command
 from .conftest import Sandbox
 
 
@@ -42,3 +45,63 @@ def test_without_a_sample_the_model_is_not_asked(served: Sandbox) -> None:
     assert "absent.jsonl" in detail.jobs[0].error
     with served.client() as client:
         assert b"answers" not in b"".join(client.log("@", "probe"))
+
+
+def refining(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """An analysis, and two recipes refined by it."""
+    folder = sandbox.cwd / "analysis"
+    folder.mkdir(exist_ok=True)
+    (folder / "text_len-hist.png").touch()
+    lengths = range(100)
+    samples = [{"loss": abs(length - 49.5), "__dj__stats__": {"text_len": length}} for length in lengths]
+    dataset = sandbox.cwd / "iter_1" / "analysed.jsonl"
+    dataset.parent.mkdir(exist_ok=True)
+    dataset.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+    analyze = {
+        "type": "faulty:Analyzes",
+        "export_path": str(sandbox.cwd / "analysed.jsonl"),
+        "analysis_path": str(folder),
+        "overall": {"mean": {"text_len": 50.0}, "std": {"text_len": 10.0}, "max": {"text_len": 99.0}},
+    }
+    recipe = {
+        "process": [{"text_length_filter": {"min_len": 5, "max_len": 10_000}}, {"words_num_filter": {"min_num": 1}}]
+    }
+    sigma = {"path_k_sigma_recipe": str(sandbox.cwd / "sigma.json"), "k": 2}
+    feedback = {
+        "path_model_feedback_recipe": str(sandbox.cwd / "feedback.json"),
+        "measure_key": "loss",
+        "band": [0.0, 0.5],
+    }
+    jobs = [
+        ("ProbeViaAnalyzerHook", analyze, {}),
+        ("RefineRecipeViaKSigmaHook", recipe, sigma),
+        ("RefineRecipeViaModelFeedbackHook", recipe, feedback),
+    ]
+    return [
+        {"type": "unused", "hook": hook, "meta_name": "probe", "dj_configs": dj_configs, **extra_configs}
+        for hook, dj_configs, extra_configs in jobs
+    ]
+
+
+def test_a_recipe_is_refined_by_what_an_analysis_told_and_every_bound_is_shown(served: Sandbox) -> None:
+    detail = served.run(*refining(served), project_name="refining")
+    assert detail.experiment.state == "succeeded", [job.error for job in detail.jobs]
+    outputs = [each["res_0"] for each in detail.iterations[0].context_infos["anonymous"]]
+    assert [Path(path).name for path in outputs] == ["analysed.jsonl", "sigma.json", "feedback.json"]
+    bounds = [json.loads(Path(path).read_text())["process"][0]["text_length_filter"] for path in outputs[1:]]
+    assert bounds == [{"min_len": 30, "max_len": 70}, {"min_len": 25, "max_len": 74}]
+    with served.client() as client:
+        found = {row.name: row.value for row in client.metrics("@")}
+    assert found["probe.max.text_len"] == 99
+    assert found["probe.files.analysis"] == str(served.cwd / "analysis")
+    assert found["probe.bounds.text_length_filter.min_len.before"] == 5
+    assert found["probe.bounds.text_length_filter.min_len.gone_after"] == 25
+    assert "no num_words" in found["probe.bounds.words_num_filter.min_num.reason"]
+
+    shown = command(served, "show", "@").stdout
+    cells = [line.split() for line in shown.splitlines()]
+    assert ["text_length_filter", "min_len", "5", "25", "5", "→", "25", "text_len"] in cells
+    assert ["text_length_filter", "max_len", "10,000", "74", "0", "→", "25", "text_len"] in cells
+    assert "the dataset has no num_words" in shown
+    assert ["text_len", "50", "10", "99"] in cells
+    assert f"analysis  {served.cwd / 'analysis'}  (1 plots)" in shown

@@ -9,15 +9,18 @@ from rich.table import Table
 from view_rows import experiment, job, metric
 
 from envs.inventory import BuiltEnv
-from sandbox_actors.messages import WorkerRow
+from sandbox_actors.messages import MetricRow, WorkerRow
 from sandbox_actors.view.comparison import Comparison
+from sandbox_actors.view.refinements import analyses, refined_bounds
 from sandbox_actors.view.tables import (
+    analysis_table,
     comparison_table,
     envs_table,
     experiments_table,
     jobs_table,
     metrics_table,
     points_table,
+    refinement_table,
     workers_table,
 )
 
@@ -102,4 +105,39 @@ def test_the_comparison_has_a_column_of_differences_for_two_pipelines() -> None:
         "             a  b",
         "loss         4  3  -25.0%",
         "actors  1 warm",
+    ]
+
+
+def told(name: str, value: object, pipeline: str = "baseline") -> MetricRow:
+    return metric(f"probe.{name}", value, pipeline=pipeline, job="probe")
+
+
+def test_refined_bounds_are_one_line_each() -> None:
+    found = {"before": 10, "after": 0.25, "statistic": "text_len", "gone_before": 3, "gone_after": 1200}
+    rows = [told(f"bounds.text_length_filter.min_len.{what}", value) for what, value in found.items()]
+    left = {"before": "1kb", "after": "1kb", "reason": "the analysis has no image_sizes"}
+    rows += [told(f"bounds.image_size_filter#2.min_size.{what}", value) for what, value in left.items()]
+    assert lines(refinement_table(refined_bounds([*rows, told("bounds", 3), metric("loss", 1.0)]))) == [
+        "OPERATOR             BOUND     BEFORE  AFTER   WOULD GO  BY        NOTE",
+        "text_length_filter   min_len       10   0.25  3 → 1,200  text_len",
+        "image_size_filter#2  min_size     1kb                              the analysis has no image_sizes",
+    ]
+    several = refined_bounds([rows[0], told("bounds.text_length_filter.min_len.before", 1, pipeline="other")])
+    assert [line.split()[0] for line in lines(refinement_table(several))] == ["JOB", "baseline.probe", "other.probe"]
+
+
+def test_analyses_are_found_among_the_results_of_jobs_that_have_files() -> None:
+    rows = [
+        told("files.analysis", "/out/a_analysis"),
+        told("mean.text_len", 12.5),
+        told("25%.text_len", 3),
+        told("max.meta.score", 4),
+        told("mean.loss", 1.0, pipeline="other"),
+    ]
+    (analysis,) = analyses(rows)
+    assert analysis.files == {"analysis": "/out/a_analysis"}
+    assert lines(analysis_table(analysis)) == [
+        "STATISTIC   MEAN  MAX",
+        "text_len    12.5",
+        "meta.score          4",
     ]
