@@ -17,6 +17,7 @@ from pathlib import Path
 def main() -> None:
     # Isolated mode puts no folder on sys.path: add the kit that this file was handed over in.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from sandbox_actors.worker.aliases import Aliases
     from sandbox_actors.worker.host import Host
     from sandbox_actors.worker.link import Link
 
@@ -27,6 +28,7 @@ def main() -> None:
     if not token:
         return  # the daemon ended before it had written down that there is this worker
     os.set_inheritable(lifeline, False)
+    sys.meta_path.append(Aliases())
     link = Link(socket, name, token, lifeline, grace)
     link.open()
     Host(link).serve()
