@@ -219,6 +219,10 @@ FACTORIES: dict[str, Factory] = {
         Factory(
             name="DataPoolManipulatorFactory",
             entries={
+                "data_pool_combination": _pool_job("combination:DataPoolCombination", keys=("default_prefix",)),
+                "data_pool_construction": _pool_job(
+                    "construction:DataPoolConstruction", keys=("split_ratios", "split_num", "ignore_stats")
+                ),
                 "data_pool_duplication": _pool_job(
                     "duplication:DataPoolDuplication", "duplicating_times", keys=("shuffle", "shuffle_seed")
                 ),

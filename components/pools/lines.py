@@ -10,10 +10,13 @@ import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from components.pools.content import digests_of_lines
 from components.pools.formats import common_format, format_of
 from components.pools.progress import Bar
+from components.pools.statistics import stats_of_lines
 from components.pools.unpacking import BYTE_ORDER_MARK, Plain, plain, without_blank_lines
 from components.pools.writing import LineWriter, Outputs
 from sandbox_actors.errors import ComponentFailed
@@ -21,8 +24,17 @@ from sandbox_actors.errors import ComponentFailed
 SCANNED = 1 << 18
 """Bytes looked at together for line ends: they stay in the processor's cache."""
 
-GATHERED = 1 << 23
+GATHERED = 48 << 20
 """Bytes of samples, about, that are gathered in memory before they are written."""
+
+MOST_GATHERED = 100_000
+"""Samples gathered in memory at most."""
+
+NEAR = 1 << 13
+"""Bytes between two samples that it is cheaper to read as well than to start another read."""
+
+WRITTEN = 8192
+"""Samples written together."""
 
 PARSED = 1 << 20
 """Bytes of samples, about, that are handed out together to be parsed."""
@@ -75,9 +87,9 @@ class LinePool:
             os.close(part.plain.fd)
         self._parts = []
 
-    def writer(self, outputs: Outputs, path: str) -> LineWriter:
-        """A file in the format of this pool, for its samples."""
-        return outputs.lines(path, self.format)
+    def writer(self, outputs: Outputs, path: str, format: str = "") -> LineWriter:
+        """A file for samples of this pool, in its own format or another one of lines."""
+        return outputs.lines(path, format or self.format)
 
     @property
     def size(self) -> int:
@@ -89,20 +101,26 @@ class LinePool:
         part = next(part for part in reversed(self._parts) if part.first <= row)
         return f"{part.path}, {part.plain.place(row - part.first)}"
 
-    def blocks(self, label: str = "") -> Iterator[tuple[int, list[bytes]]]:
-        """All samples in order, some at a time: the number of the first, and the lines, without line feeds."""
+    def blocks(self, label: str = "") -> Iterator[tuple[int, int, bytes]]:
+        """All samples in order, some at a time: the number of the first, how many, and their lines."""
         starts = self._index()
         with Bar(label or f"reading {os.path.basename(self.path)}", len(self)) as bar:
-            row = 0
-            while row < len(self):
-                part = next(part for part in reversed(self._parts) if part.first <= row)
-                last = self._last_of(part)
-                end = int(starts[: last + 1].searchsorted(starts[row] + PARSED, "right")) - 1
-                end = min(max(end, row + 1), last)
-                block = self._bytes(part, int(starts[row]), int(starts[end]))
-                yield row, block.removesuffix(b"\n").split(b"\n")
-                bar.advance(end - row)
-                row = end
+            for part in self._parts:
+                row, last = part.first, self._last_of(part)
+                while row < last:
+                    end = int(starts[: last + 1].searchsorted(starts[row] + PARSED, "right")) - 1
+                    end = max(end, row + 1)
+                    yield row, end - row, self._bytes(part, int(starts[row]), int(starts[end]))
+                    bar.advance(end - row)
+                    row = end
+
+    def stats(self) -> dict[str, Any]:
+        """The numeric stats of all samples, as numpy arrays."""
+        return stats_of_lines(self)
+
+    def digests(self) -> Any:
+        """128 bits of each sample's content, as a numpy array of two numbers a sample."""
+        return digests_of_lines(self)
 
     def line(self, row: int) -> bytes:
         """One sample, without its line feed."""
@@ -114,9 +132,9 @@ class LinePool:
         if rows is None or isinstance(rows, range):
             self._copy(out, rows if rows is not None else range(len(self)), bar)
             return
-        step = max(1, min(8192, GATHERED * len(self) // max(1, self.size)))
+        step = max(1, min(len(rows), GATHERED * len(self) // self.size, MOST_GATHERED))
         for begin in range(0, len(rows), step):
-            batch = rows[begin : begin + step]
+            batch = rows[begin : begin + step].astype("int64", copy=False)
             self._gather(out, batch)
             if bar is not None:
                 bar.advance(len(batch))
@@ -136,33 +154,54 @@ class LinePool:
                 bar.advance(end - first)
 
     def _gather(self, out: LineWriter, rows: Any) -> None:
-        """Samples that follow each other in a file are read at once."""
+        """Read in the order of the file, neighbours at once; written in the order of `rows`."""
         import numpy as np
 
         starts = self._index()
-        is_cut = np.diff(rows) != 1
-        for part in self._parts[1:]:
-            is_cut |= rows[1:] == part.first
-        cuts = np.flatnonzero(is_cut) + 1
-        firsts, lasts = rows[np.concatenate(([0], cuts))], rows[np.concatenate((cuts - 1, [len(rows) - 1]))]
-        begins, ends = starts[firsts], starts[lasts + 1]
-        if int((ends - begins).sum()) > 4 * GATHERED:
-            for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-                self._copy(out, range(first, last + 1), None)
+        order = np.argsort(rows, kind="stable")
+        begins, ends = starts[rows[order]], starts[rows[order] + 1]
+        if int((ends - begins).sum()) > 2 * GATHERED:
+            for row in rows.tolist():
+                self._copy(out, range(row, row + 1), None)
             return
-        which = np.searchsorted([part.base for part in self._parts], begins, "right") - 1
-        offsets = begins - np.array([part.base for part in self._parts])[which]
-        fds = np.array([part.plain.fd for part in self._parts])[which]
-        read = os.pread
-        places = zip(fds.tolist(), (ends - begins).tolist(), offsets.tolist(), strict=True)
-        pieces = [read(fd, size, offset) for fd, size, offset in places]
+        pieces: list[bytes] = []
         for part in self._parts:
-            for number in [] if part.is_ended else np.flatnonzero(ends == part.base + part.size).tolist():
-                pieces[number] += b"\n"
-        lines = b"".join(pieces)
-        if len(lines) < int((ends - begins).sum()):
-            raise self._changed(self._parts[int(which[0])])
-        out.write(lines)
+            first, last = np.searchsorted(begins, [part.base, part.base + part.size]).tolist()
+            pieces += self._pieces(part, begins[first:last], ends[first:last])
+            if not part.is_ended:
+                for position in range(last - 1, -1, -1):
+                    if ends[position] != part.base + part.size:
+                        break
+                    pieces[position] += b"\n"
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        for begin in range(0, len(rows), WRITTEN):
+            out.write(b"".join(map(pieces.__getitem__, place[begin : begin + WRITTEN].tolist())))
+
+    def _pieces(self, part: _Part, begins: Any, ends: Any) -> list[bytes]:
+        """Samples of one file, ascending."""
+        import numpy as np
+
+        is_far = (begins[1:] - ends[:-1] > NEAR) | (np.diff(begins // PARSED) != 0)
+        cuts = np.flatnonzero(is_far) + 1
+        if 2 * len(cuts) > len(begins):
+            read, fd = os.pread, part.plain.fd
+            sizes = ends - begins
+            pieces = [
+                read(fd, size, at) for size, at in zip(sizes.tolist(), (begins - part.base).tolist(), strict=True)
+            ]
+            if sum(map(len, pieces)) < int(sizes.sum()):
+                raise self._changed(part)
+            return pieces
+        pieces = []
+        bounds = [0, *cuts.tolist(), len(begins)]
+        for first, last in pairwise(bounds):
+            if first < last:
+                base = int(begins[first])
+                block = self._bytes(part, base, int(ends[last - 1]))
+                places = zip((begins[first:last] - base).tolist(), (ends[first:last] - base).tolist(), strict=True)
+                pieces += [block[begin:end] for begin, end in places]
+        return pieces
 
     def _read(self, path: str) -> _Part:
         try:

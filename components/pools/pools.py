@@ -31,11 +31,20 @@ class Pool(Protocol):
     def place(self, row: int) -> str:
         """Where a sample is, for people: `pool.jsonl, line 17`."""
 
-    def writer(self, outputs: Outputs, path: str) -> Any:
-        """A file in the format of this pool, for its samples. `with` it: at the end of the block it is complete."""
+    def writer(self, outputs: Outputs, path: str, format: str = "") -> Any:
+        """A file for samples of this pool, in its format or another one of lines.
+
+        `with` it: at the end of the block it is complete.
+        """
 
     def write(self, out: Any, rows: Any = None, bar: Bar | None = None) -> None:
         """Write samples as they are. `rows`: their numbers, a range or a numpy array; default: all of them."""
+
+    def stats(self) -> dict[str, Any]:
+        """The numeric stats of all samples in the order in which they appear, as numpy arrays by name."""
+
+    def digests(self) -> Any:
+        """128 bits of each sample's content, as a numpy array of two numbers a sample: equal where contents are."""
 
     def close(self) -> None: ...
 

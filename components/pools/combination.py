@@ -1,0 +1,113 @@
+"""Combination: what pools have in common, for every choice of pools."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from components.base import BaseDataPoolManipulator
+from components.pools.formats import common_format, common_prefix
+from components.pools.pools import Pool, claim, open_pools
+from components.pools.progress import Bar
+from components.pools.settings import Settings
+from components.pools.writing import Outputs
+from sandbox_actors.errors import ComponentFailed
+
+MOST_RANKS = 63
+"""Pools that can be combined: a bit each."""
+
+MOST_FILES = 1 << 16
+"""Pools that a combination may give."""
+
+
+class DataPoolCombination(BaseDataPoolManipulator):
+    """Writes, for every choice of pools, the samples that are in all of them; returns the paths of those not empty.
+
+    dataset_path    the pools, best first: their ranks are 0, 1, ...
+    export_path     the folder of `<common prefix of the pools' names>_top_<ranks joined by _>_num_<samples>.jsonl`
+    default_prefix  the prefix where the names have none in common (default `default_prefix`)
+
+    Samples are the same where their content is, which components/pools/content.py defines; each is written once, as
+    the bytes and in the order of the best pool of the choice. Paths come by the number of pools, then by the last rank.
+    """
+
+    def run(self) -> list[str]:
+        settings = Settings(self.data_pool_cfg, "data_pool_combination")
+        paths, folder = settings.paths(), settings.folder()
+        prefix = common_prefix(paths, settings.text("default_prefix", "default_prefix"))
+        if len(paths) > MOST_RANKS:
+            raise settings.problem("dataset_path", f"at most {MOST_RANKS} pools can be combined, not {len(paths)}")
+        with open_pools(paths, folder) as pools, Outputs() as outputs:
+            format = common_format([pool.format for pool in pools], paths)
+            members = membership(pools)
+            planned = []
+            for choice in choices(members):
+                ranks = [rank for rank in range(len(pools)) if choice >> rank & 1]
+                rows = _rows(members[ranks[0]], choice)
+                named = f"{prefix}_top_{'_'.join(map(str, ranks))}_num_{len(rows)}{format}"
+                planned.append((pools[ranks[0]], choice, len(rows), os.path.join(folder, named)))
+            written = [target for _, _, _, target in planned]
+            claim(settings, paths, written)
+            with Bar("combining", sum(count for _, _, count, _ in planned)) as bar:
+                for pool, choice, _, target in planned:
+                    with pool.writer(outputs, target, format) as out:
+                        pool.write(out, _rows(members[pools.index(pool)], choice), bar)
+        print(f"{len(written)} pools of the samples in common written into {folder}")
+        return written
+
+
+def membership(pools: list[Pool]) -> list[Any]:
+    """For each sample of each pool, in which pools its content is: bit r for the pool of rank r.
+
+    0 for a sample whose content its pool has before.
+    """
+    import numpy as np
+
+    sizes = [len(pool) for pool in pools]
+    first, second = np.empty(sum(sizes), np.uint64), np.empty(sum(sizes), np.uint64)
+    ends = np.cumsum(sizes)
+    for pool, end in zip(pools, ends.tolist(), strict=True):
+        digests = pool.digests()
+        first[end - len(pool) : end], second[end - len(pool) : end] = digests[:, 0], digests[:, 1]
+        del digests
+    order = np.lexsort((second, first))
+    is_new = np.ones(len(order), bool)  # the first of its content; equal ones follow each other, in order of the pools
+    is_new[1:] = np.diff(first[order]).astype(bool) | np.diff(second[order]).astype(bool)
+    del first, second
+    rank = np.searchsorted(ends, order, "right").astype(np.uint8)
+    is_counted = is_new.copy()
+    is_counted[1:] |= np.diff(rank).astype(bool)
+    bits = np.bitwise_or.reduceat(np.left_shift(np.uint64(1), rank, dtype=np.uint64), np.flatnonzero(is_new))
+    of_sample = np.zeros(len(order), np.uint64)
+    of_sample[order[is_counted]] = bits[np.cumsum(is_new)[is_counted] - 1]
+    return list(np.split(of_sample, ends[:-1]))
+
+
+def choices(members: list[Any]) -> list[int]:
+    """The choices of pools, as bits, that have a sample in common: by the number of pools, then by the last rank.
+
+    Raises ComponentFailed where there are too many.
+    """
+    import numpy as np
+
+    found: set[int] = set()
+    for kind in sorted({int(bits) for each in members for bits in np.unique(each)} - {0}, reverse=True):
+        if kind.bit_count() > MOST_FILES.bit_length():
+            raise _too_many()
+        choice = kind
+        while choice:
+            found.add(choice)
+            choice = choice - 1 & kind
+        if len(found) > MOST_FILES:
+            raise _too_many()
+    return sorted(found, key=lambda choice: (choice.bit_count(), choice))
+
+
+def _too_many() -> ComponentFailed:
+    return ComponentFailed(f"the pools have samples in common in more than {MOST_FILES} ways; combine fewer at a time")
+
+
+def _rows(members: Any, choice: int) -> Any:
+    import numpy as np
+
+    return np.flatnonzero((members & np.uint64(choice)) == np.uint64(choice))
