@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from multiprocessing.dummy import Pool as ThreadPool
@@ -33,6 +34,8 @@ def import_data_juicer() -> None:
     base_op.Filter.run = _without_empty_pass(base_op.Filter.run)
     overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
     overall_analysis.Pool = ThreadPool
+    dj_dataset: Any = importlib.import_module("data_juicer.core.data.dj_dataset")
+    dj_dataset.generate_fingerprint = _where_there_is_a_cache(dj_dataset.generate_fingerprint)
     exporter: Any = importlib.import_module("data_juicer.core.exporter").Exporter
     exporter._ensure_meta_stats_dicts_for_export = staticmethod(
         _where_there_is_text(exporter._ensure_meta_stats_dicts_for_export)
@@ -77,6 +80,18 @@ def _without_empty_pass(run: Callable[..., Any]) -> Callable[..., Any]:
         return run(self, dataset, reduce=reduce and self.process is not None, **kwargs)
 
     return run_filter
+
+
+def _where_there_is_a_cache(generate: Callable[..., str]) -> Callable[..., str]:
+    """The fingerprint of a step, by which its result is found again, is made of everything the step is made of, which
+    takes longer than a step over a small dataset. Without a cache any name will do."""
+    datasets: Any = importlib.import_module("datasets")
+
+    @functools.wraps(generate)
+    def fingerprint(*args: Any, **kwargs: Any) -> str:
+        return generate(*args, **kwargs) if datasets.is_caching_enabled() else secrets.token_hex(8)
+
+    return fingerprint
 
 
 def _where_there_is_text(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -247,16 +247,21 @@ def _choose_cache(is_used: bool) -> None:
 
 @contextmanager
 def _globals_restored(staging: Path) -> Iterator[None]:
-    """Data-Juicer and `datasets` change the working folder, the temporary folder and their caches for good."""
+    """Data-Juicer and `datasets` change the working folder, the temporary folder, the environment and their caches for
+    good."""
     from data_juicer.config.config import update_ds_cache_dir_and_related_vars as move_cache
     from datasets import config, fingerprint
 
     folder, temporary, cache = os.getcwd(), tempfile.tempdir, config.HF_DATASETS_CACHE
+    environ = dict(os.environ)
     fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = SimpleNamespace(name=str(staging / "temporary"))
     try:
         yield
     finally:
         os.chdir(folder)
+        for name in [name for name in os.environ if name not in environ]:
+            del os.environ[name]
+        os.environ.update(environ)
         move_cache(cache)
         tempfile.tempdir, fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = temporary, None
         if "matplotlib.pyplot" in sys.modules:

@@ -29,6 +29,7 @@ class Ran:
     rss: int
     modules: list[str]
     cwd: str
+    state: dict[str, Any]
 
 
 class ComponentProcess:

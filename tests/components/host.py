@@ -1,8 +1,8 @@
 """Runs in a component env: hosts one component class as a worker does, without a daemon.
 
 `python host.py module:Class`. Standard input and output carry one JSON object a line: `{"config", "args"}` in,
-`{"result", "error", "log", "watched", "rss", "modules", "cwd"}` out. As in a worker, `load()` is called once, what a
-run writes to file descriptors 1 and 2 goes to a log, and a log watcher's instance reads that log afterwards.
+`{"result", "error", "log", "watched", "rss", "modules", "cwd", "state"}` out. As in a worker, `load()` is called once,
+what a run writes to file descriptors 1 and 2 goes to a log, and a log watcher's instance reads that log afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from typing import Any
 
 from components.base import Config
@@ -52,6 +53,7 @@ def main() -> None:
         answer["rss"] = resident_bytes()
         answer["modules"] = [heavy for heavy in HEAVY if heavy in sys.modules]
         answer["cwd"] = os.getcwd()
+        answer["state"] = state()
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -81,6 +83,17 @@ def watched(kind: Any, asked: dict[str, Any], log: str) -> list[Any]:
 def make(kind: Any, asked: dict[str, Any], recorder: Recorder) -> Any:
     config = Config(asked["config"])
     return kind(config, watcher=recorder) if "watcher" in inspect.signature(kind).parameters else kind(config)
+
+
+def state() -> dict[str, Any]:
+    """What all runs of a process share, and a run could change."""
+    return {
+        "environ": dict(os.environ),
+        "temporary folder": tempfile.tempdir,
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "streams": [sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__],
+    }
 
 
 def resident_bytes() -> int:
