@@ -17,7 +17,7 @@ from typing import Any
 from components.declared import declared
 from components.evaluators.harness import HarnessSettings
 from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
-from components.inference.settings import ApiSettings, HuggingFaceSettings, PromptGenerationSettings
+from components.inference.settings import ApiSettings, HuggingFaceSettings, PromptGenerationSettings, VllmSettings
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
 from components.registered import COMPONENTS, Registry
@@ -37,6 +37,8 @@ class Entry:
     required      dotted config keys without which it cannot run
     reads         config keys that name files or folders it reads, one path or a list of them
     keys          all config keys it knows; none here means that it takes any
+    secrets       dotted config keys that people write keys of APIs under, which no file should hold
+    needs_gpu     its env is of no use without one
     package       the file or folder of the top-level package that the class is in, handed to the worker
     is_own        a class of the user's, which may say itself what is empty here (see declared.py)
     is_light      its process starts in a fraction of a second and holds nothing worth keeping warm
@@ -48,6 +50,8 @@ class Entry:
     required: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    needs_gpu: bool = False
     package: str = ""
     is_own: bool = False
     is_light: bool = False
@@ -124,6 +128,9 @@ LM_EVAL = "lm-eval"
 PLAIN = "plain"
 POOLS = "pools"
 API = "api"
+VLLM = "vllm"
+
+API_SECRETS = ("api_key", "model_params.api_key", "model_params.default_headers.Authorization")
 
 
 SETTINGS: tuple[str, ...] = tuple(json.loads(pkgutil.get_data("components.data", "settings.json") or b"[]"))
@@ -252,6 +259,7 @@ FACTORIES: dict[str, Factory] = {
                     required=("dataset_path", "export_path"),
                     reads=("dataset_path",),
                     keys=keys_of(PromptGenerationSettings),
+                    secrets=API_SECRETS,
                     is_light=True,
                 ),
                 "tokenizer_training": Entry(
@@ -292,7 +300,17 @@ FACTORIES: dict[str, Factory] = {
                     required=("dataset_path", "export_path"),
                     reads=("dataset_path",),
                     keys=keys_of(ApiSettings),
+                    secrets=API_SECRETS,
                     is_light=True,
+                ),
+                "vllm": Entry(
+                    target="components.inference.vllm_engine:VllmInferExecutor",
+                    env=VLLM,
+                    model_fields=("model", "model_params"),
+                    required=("dataset_path", "export_path", "model"),
+                    reads=("dataset_path",),
+                    keys=keys_of(VllmSettings),
+                    needs_gpu=True,
                 ),
                 "huggingface": Entry(
                     target="components.inference.huggingface:HuggingFaceInferExecutor",
@@ -312,6 +330,7 @@ FACTORIES: dict[str, Factory] = {
                     env=API,
                     reads=("dataset_path",),
                     keys=keys_of(ApiScoreSettings),
+                    secrets=API_SECRETS,
                     is_light=True,
                 ),
                 "transformers": Entry(

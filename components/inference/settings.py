@@ -85,6 +85,18 @@ class HuggingFaceSettings(InferSettings, kw_only=True, frozen=True):
     seed: int = 42
 
 
+class VllmSettings(InferSettings, kw_only=True, frozen=True):
+    """model            a folder, or a name on the hub
+    model_params     arguments of `vllm.LLM`; `tensor_parallel_size` is by default the number of GPUs that the job sees
+    sampling_params  arguments of `vllm.SamplingParams`; `max_tokens` is by default 512, `seed` that of the config
+    chunk_size       conversations handed over at once: what is kept when it is cut off (default 10000)
+    seed             of what is random in the generation (default 42)
+    """
+
+    chunk_size: int = 10_000
+    seed: int = 42
+
+
 class PromptGenerationSettings(ApiSettings, kw_only=True, frozen=True):
     """The keys of ApiSettings that say which model is asked and how, and
 

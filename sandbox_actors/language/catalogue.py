@@ -92,7 +92,7 @@ HOOKS: Mapping[str, HookSpec] = {
 
 class KnownType(Protocol):
     """What checks want to know of a component type: dotted config keys it cannot do without, those that name what it
-    reads, and all it knows, where it takes no others."""
+    reads, all it knows, where it takes no others, and those that people write secrets under."""
 
     @property
     def required(self) -> Collection[str]: ...
@@ -100,6 +100,10 @@ class KnownType(Protocol):
     def reads(self) -> Collection[str]: ...
     @property
     def keys(self) -> Collection[str]: ...
+    @property
+    def secrets(self) -> Collection[str]: ...
+    @property
+    def needs_gpu(self) -> bool: ...
 
 
 class KnownFactory(Protocol):

@@ -16,6 +16,8 @@ from sandbox_actors.language.reading import Path
 _OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """A class of the user's: `package.module:Class`."""
 
+SECRETS = "put it into an environment variable where the daemon is started (see `api_key_env`)"
+
 
 def check_component(
     draft: Draft, catalogue: Catalogue, each: NumberedJob, views: dict[str, ConfigView], place: Path
@@ -31,7 +33,13 @@ def check_component(
         return []
     if each.list not in hook.lists:
         draft.warn((*place, "hook"), f"{hook.name} is made for {' and '.join(hook.lists)}, not for {each.list}")
-    return _check_types(draft, catalogue, hook, views)
+    types = _check_types(draft, catalogue, hook, views)
+    for view, known in types:
+        has_own_env = each.job.env or (view.value or {}).get("env_name")
+        if known.needs_gpu and not has_own_env and catalogue.machine is not None and not catalogue.machine.gpus:
+            told = "needs a GPU, and this machine has none; a job that names an `env` of its own may do without"
+            draft.error(view.path(["type"]), told)
+    return types
 
 
 def check_managers(draft: Draft, catalogue: Catalogue) -> None:
@@ -120,6 +128,9 @@ def _check_types(
                 draft.error(view.path(), f"{hook.name} needs {key!r} in {view.name}")
         for key in [key for key in view.value or () if known.keys and key not in known.keys]:
             draft.error(view.path([key]), f"{hook.name} has no key {key!r}{did_you_mean(key, known.keys)}")
+        for keys in [key.split(".") for key in known.secrets]:
+            if view.has(keys):
+                draft.error(view.path(keys), f"a secret in a file is seen by all who read it: {SECRETS}")
     return types
 
 

@@ -15,6 +15,8 @@ class Kind:
     required: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    needs_gpu: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ CATALOGUE = Catalogue(
                 "transformers": Kind(required=("model.name", "train_dataset"), reads=("train_dataset", "tokenizer")),
                 "modelscope": Kind(),
             }
+        ),
+        "ModelInferExecutorFactory": Factory(
+            {"api": Kind(secrets=("model_params.api_key",)), "vllm": Kind(needs_gpu=True)}
         ),
         "ModelEvaluatorFactory": Factory({"perplexity": Kind(), "strict": Kind(keys=("type", "batch_size"))}),
         "DataEvaluatorFactory": Factory({"accuracy": Kind()}),

@@ -10,6 +10,7 @@ from checking import CATALOGUE, CONVERT, errors, executing, in_lists, load, warn
 
 from sandbox_actors.config import load_experiment
 from sandbox_actors.language.catalogue import HOOKS, Catalogue, HookSpec
+from sandbox_actors.machine import Machine
 
 pytestmark = pytest.mark.usefixtures("folder_with_data")
 
@@ -205,3 +206,22 @@ def test_a_manager_that_is_not_here_is_a_warning_unless_the_env_is_known_otherwi
     (warning,) = load(text, catalogue).warnings
     assert "there is no conda on the PATH; `envs.mine` in the file may say how else to make it" in warning.message
     assert load(f"envs: {{mine: {{manager: uv}}}}\n{text}", catalogue).warnings == []
+
+
+def test_a_component_of_no_use_without_a_gpu_is_refused_where_there_is_none_unless_it_has_an_env_of_its_own() -> None:
+    infer = "hook: InferModelHook, extra_configs: {type: vllm}"
+    for machine, file, expected in (
+        (Machine(cpus=1, memory=1), executing(infer), ["needs a GPU, and this machine has none"]),
+        (Machine(cpus=1, memory=1), executing(f"{infer}, env: transformers"), []),
+        (Machine(cpus=1, memory=1, gpus=("0",)), executing(infer), []),
+    ):
+        told = [error.message for error in load(file, replace(CATALOGUE, machine=machine)).errors]
+        assert [message.partition(";")[0] for message in told] == expected
+
+
+def test_a_key_of_an_api_in_a_file_is_refused_without_being_repeated() -> None:
+    (told,) = errors(
+        executing("hook: InferModelHook, extra_configs: {type: api, model_params: {api_key: sk-canary, timeout: 3}}")
+    )
+    assert "extra_configs.model_params.api_key: a secret in a file is seen by all who read it" in told
+    assert "canary" not in told
