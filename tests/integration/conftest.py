@@ -36,18 +36,19 @@ class Sandbox:
         self.daemon: subprocess.Popen[bytes] | None = None
         self.wrapper: list[str] = []
 
-    def start(self) -> None:
+    def start(self, *program: str) -> None:
+        """Start the daemon, or a `program` that becomes it."""
         with (self.home / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(
-                [*self.wrapper, sys.executable, "-m", "sandbox_actors.daemon"],
+                [*self.wrapper, sys.executable, *(program or ("-m", "sandbox_actors.daemon"))],
                 env=self.environ,
                 stdout=log,
                 stderr=log,
                 cwd=self.cwd,
             )
         while True:
-            assert self.daemon.poll() is None, (self.home / "daemon.log").read_text()
-            if listener(self.paths.socket) is not None:
+            assert self.daemon.poll() is None or program, (self.home / "daemon.log").read_text()
+            if listener(self.paths.socket) is not None or self.daemon.poll() is not None:
                 return
             time.sleep(0.01)
 
