@@ -29,7 +29,7 @@ LAST_LINES = 60.0
 """Seconds that a log watcher has to read the rest of the log after its run has ended."""
 
 PING = 1.0
-SILENCE = 6
+SILENCE = 8
 """Seconds between two looks at whether a log watcher answers, and how many in a row may find that it has not."""
 
 REPLACEMENTS = 5
@@ -80,8 +80,8 @@ class LogWatching:
                 self._count_death(error)
             else:
                 break
-        if followed.errors:
-            raise ComponentFailed(f"_watch_run raised at {followed.errors} lines; first:\n{followed.first_error}")
+        if wrong := _wrong(followed):
+            raise ComponentFailed(wrong)
 
     async def _follow_once(self, ended: trio.Event) -> Followed:
         async with self._pool.lease(self._wanted) as lease:
@@ -162,6 +162,17 @@ class LogWatching:
 
     def _size(self) -> int:
         return os.stat(self._run.log).st_size
+
+
+def _wrong(followed: Followed) -> str:
+    """What is to be told of the component's `_watch_run`."""
+    told = []
+    if followed.slow:
+        rest = ", and was given no more" if followed.is_given_up else ""
+        told.append(f"_watch_run took too long at {followed.slow} lines{rest}; first:\n{followed.first_slow}")
+    if followed.errors:
+        told.append(f"_watch_run raised at {followed.errors} lines; first:\n{followed.first_error}")
+    return "\n".join(told)
 
 
 def _append(path: Path, text: str) -> None:

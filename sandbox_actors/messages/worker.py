@@ -78,12 +78,19 @@ class FollowLog(Message, frozen=True, kw_only=True):
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
-    """`errors` counts the lines at which `_watch_run` raised; `first_error` is the traceback of the first."""
+    """`errors` counts the lines at which `_watch_run` raised; `first_error` is the traceback of the first.
+
+    `slow` counts those at which it was stopped because it took too long; `first_slow` is the beginning of the first.
+    `is_given_up`: there were so many that it was given no further line.
+    """
 
     lines: int
     points: int
     errors: int = 0
     first_error: str = ""
+    slow: int = 0
+    first_slow: str = ""
+    is_given_up: bool = False
 
 
 class EndLog(Message, frozen=True, kw_only=True):

@@ -12,16 +12,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from sandbox_actors.messages import EndLog, Followed, FollowLog, Ping, ProgressBar
+from sandbox_actors.worker.line_limit import LineLimit, LineTookTooLong
 from sandbox_actors.worker.lines import Line, LogLines
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.reporting import Reporter
 from sandbox_actors.worker.watching import LogRunWatcher
 
-POLL = 0.01
-"""Seconds between two looks at a log that does not grow. A metric is seen within this and one commit."""
+POLL, POLL_IDLE = 0.005, 0.04
+"""Seconds between two looks at a log that grows, and at one that has not grown for a while. A metric is seen within
+this and one commit."""
 
-LOOK_LINES = 500
-"""Lines after which the daemon is answered, and what was found is handed on."""
+FLUSH_LINES = 250
+"""Lines after which what was found is handed on, though there are more."""
+
+SLOW_LINES = 3
+"""Lines that may take too long before no more are given to the component."""
+
+QUOTED = 200
+"""Characters of such a line that are told."""
+
+LONGEST_BAR = 2_000
+"""Characters of a line in which a bar is looked for: in a long one that takes too long."""
 
 _BAR = re.compile(
     r"(?:(?P<label>[^|]*?):\s*)?\s*\d+%\|[^|]*\|\s*(?P<done>[\d.]+)(?P<done_unit>[kMG]?)/(?P<total>[\d.]+)(?P<total_unit>[kMG]?)"
@@ -37,28 +48,41 @@ class LogFollower:
         self._link, self._task, self._component, self._watcher = link, task, component, watcher
         self._lines = LogLines(task.log, task.begin)
         self._reporter = Reporter(link, task.run)
+        self._limit = LineLimit()
         self._end: int | None = None
-        self._read = self._errors = 0
-        self._first_error = ""
+        self._read = self._errors = self._slow = 0
+        self._first_error = self._first_slow = ""
 
     def follow(self) -> Followed:
         """Read until `EndLog` comes, then what is left."""
         self._reporter.start()
-        while self._end is None:
+        poll = POLL
+        with self._limit:
+            while self._end is None:
+                before = self._read
+                self._take(self._lines.read())
+                poll = POLL if self._read > before else min(poll * 1.2, POLL_IDLE)
+                self._look(poll)
             self._take(self._lines.read())
-            self._look(POLL)
-        self._take(self._lines.read())
-        self._take(self._lines.finish())
+            self._take(self._lines.finish())
         self._reporter.close()
         while not self._reporter.is_closed:
             self._look(POLL)
         self._reporter.flush()
         self._link.reply(self._end, None)
-        points = self._reporter.points
-        return Followed(lines=self._read, points=points, errors=self._errors, first_error=self._first_error)
+        return Followed(
+            lines=self._read,
+            points=self._reporter.points,
+            errors=self._errors,
+            first_error=self._first_error,
+            slow=self._slow,
+            first_slow=self._first_slow,
+            is_given_up=self._slow >= SLOW_LINES,
+        )
 
     def _look(self, timeout: float) -> None:
         """Answer what the daemon asks, waiting `timeout` seconds for it."""
+        self._limit.is_due = False
         asked = self._link.next_task(timeout)
         if asked is None:
             return
@@ -81,20 +105,34 @@ class LogFollower:
                 for part in text:
                     self._watch(part)
                 self._hand_on(position)
-            if self._read % LOOK_LINES == 0:
+            if self._read % FLUSH_LINES == 0:
                 self._reporter.flush()
-                self._look(0)
-                while self._reporter.is_full:
-                    self._look(POLL)
+            while self._limit.is_due or self._reporter.is_full:
+                self._reporter.flush()
+                self._look(POLL if self._reporter.is_full else 0.0)
         self._reporter.flush()
 
     def _watch(self, line: str) -> None:
         """A mistake in a component's `_watch_run` costs the metric, never the training: it is told at the end."""
         try:
-            self._component._watch_run(line)
-        except Exception:
-            self._errors += 1
-            self._first_error = self._first_error or traceback.format_exc()
+            self._limit.begin()
+            try:
+                self._component._watch_run(line)
+            except Exception:
+                self._errors += 1
+                self._first_error = self._first_error or traceback.format_exc()
+            self._limit.end()
+        except LineTookTooLong:
+            self._limit.end()
+            self._pass_over(line)
+
+    def _pass_over(self, line: str) -> None:
+        """What `_watch_run` was stopped in the middle of counts for nothing."""
+        self._watcher.points = []
+        self._slow += 1
+        self._first_slow = self._first_slow or line[:QUOTED]
+        if self._slow == SLOW_LINES:
+            self._component = None
 
     def _hand_on(self, position: int) -> None:
         """Report the points of the line that ends at `position`, unless another log watcher has."""
@@ -110,7 +148,7 @@ def split_bar(line: str) -> tuple[ProgressBar | None, list[str]]:
 
     A bar does not end its line, so that the next `print` continues it: what it printed is a line of its own.
     """
-    match = _BAR.search(line) if "%|" in line else None
+    match = _BAR.search(line) if "%|" in line and len(line) <= LONGEST_BAR else None
     if match is None:
         return None, [line]
     done = float(match["done"]) * _SCALE[match["done_unit"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -316,3 +317,17 @@ class Analyzes:
 
     def run(self) -> dict[str, Any]:
         return {name: self.config[name] for name in ("export_path", "analysis_path", "overall")}
+
+
+class WatchesSlowly(BaseModelExecutor):
+    """Prints `lines`, and looks for metrics with a regular expression that never ends on some of them."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        print("\n".join(self.model_config["lines"]))
+        return "trained"
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("sleep"):
+            time.sleep(600)
+        if re.fullmatch(r"(\w+\s?)*: \d+", line):
+            self.watcher.watch(int(line.rpartition(" ")[2]), "found", step=1)

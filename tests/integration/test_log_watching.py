@@ -84,3 +84,34 @@ def test_a_resumed_job_counts_its_own_lines_and_not_those_of_the_try_before(sand
         client.resume(id)
         assert sandbox.wait(client, id).experiment.state == "succeeded"
         assert sums(client, id) == expected(10) * 2
+
+
+CATASTROPHIC = "a word " * 8 + "and no number at the end of this line !"
+
+
+def found(sandbox: Sandbox, *lines: str) -> tuple[list[object], str]:
+    """The metrics of a run that prints `lines`, and its log."""
+    job = {"type": "WatchesSlowly", "meta_name": "train", "hook": "TrainModelHook", "lines": list(lines)}
+    detail = sandbox.run(job)
+    assert detail.experiment.state == "succeeded"
+    with sandbox.client() as client:
+        values = [row.value for row in client.metrics(detail.experiment.id, "found")]
+    return values, (sandbox.cwd / "work" / "log" / "train.log").read_text()
+
+
+def test_a_regular_expression_that_never_ends_costs_neither_the_run_nor_other_metrics(served: Sandbox) -> None:
+    values, log = found(served, "one: 1", CATASTROPHIC, "two: 2")
+    assert values == [1, 2]
+    assert "[sandbox] metrics of this run are missing: _watch_run took too long at 1 lines; first:\na word" in log
+
+
+def test_one_that_never_ends_on_any_line_is_given_no_more(served: Sandbox) -> None:
+    values, log = found(served, "one: 1", *[CATASTROPHIC] * 20, "two: 2")
+    assert values == [1]
+    assert "took too long at 3 lines, and was given no more" in log
+
+
+def test_a_watch_run_that_waits_is_stopped(served: Sandbox) -> None:
+    values, log = found(served, "sleep", "one: 1")
+    assert values == [1]
+    assert "took too long at 1 lines; first:\nsleep" in log
