@@ -1,0 +1,31 @@
+"""A component for the benchmark: prints at a given rate, or as fast as it can."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from components.base import BaseModelExecutor
+
+
+class Prints(BaseModelExecutor):
+    """`lines` lines, `rate` of them a second, in a write each millisecond; the metric is the time at which its line
+    was written, its step the number of the line."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> float:
+        lines, rate = self.model_config["lines"], self.model_config["rate"]
+        started = time.time()
+        written = 0
+        while written < lines:
+            due = min(lines, int((time.time() - started) * rate) + 1)
+            now = time.time()
+            os.write(1, b"".join(b"line %d %.6f\n" % (number, now) for number in range(written, due)))
+            written = due
+            time.sleep(0.001)  # noqa: ASYNC251 - a trainer holds its event loop too
+        return time.time() - started
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("line "):
+            _, number, written = line.split()
+            self.watcher.watch(float(written), "written", step=int(number))
