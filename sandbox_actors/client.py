@@ -38,6 +38,7 @@ from sandbox_actors.messages import (
     WorkerRow,
 )
 from sandbox_actors.paths import Paths, find_paths
+from sandbox_actors.remote import find_remote, require_local
 from sandbox_actors.starter import start_daemon
 
 AUTOSTART_VARIABLE = "SANDBOX_AUTOSTART"
@@ -57,12 +58,14 @@ class Client:
     """
 
     def __init__(self, paths: Paths | None = None, *, autostart: bool | None = None) -> None:
-        """`autostart` None: unless SANDBOX_AUTOSTART=0."""
+        """`autostart` None: unless SANDBOX_AUTOSTART=0. Without `paths`, SANDBOX_CONNECT may name a daemon elsewhere,
+        which is never started from here."""
         self.paths = paths or find_paths()
-        self._may_start = _is_autostart_on(os.environ) if autostart is None else autostart
+        remote = None if paths else find_remote(self.paths.keys)
+        self._may_start = remote is None and (_is_autostart_on(os.environ) if autostart is None else autostart)
         if self._may_start and listener(self.paths.socket) is None:
             start_daemon(self.paths)
-        self._connection = Connection(self.paths.socket)
+        self._connection = Connection(remote or self.paths.socket)
         if self._connection.daemon.version != __version__:
             self._meet_other_version(self._connection.daemon.version)
 
@@ -187,6 +190,7 @@ class Client:
         """Returns when the daemon's process is gone: after the jobs that run, or with `now` at once."""
         import psutil
 
+        require_local("stopping a daemon")
         daemon = psutil.Process(self._connection.daemon.pid)
         status = self._connection.ask(StopDaemon(now=now), DaemonStatus)
         daemon.wait()

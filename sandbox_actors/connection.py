@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors import __version__
 from sandbox_actors.errors import ConfigError, DaemonUnreachable, Problem, ProtocolError, Refused, SandboxError
@@ -35,12 +36,17 @@ from sandbox_actors.messages import (
     encode,
     error_of,
 )
+from sandbox_actors.remote import SERVER_KEY_VARIABLE, Remote
 
 GREETING_TIMEOUT = 10.0
 """Seconds in which a daemon has to answer `Hello`."""
 
 SILENCE = 10.0
 """Seconds without a word after which the daemon is asked for a sign of life, and again as long to give it."""
+
+LEAVING = int(zmq.EVENT_DISCONNECTED)
+REFUSING = LEAVING | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+"""What libzmq tells of a connection that is over, and of one over TCP that never was."""
 
 FAREWELL = 500
 """Milliseconds that closing takes at most, to hand over what was sent."""
@@ -54,25 +60,43 @@ class Connection:
     Raises DaemonUnreachable where nobody answers, ProtocolError where a daemon of another protocol does.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.pid = listener(path)
-        if self.pid is None:
-            raise DaemonUnreachable(f"no daemon answers at {path}; `sandbox daemon start` starts one")
+    def __init__(self, place: Path | Remote) -> None:
+        self._place = place
         self._ids = itertools.count(1)
+        self._is_greeted = False
+        if isinstance(place, Path):
+            self.pid = listener(place)
+            if self.pid is None:
+                raise DaemonUnreachable(f"no daemon answers at {place}; `sandbox daemon start` starts one")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor = self._socket.get_monitor_socket(LEAVING if isinstance(place, Path) else REFUSING)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
-            self._socket.connect(f"ipc://{path}")
+            self._connect(place)
             self.daemon = self._greet()
         except BaseException:
             self.close()
             raise
+
+    def _connect(self, place: Path | Remote) -> None:
+        if isinstance(place, Path):
+            self._which = f"pid {self.pid}"
+            self._who, self._way_out = f"the daemon (pid {self.pid})", f"if it stays so, end it: `kill {self.pid}`"
+            self._socket.connect(f"ipc://{place}")
+            return
+        self._which = place.address
+        self._who, self._way_out = f"the daemon at {place.address}", "look at its log on its machine"
+        self._socket.setsockopt(zmq.CURVE_SERVERKEY, bytes.fromhex(place.server_key))
+        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, bytes.fromhex(place.pair.public))
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, bytes.fromhex(place.pair.secret))
+        try:
+            self._socket.connect(place.address)
+        except zmq.ZMQError as error:
+            raise DaemonUnreachable(f"{place.address}: {error}") from error
 
     def close(self) -> None:
         self._context.destroy(linger=FAREWELL)
@@ -98,12 +122,11 @@ class Connection:
         name = os.path.basename(sys.argv[0]) or "client"
         self._send(Hello(protocol=PROTOCOL_VERSION, version=__version__, name=name, pid=os.getpid()))
         if not self._has_input(GREETING_TIMEOUT):
-            raise DaemonUnreachable(
-                f"{self.path}: the daemon (pid {self.pid}) does not answer; if it stays so, end it: `kill {self.pid}`"
-            )
+            raise DaemonUnreachable(f"{self._where}: {self._who} does not answer; {self._way_out}")
         frame = self._read()
         if not isinstance(frame, Welcome):
-            raise ProtocolError(f"{self.path}: the daemon answered {type(frame).__name__} to Hello")
+            raise ProtocolError(f"{self._where}: the daemon answered {type(frame).__name__} to Hello")
+        self._is_greeted = True
         return frame
 
     def _receive(self, id: int) -> Reply | Failed:
@@ -116,8 +139,7 @@ class Connection:
                     return frame
             elif is_asked_for_life:
                 raise DaemonUnreachable(
-                    f"the daemon (pid {self.pid}) has not answered for {2 * SILENCE:g} seconds: it is stopped or "
-                    f"stuck; if it stays so, end it: `kill {self.pid}`"
+                    f"{self._who} has not answered for {2 * SILENCE:g} seconds: it is stopped or stuck; {self._way_out}"
                 )
             else:
                 self._send_ask(next(self._ids), GetStatus())
@@ -127,17 +149,32 @@ class Connection:
         """Whether a frame comes within `seconds`. Raises DaemonUnreachable when the connection is lost instead."""
         ready = dict(self._poller.poll(int(seconds * 1000)))
         if self._monitor in ready and self._socket not in ready:
-            raise DaemonUnreachable(
-                f"the daemon (pid {self.pid}) has gone; `sandbox daemon start` starts one, its log is daemon.log in "
-                "its home"
-            )
+            raise DaemonUnreachable(self._why_it_left())
         return self._socket in ready
+
+    @property
+    def _where(self) -> str:
+        return self._place.address if isinstance(self._place, Remote) else str(self._place)
+
+    def _why_it_left(self) -> str:
+        if not isinstance(self._place, Remote):
+            return f"{self._who} has gone; `sandbox daemon start` starts one, its log is daemon.log in its home"
+        event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+        if event == zmq.EVENT_CLOSED:
+            return f"nobody listens at {self._place.address}: `sandbox-daemon --listen {self._place.address}` would"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            own = self._place.pair.public
+            return f"{self._who} does not let your key in: there, `sandbox daemon keys add NAME {own}` would"
+        if event == zmq.EVENT_DISCONNECTED and self._is_greeted:
+            return f"{self._who} has gone, or lets your key in no more"
+        told = "what `sandbox daemon keys show` prints there"
+        return f"{self._who} ended the handshake: {SERVER_KEY_VARIABLE} has to be {told}"
 
     def _read(self) -> Any:
         try:
             frame = decode_frame(self._socket.recv())
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"{self.path}: what answers there is no daemon of this protocol: {error}") from error
+            raise ProtocolError(f"{self._where}: what answers there is no daemon of this protocol: {error}") from error
         if isinstance(frame, TurnedAway):
             raise self._rejection(frame)
         return frame
@@ -145,10 +182,15 @@ class Connection:
     def _rejection(self, frame: TurnedAway) -> SandboxError:
         if frame.protocol == PROTOCOL_VERSION:
             return _error_of(frame.fault)
-        return ProtocolError(
+        told = (
             f"this client (version {__version__}) speaks protocol {PROTOCOL_VERSION}, the daemon (version "
-            f"{frame.version}, pid {self.pid}) speaks {frame.protocol}; end it with its own `sandbox daemon stop` or "
-            f"`kill {self.pid}`, and the next command starts one of this version"
+            f"{frame.version}, {self._which}) speaks {frame.protocol}"
+        )
+        if isinstance(self._place, Remote):
+            return ProtocolError(f"{told}; install the same version on both machines")
+        return ProtocolError(
+            f"{told}; end it with its own `sandbox daemon stop` or `kill {self.pid}`, and the next command starts one "
+            "of this version"
         )
 
     def _send_ask(self, id: int, request: Any) -> None:

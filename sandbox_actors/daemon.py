@@ -9,8 +9,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -22,6 +22,7 @@ from sandbox_actors.errors import Refused, SandboxError
 from sandbox_actors.experiments import Experiments
 from sandbox_actors.gateway import Gateway
 from sandbox_actors.kept_runs import Holds, KeptRuns
+from sandbox_actors.keys import Keys
 from sandbox_actors.machine import this_machine
 from sandbox_actors.paths import Paths, find_paths
 from sandbox_actors.pool import GRACE, Pool
@@ -31,25 +32,30 @@ from sandbox_actors.running import Workshop
 from sandbox_actors.store import open_store
 from sandbox_actors.transport import open_router
 from sandbox_actors.watcher import SandboxWatcher
+from sandbox_actors.wire import Router
+
+LISTEN_VARIABLE = "SANDBOX_LISTEN"
 
 GRACE_VARIABLE = "SANDBOX_GRACE"
 """Seconds that a worker whose daemon was killed waits for the next one when it has nothing to do."""
 
 
-async def serve(paths: Paths) -> None:
-    """Serve the home of `paths` until SIGTERM or SIGINT comes, or a client asks to stop. Raises SandboxError."""
+async def serve(paths: Paths, address: str = "") -> None:
+    """Serve the home of `paths`, over TCP too where an `address` is given, until SIGTERM or SIGINT comes, or a client
+    asks to stop. Raises SandboxError, or a group of them."""
     stop = _Stop()
     async with trio.open_nursery() as nursery:
         await nursery.start(stop.on_signals)
-        await _serve_until(paths, stop)
+        await _serve_until(paths, address, stop)
         nursery.cancel_scope.cancel()
 
 
-async def _serve_until(paths: Paths, stop: _Stop) -> None:
+async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
     async with (
         open_store(paths.store) as store,
+        _open_elsewhere(address, Keys(paths.keys)) as elsewhere,
         open_router(paths.worker_socket) as workers,
-        open_router(paths.socket) as clients,
+        open_router(paths.socket, paths.home_socket) as clients,
         trio.open_nursery() as nursery,
     ):
         watcher = SandboxWatcher(store)
@@ -65,11 +71,24 @@ async def _serve_until(paths: Paths, stop: _Stop) -> None:
         for part in (pool, environments, experiments):
             await nursery.start(part.run)
         nursery.start_soon(Gateway(workers, pool.admit, WorkerDesk(shop).serve, pool.arrived).run)
-        nursery.start_soon(Gateway(clients, desk.admit, desk.serve, desk.arrived).run)
-        _say(f"serves {paths.home} at {paths.socket}")
+        for router in (clients, *elsewhere):
+            nursery.start_soon(Gateway(router, desk.admit, desk.serve, desk.arrived).run)
+        _say(f"serves {paths.home} at {paths.socket}{f' and {address}' if address else ''}")
         await stop.wait_drained(experiments.drain)
         _say("stops")
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_elsewhere(address: str, keys: Keys) -> AsyncIterator[list[Router]]:
+    """The router for clients elsewhere, where an address is given."""
+    if not address:
+        yield []
+        return
+    from sandbox_actors.curve import open_curve_router  # brings libzmq in, which nothing else here needs
+
+    async with open_curve_router(address, keys) as router:
+        yield [router]
 
 
 class _Stop:
@@ -146,19 +165,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Serves experiments in the foreground. SANDBOX_HOME and SANDBOX_SOCKET say where.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.parse_args(arguments)
+    parser.add_argument(
+        "--listen",
+        metavar="tcp://HOST:PORT",
+        default=os.environ.get(LISTEN_VARIABLE, ""),
+        help=f"serve clients elsewhere too, whose keys `sandbox daemon keys` lets in; default ${LISTEN_VARIABLE}",
+    )
+    options = parser.parse_args(arguments)
+    status = 0
     try:
         paths = find_paths()
         paths.prepare()
         _raise_file_limit()
         with only_daemon(paths):
             paths.prepare_scratch()
-            trio.run(serve, paths)
+            trio.run(serve, paths, options.listen)
             paths.tidy()
-    except SandboxError as error:
-        print(f"sandbox-daemon: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except* SandboxError as group:
+        for error in _leaves(group):
+            print(f"sandbox-daemon: {error}", file=sys.stderr)
+        status = 1
+    return status
+
+
+def _leaves(group: BaseExceptionGroup[SandboxError]) -> Iterator[SandboxError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 if __name__ == "__main__":

@@ -55,6 +55,16 @@ class Paths:
         return self.home / "daemon.lock"
 
     @property
+    def keys(self) -> Path:
+        """The keys of clients and daemons over TCP."""
+        return self.home / "keys"
+
+    @property
+    def home_socket(self) -> Path:
+        """A second client socket: `socket` may be in a folder that only a login has, and cron and ssh have not."""
+        return _short(self.home / "daemon.sock")
+
+    @property
     def scratch(self) -> Path:
         """Temporary files of workers: in the temporary folder, because sockets among them need short paths."""
         return _stand_in(self.home) / "scratch"
@@ -84,7 +94,9 @@ class Paths:
 
         Raises Refused where that fails, or a socket would not be safe in its folder.
         """
-        for folder in dict.fromkeys((self.home, self.socket.parent, self.worker_socket.parent)):
+        for folder in dict.fromkeys(
+            (self.home, self.socket.parent, self.home_socket.parent, self.worker_socket.parent)
+        ):
             _make_ours(folder)
 
     def prepare_scratch(self) -> None:

@@ -13,18 +13,18 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: dict[int, str] = {
     0: "errors messages bootstrap __init__",
     1: "paths machine language context plan config",
-    2: "storage store zmtp wire weight transport notices process memory work_dir",
+    2: "storage store zmtp wire weight keys curve transport notices process memory work_dir",
     3: "actor strikes gateway capacity code",
     4: "kit environments component_actor records run_folders pool watcher",
     5: "hooks known forecast log_watching kept_runs",
     6: "running exporting coordinator experiments",
     7: "desk daemon",
-    8: "connection starter client view cli __main__",
+    8: "remote connection starter client view cli __main__",
 }
 LEVELS = {f"sandbox_actors.{name}": level for level, names in LAYERS.items() for name in names.split()}
 
-ZMQ_USERS = {"sandbox_actors.connection", "sandbox_actors.worker.link"}
-"""The client's side and the worker's: the daemon speaks ZMTP itself."""
+ZMQ_USERS = {"sandbox_actors.curve", "sandbox_actors.connection", "sandbox_actors.worker.link"}
+"""TCP with CURVE, the client's side and the worker's: on its Unix sockets the daemon speaks ZMTP itself."""
 
 
 def modules(package: str) -> Iterator[tuple[str, ast.Module]]:

@@ -12,6 +12,7 @@ from sandbox_actors.client import Client
 from sandbox_actors.daemon import only_daemon
 from sandbox_actors.messages import DaemonStatus
 from sandbox_actors.paths import find_paths
+from sandbox_actors.remote import require_local
 from sandbox_actors.store import recover_store
 from sandbox_actors.view import json_forms
 from sandbox_actors.view.tables import workers_table
@@ -44,6 +45,7 @@ def stop_worker(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def start(options: argparse.Namespace, screen: Screen) -> int:
+    require_local("starting a daemon")
     with Client(autostart=True) as client:
         _print_status(screen, client.status())
     return SUCCEEDED
@@ -56,6 +58,7 @@ def status(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def stop(options: argparse.Namespace, screen: Screen) -> int:
+    require_local("stopping a daemon")
     with Client(autostart=False) as client:
         running = client.status().experiments
         if running and not options.now:
@@ -70,6 +73,7 @@ def stop(options: argparse.Namespace, screen: Screen) -> int:
 
 def recover(options: argparse.Namespace, screen: Screen) -> int:
     """Of a damaged store: keep it, and save what can be read of it and of its backup. Refused while a daemon serves."""
+    require_local("recovering a store")
     paths = find_paths()
     paths.prepare()
     with only_daemon(paths):

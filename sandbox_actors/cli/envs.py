@@ -28,7 +28,8 @@ from sandbox_actors.client import Client
 from sandbox_actors.connection import listener
 from sandbox_actors.errors import EnvError, SandboxError
 from sandbox_actors.language.quantities import parse_duration
-from sandbox_actors.paths import find_paths
+from sandbox_actors.paths import Paths, find_paths
+from sandbox_actors.remote import require_local
 from sandbox_actors.view import json_forms
 from sandbox_actors.view.builds import BuildLines, BuildView, LiveBuild
 from sandbox_actors.view.tables import ENV_STYLES, envs_table, minute
@@ -38,7 +39,7 @@ Event = Progress | Ready | Failed
 
 
 def ls(options: argparse.Namespace, screen: Screen) -> int:
-    envs = list_envs(find_paths().envs, with_sizes=not screen.is_quiet)
+    envs = list_envs(_local_paths().envs, with_sizes=not screen.is_quiet)
     workers = _Workers()
     if screen.is_json:
         screen.document([json_forms.env(env, workers.of(env)) for env in envs])
@@ -54,7 +55,7 @@ def ls(options: argparse.Namespace, screen: Screen) -> int:
 
 def create(options: argparse.Namespace, screen: Screen) -> int:
     spec = load_spec(options.spec)
-    paths = find_paths()
+    paths = _local_paths()
     paths.prepare()
     with _view(screen) as view:
 
@@ -78,7 +79,7 @@ def create(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def show(options: argparse.Namespace, screen: Screen) -> int:
-    env = find_env(find_paths().envs, options.env)
+    env = find_env(_local_paths().envs, options.env)
     place, workers = Place(Path(env.path)), _Workers()
     packages = _packages(place.prefix)
     python = str(place.python) if env.state == "ready" else ""
@@ -111,7 +112,7 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
 
 def rm(options: argparse.Namespace, screen: Screen) -> int:
     """Those that can be removed are, whatever becomes of the others."""
-    root, workers, status = find_paths().envs, _Workers(), SUCCEEDED
+    root, workers, status = _local_paths().envs, _Workers(), SUCCEEDED
     gone = []
     for name in options.envs:
         try:
@@ -124,7 +125,7 @@ def rm(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def prune_envs(options: argparse.Namespace, screen: Screen) -> int:
-    root, workers = find_paths().envs, _Workers()
+    root, workers = _local_paths().envs, _Workers()
     if options.dry_run:
         envs = [env for env in list_envs(root) if _is_due(env, options.unused_for) and not env.pids]
     else:
@@ -148,7 +149,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
-        paths = find_paths()
+        paths = _local_paths()
         if listener(paths.socket) is None:
             return
         with contextlib.suppress(SandboxError), Client(paths, autostart=False) as client:
@@ -168,6 +169,12 @@ class _Workers:
             return ""
         first = " && ".join(f"sandbox stop {name}" for name in names)
         return f"env {env.name!r} is in use by {', '.join(names)}; end that first: `{first}`"
+
+
+def _local_paths() -> Paths:
+    """Envs are folders: they are seen and made on the daemon's machine alone."""
+    require_local("`sandbox env`")
+    return find_paths()
 
 
 def _view(screen: Screen) -> BuildView:

@@ -91,7 +91,27 @@ def _add_workers(commands: Subparsers) -> None:
     ending = _add(actions, "stop", _command("daemon", "stop"), "stop it once what runs has ended")
     ending.add_argument("--now", action="store_true", help="cut off what runs")
     _add(actions, "status", _command("daemon", "status"), "tell where it is and what it does")
+    _add_keys(actions)
     _add(actions, "recover", _command("daemon", "recover"), "save what can be read of a damaged store, and keep it")
+
+
+def _add_keys(commands: Subparsers) -> None:
+    parser = commands.add_parser("keys", help="say who may come over TCP")
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add(
+        actions, "init", _command("keys", "init"), "make the daemon's keys, unless they are there; print the public one"
+    )
+    _add(actions, "show", _command("keys", "show"), "print the daemon's public key")
+    _add(actions, "mine", _command("keys", "mine"), "print your own public key, made unless it is there")
+    adding = _add(actions, "add", _command("keys", "add"), "let a public key in")
+    adding.add_argument("name", metavar="NAME")
+    adding.add_argument(
+        "key", metavar="KEY", help="64 hexadecimal digits: what `sandbox daemon keys mine` prints there"
+    )
+    _add(actions, "ls", _command("keys", "ls"), "list the keys that are let in")
+    _add(actions, "rm", _command("keys", "rm"), "let a key in no more, and cut what it has open").add_argument(
+        "name", metavar="NAME"
+    )
 
 
 def _add_envs(commands: Subparsers) -> None:

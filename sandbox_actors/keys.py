@@ -1,0 +1,116 @@
+"""Keys for those who come over TCP: the daemon's own pair, and the public keys that it lets in, each under a name.
+
+A folder of mode 0700 below the home holds `server.key`, `client.key` (who this user is to daemons elsewhere) and
+`allowed`, a line `NAME PUBLICKEY` for each key, all of mode 0600. Keys are CURVE's (Curve25519), written as 64
+hexadecimal digits, which no shell needs quoted. The secret half of a pair never leaves its file but to the socket.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox_actors.errors import NotFound, Refused
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Halves in hexadecimal digits."""
+
+    public: str
+    secret: str
+
+
+NewPair = Callable[[], Pair]
+
+
+class Keys:
+    """The keys in `folder`, which is read anew each time it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._allowed = folder / "allowed"
+
+    def server(self) -> Pair | None:
+        return self._read("server.key")
+
+    def client(self) -> Pair | None:
+        return self._read("client.key")
+
+    def make_server(self, new_pair: NewPair) -> Pair:
+        """The daemon's pair, made unless it is there."""
+        return self.server() or self._make("server.key", new_pair())
+
+    def make_client(self, new_pair: NewPair) -> Pair:
+        return self.client() or self._make("client.key", new_pair())
+
+    def allowed(self) -> dict[str, str]:
+        """Names by public key."""
+        try:
+            lines = self._allowed.read_text("ascii").splitlines()
+        except FileNotFoundError:
+            return {}
+        return {words[1]: words[0] for words in map(str.split, lines) if len(words) == 2}
+
+    def add(self, name: str, public: str) -> None:
+        """Let a key in from now on. Raises Refused for what is no key or no name, and for either that is there."""
+        if not _NAME.fullmatch(name):
+            raise Refused(f"{name!r}: the name of a key has up to 64 letters, digits and any of . _ @ + -")
+        public = checked(public)
+        known = self.allowed()
+        if public in known:
+            raise Refused(f"this key is let in already, as {known[public]}")
+        if name in known.values():
+            raise Refused(
+                f"another key is called {name}: `sandbox daemon keys rm {name}` first, or choose another name"
+            )
+        self._write_allowed({**known, public: name})
+
+    def remove(self, name: str) -> None:
+        """Let a key in no more; what it has open is cut. Raises NotFound."""
+        known = self.allowed()
+        if name not in known.values():
+            raise NotFound(f"no key is called {name}: `sandbox daemon keys ls` lists them")
+        self._write_allowed({key: each for key, each in known.items() if each != name})
+
+    def _read(self, file: str) -> Pair | None:
+        try:
+            public, secret = (self.folder / file).read_text("ascii").split()
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise Refused(f"{self.folder / file} holds no pair of keys; move it away to have a new one made") from None
+        return Pair(checked(public), checked(secret))
+
+    def _make(self, file: str, pair: Pair) -> Pair:
+        self._write(self.folder / file, f"{pair.public}\n{pair.secret}\n")
+        return pair
+
+    def _write_allowed(self, allowed: dict[str, str]) -> None:
+        self._write(self._allowed, "".join(f"{name} {key}\n" for key, name in allowed.items()))
+
+    def _write(self, path: Path, text: str) -> None:
+        """In one step, so that no reader sees half of it, and nobody else any of it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        descriptor, written = tempfile.mkstemp(dir=self.folder)  # of mode 0600
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(written, path)
+
+
+def checked(key: str) -> str:
+    """A key in its one spelling. Raises Refused; the message does not repeat it, since it may be a secret one."""
+    key = key.strip().lower()
+    if not _KEY.fullmatch(key):
+        raise Refused(f"a key has 64 hexadecimal digits; this has {len(key)} characters")
+    return key

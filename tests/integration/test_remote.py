@@ -1,0 +1,193 @@
+"""Clients over TCP on loopback: the right key works, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket as sockets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox_actors.client import Client
+from sandbox_actors.connection import Connection, listener
+from sandbox_actors.curve import CONNECTIONS, new_pair
+from sandbox_actors.errors import DaemonUnreachable, Refused
+from sandbox_actors.keys import Keys
+from sandbox_actors.messages import DaemonStatus, GetStatus
+from sandbox_actors.remote import Remote, find_remote
+from sandbox_actors.zmtp import OPENING
+
+from .commands import ROOT, job, sandbox, write
+from .conftest import Sandbox
+
+
+class Elsewhere:
+    """A daemon that listens at `address`, and a client's home on the same machine."""
+
+    def __init__(self, place: Sandbox, home: Path) -> None:
+        with sockets.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.place, self.home, self.address = place, home, f"tcp://127.0.0.1:{self.port}"
+        place.environ["SANDBOX_LISTEN"] = self.address
+        self.server = Keys(place.paths.keys)
+        self.server_key = self.server.make_server(new_pair).public
+        self.mine = Keys(home / "keys").make_client(new_pair)
+        self.server.add("laptop", self.mine.public)
+        place.start()
+
+    def connection(self, pair: object = None, server_key: str = "") -> Connection:
+        return Connection(Remote(self.address, server_key or self.server_key, pair or self.mine))  # type: ignore[arg-type]
+
+    def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        own = {"SANDBOX_HOME": str(self.home), "SANDBOX_CONNECT": self.address, "SANDBOX_SERVER_KEY": self.server_key}
+        return sandbox(self.place, *arguments, **{**own, **environ})
+
+
+@pytest.fixture
+def elsewhere(unserved: Sandbox) -> Iterator[Elsewhere]:
+    home = Path(tempfile.mkdtemp(prefix="sb-"))
+    yield Elsewhere(unserved, home)
+    unserved.stop()
+    shutil.rmtree(home)
+
+
+def test_a_key_on_the_list_runs_an_experiment_from_elsewhere(elsewhere: Elsewhere) -> None:
+    file = write(elsewhere.place, "tiny", main=[job("Returns", "one", value=7)])
+    ran = elsewhere.command("run", "--json", file)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[-1])["context_infos"]["main"][0]["res_0"] == 7
+    (row,) = json.loads(elsewhere.command("ls", "--json").stdout)
+    assert row["state"] == "succeeded"
+    assert elsewhere.command("logs", row["id"]).returncode == 0
+    assert json.loads(elsewhere.command("ps", "--json").stdout)
+    assert str(elsewhere.place.paths.home) in elsewhere.command("daemon", "status").stdout
+    assert list(elsewhere.home.iterdir()) == [elsewhere.home / "keys"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("env", "ls"), ("daemon", "start"), ("daemon", "stop"), ("daemon", "recover"), ("env", "create", "plain")],
+)
+def test_what_needs_the_daemons_own_machine_says_so(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    place = Sandbox.__new__(Sandbox)
+    place.cwd, place.environ = tmp_path, {**os.environ, "SANDBOX_HOME": str(tmp_path)}
+    told = sandbox(place, *arguments, SANDBOX_CONNECT="tcp://127.0.0.1:1", SANDBOX_SERVER_KEY="0" * 64)
+    assert told.returncode != 0
+    assert (
+        "works on the daemon's own machine alone, and SANDBOX_CONNECT is tcp://127.0.0.1:1: run it there" in told.stderr
+    )
+
+
+def test_no_other_key_gets_in(elsewhere: Elsewhere) -> None:
+    with pytest.raises(
+        DaemonUnreachable, match=r"does not let your key in: there, `sandbox daemon keys add NAME [0-9a-f]{64}`"
+    ):
+        elsewhere.connection(new_pair())
+    with pytest.raises(DaemonUnreachable, match="ended the handshake: SANDBOX_SERVER_KEY has to be"):
+        elsewhere.connection(server_key=new_pair().public)
+    refused = elsewhere.command("ls", SANDBOX_SERVER_KEY=new_pair().public)
+    assert (refused.returncode, "ended the handshake" in refused.stderr) == (3, True)
+    elsewhere.connection().close()
+    assert "with the key" in (elsewhere.place.home / "daemon.log").read_text()
+
+
+def test_a_revoked_key_is_cut_at_once_and_no_other(elsewhere: Elsewhere) -> None:
+    second = new_pair()
+    elsewhere.server.add("desk", second.public)
+    revoked, other = elsewhere.connection(), elsewhere.connection(second)
+    told: list[BaseException] = []
+
+    def follow() -> None:
+        try:
+            while True:
+                revoked.ask(GetStatus(), DaemonStatus)
+        except DaemonUnreachable as error:
+            told.append(error)
+
+    asking = threading.Thread(target=follow)
+    asking.start()
+    started = time.monotonic()
+    assert sandbox(elsewhere.place, "daemon", "keys", "rm", "laptop").returncode == 0
+    asking.join(20)
+    assert "has gone, or lets your key in no more" in str(told[0])
+    assert time.monotonic() - started < 15
+    assert other.ask(GetStatus(), DaemonStatus).home == str(elsewhere.place.home)
+    with pytest.raises(DaemonUnreachable, match="does not let your key in"):
+        elsewhere.connection()
+    for each in (revoked, other):
+        each.close()
+
+
+def test_crowds_and_those_who_speak_no_curve_change_nothing(elsewhere: Elsewhere) -> None:
+    assert elsewhere.place.daemon is not None
+    daemon = psutil.Process(elsewhere.place.daemon.pid)
+    mine = elsewhere.connection()
+    before = daemon.memory_info().rss
+    opened = []
+    for number in range(3 * CONNECTIONS):
+        opened.append(sockets.create_connection(("127.0.0.1", elsewhere.port)))
+        said = [b"", OPENING[:32], OPENING, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 200][number % 5]
+        opened[-1].send(said)
+    assert mine.ask(GetStatus(), DaemonStatus).pid == daemon.pid
+    deadline = time.monotonic() + 20
+    while daemon.num_fds() > CONNECTIONS + 60 and time.monotonic() < deadline:
+        mine.ask(GetStatus(), DaemonStatus)
+    assert daemon.num_fds() <= CONNECTIONS + 60
+    assert daemon.memory_info().rss - before < 32 * 1024 * 1024
+    for each in opened:
+        each.close()
+    mine.close()
+    with Client(elsewhere.place.paths, autostart=False) as local:
+        assert local.status().pid == daemon.pid
+
+
+def test_without_keys_there_is_no_listening(unserved: Sandbox) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "sandbox_actors.daemon", "--listen", "tcp://127.0.0.1:0"],
+        env=unserved.environ, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "TCP is for keys alone, and there are none; `sandbox daemon keys init` makes" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert listener(unserved.paths.socket) is None
+
+
+def test_keys_are_made_listed_and_removed(unserved: Sandbox) -> None:
+    def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return sandbox(unserved, "daemon", "keys", *arguments)
+
+    assert keys("show").returncode != 0
+    server, mine = keys("init").stdout.strip(), keys("mine").stdout.strip()
+    assert keys("init").stdout.strip() == keys("show").stdout.strip() == server != mine
+    assert keys("mine").stdout.strip() == mine
+    assert keys("add", "laptop", mine).returncode == 0
+    assert json.loads(keys("ls", "--json").stdout) == [{"name": "laptop", "key": mine}]
+    for wrong in (("laptop", new_pair().public), ("other", mine), ("no name", new_pair().public), ("short", "abc")):
+        assert keys("add", *wrong).returncode != 0
+    assert keys("rm", "laptop").returncode == 0
+    assert keys("rm", "laptop").returncode != 0
+    assert keys("ls", "-q").stdout == ""
+    folder = unserved.paths.keys
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    connect = {"SANDBOX_CONNECT": "tcp://host:1"}
+    assert find_remote(tmp_path, {}) is None
+    with pytest.raises(Refused, match="SANDBOX_SERVER_KEY has to hold the daemon's public key"):
+        find_remote(tmp_path, connect)
+    with pytest.raises(Refused, match="`sandbox daemon keys mine` makes it"):
+        find_remote(tmp_path, {**connect, "SANDBOX_SERVER_KEY": "0" * 64})
+    with pytest.raises(Refused, match="give tcp://"):
+        find_remote(tmp_path, {"SANDBOX_CONNECT": "host"})
