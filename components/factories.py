@@ -222,10 +222,26 @@ FACTORIES: dict[str, Factory] = {
             default_type="data_juicer",
             entries={"data_juicer": _recipe_runner("components.data.executor:DataExecutor")},
         ),
-        Factory(name="GeneralProbeFactory", entries={}),
+        Factory(
+            name="GeneralProbeFactory",
+            entries={
+                "data_pool_ranking": Entry(
+                    target="components.pools.ranking:DataPoolRanking",
+                    env=PLAIN,
+                    required=("dataset_path", "metrics"),
+                    keys=("dataset_path", "metrics", "ranking_keys", "descending", "top_n", *JOB_KEYS),
+                    is_light=True,
+                ),
+            },
+        ),
         Factory(
             name="DataPoolManipulatorFactory",
             entries={
+                "data_pool_cartesian_join": _pool_job(
+                    "cartesian_join:DataPoolCartesianJoin",
+                    keys=("default_prefix",),
+                    reads=("dataset_path_1", "dataset_path_2"),
+                ),
                 "data_pool_combination": _pool_job("combination:DataPoolCombination", keys=("default_prefix",)),
                 "data_pool_construction": _pool_job(
                     "construction:DataPoolConstruction", keys=("split_ratios", "split_num", "ignore_stats")

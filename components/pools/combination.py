@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from components.base import BaseDataPoolManipulator
-from components.pools.formats import common_format, common_prefix
-from components.pools.pools import Pool, claim, open_pools
+from components.pools.formats import common_prefix
+from components.pools.pools import Pool, claim, meet, open_pools
 from components.pools.progress import Bar
 from components.pools.settings import Settings
 from components.pools.writing import Outputs
@@ -38,7 +38,7 @@ class DataPoolCombination(BaseDataPoolManipulator):
         if len(paths) > MOST_RANKS:
             raise settings.problem("dataset_path", f"at most {MOST_RANKS} pools can be combined, not {len(paths)}")
         with open_pools(paths, folder) as pools, Outputs() as outputs:
-            format = common_format([pool.format for pool in pools], paths)
+            format = meet(pools)
             members = membership(pools)
             planned = []
             for choice in choices(members):

@@ -59,6 +59,8 @@ class LinePool:
     JSON object as far as its first and last character tell: what needs the values of a sample parses it.
     """
 
+    schema = None
+
     def __init__(self, path: str, files: list[str], folder: str) -> None:
         self.path = path
         self.format = common_format([format_of(file) for file in files], files)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from components.base import BaseDataPoolManipulator
-from components.pools.formats import common_format, common_prefix
-from components.pools.pools import claim, open_pools
+from components.pools.formats import common_prefix
+from components.pools.pools import claim, meet, open_pools
 from components.pools.progress import Bar
 from components.pools.settings import Settings
 from components.pools.writing import Outputs
@@ -25,11 +25,11 @@ class DataPoolMerging(BaseDataPoolManipulator):
         paths, folder = settings.paths(), settings.folder()
         prefix = common_prefix(paths, settings.text("default_prefix", "default_prefix"))
         with open_pools(paths, folder) as pools, Outputs() as outputs:
-            format = common_format([pool.format for pool in pools], paths)
+            format = meet(pools)
             target = os.path.join(folder, f"{prefix}_merged{format}")
             claim(settings, paths, [target])
             total = sum(map(len, pools))
-            with outputs.lines(target, format) as out, Bar("merging", total) as bar:
+            with pools[0].writer(outputs, target, format) as out, Bar("merging", total) as bar:
                 for pool in pools:
                     pool.write(out, bar=bar)
         print(f"{total} samples of {len(paths)} pools written to {target}")

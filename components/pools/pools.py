@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from components.pools.formats import files_of, name_of
+from components.pools.formats import PARQUET, common_format, files_of, format_of, name_of
 from components.pools.lines import LinePool
+from components.pools.parquet import ParquetPool, other_columns
 from components.pools.progress import Bar
 from components.pools.settings import Settings
 from components.pools.writing import Outputs
@@ -25,6 +26,7 @@ class Pool(Protocol):
 
     path: str
     format: str
+    schema: Any
 
     def __len__(self) -> int: ...
 
@@ -54,7 +56,9 @@ def open_pool(path: str, folder: str) -> Pool:
 
     Raises ComponentFailed for what cannot be read, with file and line, and for a pool without any sample.
     """
-    pool = LinePool(path, files_of(path), folder)
+    files = files_of(path)
+    is_table = any(format_of(file) == PARQUET for file in files)
+    pool: Pool = ParquetPool(path, files, folder) if is_table else LinePool(path, files, folder)
     if not len(pool):
         pool.close()
         raise ComponentFailed(f"{path} holds no sample; leave it out, or see why the job that wrote it kept none")
@@ -70,6 +74,18 @@ def open_pools(paths: Sequence[str], folder: str) -> Iterator[list[Pool]]:
             pools.append(open_pool(path, folder))
             stack.callback(pools[-1].close)
         yield pools
+
+
+def meet(pools: Sequence[Pool], is_join: bool = False) -> str:
+    """What samples of several pools are written as together. Raises ComponentFailed where they cannot be.
+
+    Plain lines where lines are packed differently. Tables have to have the same columns, unless they are joined.
+    """
+    format = common_format([pool.format for pool in pools], [pool.path for pool in pools])
+    for pool in pools if format == PARQUET and not is_join else ():
+        if not pool.schema.equals(pools[0].schema):
+            raise other_columns(pool.path, pool.schema, pools[0].path, pools[0].schema)
+    return format
 
 
 def claim(settings: Settings, inputs: Sequence[str], outputs: Sequence[str], key: str = "dataset_path") -> None:

@@ -110,8 +110,12 @@ def _samples(fd: int, blank: list[int]) -> Iterator[bytes]:
 
 
 def _is_array(fd: int) -> bool:
-    beginning = os.pread(fd, BLOCK, 0).removeprefix(BYTE_ORDER_MARK).lstrip()
-    return beginning.startswith(b"[")
+    offset = 0
+    while block := os.pread(fd, BLOCK, offset):
+        if beginning := block.removeprefix(b"" if offset else BYTE_ORDER_MARK).lstrip():
+            return beginning.startswith(b"[")
+        offset += len(block)
+    return False
 
 
 def _elements(fd: int, path: str) -> Iterator[bytes]:
