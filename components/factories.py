@@ -17,6 +17,7 @@ from typing import Any
 from components.declared import declared
 from components.evaluators.harness import HarnessSettings
 from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
+from components.evaluators.perplexity import PerplexitySettings
 from components.inference.settings import ApiSettings, HuggingFaceSettings, PromptGenerationSettings, VllmSettings
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
@@ -376,6 +377,7 @@ FACTORIES: dict[str, Factory] = {
                     env=TRANSFORMERS,
                     required=("model", "dataset_path"),
                     reads=("model", "dataset_path"),
+                    keys=keys_of(PerplexitySettings),
                 ),
             },
         ),

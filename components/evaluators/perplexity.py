@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from components.base import BaseEvaluator, keep_imports
 from components.models.causal import CausalModels
 from components.models.hub import find_model
 from components.models.texts import read_texts
 from components.models.tokens import Tokenizers, encode
+from components.settings import read_settings
 from sandbox_actors.errors import ComponentFailed
 
+WHO = "the perplexity evaluator"
 
-class PerplexityEvaluator(BaseEvaluator):
-    """Measures a model by how well it predicts texts.
+Count = Annotated[int, msgspec.Meta(gt=0)]
 
-    model         a folder with a model and its tokenizer, or a name on the hub
+
+class PerplexitySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """model         a folder with a model and its tokenizer, or a name on the hub
     dataset_path  jsonl, a folder with shards, or a list of these
     text_key      where the text of a sample is (default `text`)
     block_size    tokens that the model sees at once (default: as many as it can)
     batch_size    blocks at once (default 16)
+    """
+
+    model: str
+    dataset_path: str | list[str]
+    text_key: str = "text"
+    block_size: Count | None = None
+    batch_size: Count = 16
+
+
+class PerplexityEvaluator(BaseEvaluator):
+    """Measures a model by how well it predicts texts; the keys of its config are those of `PerplexitySettings`.
 
     Texts are put one after the other, each followed by the end-of-text token, and cut into blocks; every token but
     the first of a block is predicted from those before it in the block. With the mean negative log-likelihood a token
@@ -43,19 +59,19 @@ class PerplexityEvaluator(BaseEvaluator):
         return torch, CausalModels(), Tokenizers()
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, float]:
+        settings = read_settings(self.eval_config, PerplexitySettings, WHO)
         torch, models, tokenizers = self.loaded or self.load()
-        config = self.eval_config
-        folder = find_model(str(config["model"]))
+        folder = find_model(settings.model)
         tokenizer, model = tokenizers.load(folder), models.load(folder, dtype="auto")
-        texts = read_texts(config["dataset_path"], config.get("text_key", "text"))
+        texts = read_texts(settings.dataset_path, settings.text_key)
         flat = encode(tokenizer, texts)
-        size = int(config.get("block_size") or getattr(model.config, "max_position_embeddings", 1024))
+        size = settings.block_size or int(getattr(model.config, "max_position_embeddings", 1024))
         nats, tokens = 0.0, 0
-        for blocks in _batches(torch, flat, size, int(config.get("batch_size", 16))):
+        for blocks in _batches(torch, flat, size, settings.batch_size):
             nats += _surprise(torch, model, blocks)
             tokens += blocks[:, 1:].numel()
         if not tokens:
-            raise ComponentFailed(f"{config['dataset_path']} holds too little text to predict any of it")
+            raise ComponentFailed(f"{settings.dataset_path} holds too little text to predict any of it")
         loss = nats / tokens
         predicted_bytes = sum(len(text.encode("utf-8")) for text in texts) * tokens / len(flat)
         return {

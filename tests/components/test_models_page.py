@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from components.evaluators.harness import HarnessSettings
+from components.evaluators.perplexity import PerplexitySettings
 from components.factories import FACTORIES
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import WHO, Training
@@ -31,7 +32,13 @@ def keys(title: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("title", "kind"), [("transformers", Training), ("modelscope", ModelscopeTraining), ("lm_eval", HarnessSettings)]
+    ("title", "kind"),
+    [
+        ("transformers", Training),
+        ("modelscope", ModelscopeTraining),
+        ("lm_eval", HarnessSettings),
+        ("perplexity", PerplexitySettings),
+    ],
 )
 def test_every_key_is_on_the_page_and_no_other(title: str, kind: type[msgspec.Struct]) -> None:
     assert keys(title) == set(kind.__struct_fields__)
