@@ -17,6 +17,7 @@ from sandbox_actors.errors import ComponentFailed, SandboxError
 from sandbox_actors.messages import ComponentRef, Ended, EndLog, Exit, Followed, FollowLog, Outcome, Run, fault_of
 from sandbox_actors.worker.capture import captured
 from sandbox_actors.worker.follow import LogFollower
+from sandbox_actors.worker.freeing import free
 from sandbox_actors.worker.keeping import keep_result
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.packages import hand_over
@@ -49,7 +50,7 @@ class Host:
                 self._link.reply(number, answer, is_kept)
             if isinstance(task, Exit):
                 return
-            gc.collect()  # what the run left behind, while nobody waits
+            free()  # what the run left behind, while nobody waits
 
     def _handle(self, task: Any) -> Outcome | Followed | None:
         if isinstance(task, Run):

@@ -8,7 +8,6 @@ what a run writes to file descriptors 1 and 2 goes to a log, and a log watcher's
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import inspect
 import json
@@ -19,6 +18,7 @@ import threading
 from typing import Any
 
 from components.base import Config
+from sandbox_actors.worker.freeing import free
 
 HEAVY = ("ray", "torch", "matplotlib", "data_juicer", "transformers", "datasets", "wandb")
 
@@ -69,7 +69,7 @@ def run(kind: Any, asked: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
         return {"result": None, "error": f"{type(error).__name__}: {error}"}
     finally:
         del instance
-        gc.collect()
+        free()
 
 
 def watched(kind: Any, asked: dict[str, Any], log: str) -> list[Any]:
