@@ -59,6 +59,9 @@ LOG_CHUNK = 1024 * 1024
 LOG_POLL = 0.05
 """Seconds between two looks at a log that a client follows."""
 
+_threads = trio.CapacityLimiter(8)
+"""For reading logs alone: those on a disk that hangs hold up no spawning."""
+
 
 class ClientDesk:
     """Answers clients. `stop` is called with `now` when one asks the daemon to stop."""
@@ -160,7 +163,9 @@ class ClientDesk:
         while True:
             job = await self._store.find_job(id, request.job)
             is_over = job.state in ENDED
-            data = await trio.to_thread.run_sync(_read_from, job.log, request.offset)
+            data = await trio.to_thread.run_sync(
+                _read_from, job.log, request.offset, limiter=_threads, abandon_on_cancel=True
+            )
             if data or is_over or trio.current_time() >= deadline:
                 return LogChunk(data=data, offset=request.offset, path=job.log, finished=is_over and not data)
             await trio.sleep(LOG_POLL)

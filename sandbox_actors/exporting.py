@@ -26,6 +26,8 @@ MODES = {"dryrun": "offline"}
 FAREWELL = 60.0
 """Seconds after an experiment's end in which the rest has to be handed over."""
 
+_threads = trio.CapacityLimiter(2)
+
 
 def is_wanted(environ: dict[str, str]) -> bool:
     """Whether the submitter's WANDB_MODE leaves wandb on."""
@@ -57,7 +59,7 @@ async def export_to_wandb(
     )
     shop.runs[name] = RunPlace(row.id, -1, "", "", 1)
     try:
-        await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True))
+        await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True), limiter=_threads)
         async with shop.kept.claim(name) as left:
             if left is not None and shop.pool.is_reserved(left.worker):
                 async with shop.pool.rejoin(left.worker) as lease:

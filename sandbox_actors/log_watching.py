@@ -25,7 +25,7 @@ from sandbox_actors.watcher import SandboxWatcher
 START_DELAY = 0.02
 """Seconds in which a run may end without having cost a log watcher, if it has written nothing."""
 
-LAST_LINES = 60.0
+LAST_LINES = 300.0
 """Seconds that a log watcher has to read the rest of the log after its run has ended."""
 
 PING = 1.0

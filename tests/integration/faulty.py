@@ -331,3 +331,29 @@ class WatchesSlowly(BaseModelExecutor):
             time.sleep(600)
         if re.fullmatch(r"(\w+\s?)*: \d+", line):
             self.watcher.watch(int(line.rpartition(" ")[2]), "found", step=1)
+
+
+class Mumbles(BaseModelExecutor):
+    """Prints in a way that is hard to hear; `how` says which. What a line says after `m: ` is watched as `said`."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        how = self.model_config["how"]
+        if how == "without a buffer's end":
+            ctypes.CDLL(None).printf(b"m: %s\n", b"from C")
+        if how == "holding the interpreter":
+            print("m: before", flush=True)
+            gate = self.model_config["gate"]
+            ctypes.PyDLL(None).system(f"while ! test -e {gate}; do sleep 0.02; done".encode())  # keeps the GIL
+        if how == "dying":
+            os.write(1, b"m: whole\nm: ha")
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "with bars":
+            for step in range(1, 1001):
+                sys.stderr.write(f"\rtraining: {step // 10}%|##| {step}/1000 [00:01<00:09, 9.5it/s]")
+                if step % 100 == 0:
+                    sys.stderr.write(f"\rm: {step}\r")
+        return how
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("m: "):
+            self.watcher.watch(line[3:], "said", step=1)

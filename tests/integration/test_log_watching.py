@@ -8,6 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import psutil
+import pytest
 
 from sandbox_actors.client import Client
 
@@ -115,3 +116,30 @@ def test_a_watch_run_that_waits_is_stopped(served: Sandbox) -> None:
     values, log = found(served, "sleep", "one: 1")
     assert values == [1]
     assert "took too long at 1 lines; first:\nsleep" in log
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "expected"),
+    [
+        ("without a buffer's end", "succeeded", ["from C"]),
+        ("dying", "failed", ["whole", "ha"]),
+        ("with bars", "succeeded", [str(step) for step in range(100, 1001, 100)]),
+    ],
+)
+def test_what_is_printed_in_an_odd_way_is_heard(served: Sandbox, how: str, state: str, expected: list[str]) -> None:
+    detail = served.run({"type": "Mumbles", "meta_name": "train", "hook": "TrainModelHook", "how": how})
+    with served.client() as client:
+        assert [row.value for row in client.metrics(detail.experiment.id, "said")] == expected
+    assert detail.experiment.state == state
+
+
+def test_metrics_come_while_the_trainer_holds_the_interpreter(served: Sandbox, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    how = {"how": "holding the interpreter", "gate": str(gate)}
+    with served.client() as client:
+        job = {"type": "Mumbles", "meta_name": "train", "hook": "TrainModelHook", **how}
+        id = client.submit_definition(served.definition(job))
+        while not client.metrics(id, "said"):
+            assert client.show(id).experiment.state in ("waiting", "running")
+        gate.touch()
+        assert served.wait(client, id).experiment.state == "succeeded"

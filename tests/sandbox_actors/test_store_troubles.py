@@ -165,3 +165,25 @@ async def test_a_mistake_in_work_pauses_nothing(tmp_path: Path) -> None:
         assert database.trouble == ""
         await add(database, 1)
         assert await numbers(database) == [1]
+
+
+async def test_damage_that_shows_while_the_file_is_in_use_pauses_it_and_names_the_way_back(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    async with open_database(path, [SCRIPT]) as database:
+        await database.write(lambda db: db.execute("CREATE TABLE letters (letter TEXT)") and None)
+        for number in range(50):
+            await add(database, number, 3000)
+        await database.read(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        await database.read(lambda db: db.execute("PRAGMA shrink_memory").fetchall())
+        data = path.read_bytes()
+        damaged = data[:40_960] + b"\xa5" * 40_960 + data[81_920:]
+        path.write_bytes(damaged)
+        with database.promptly():
+            with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves all that can be read"):
+                await numbers(database)
+            assert "`sandbox daemon recover`" in database.trouble
+            await database.read(lambda db: db.execute("SELECT * FROM letters").fetchall())
+            with pytest.raises(StoreError, match="damaged"):
+                await database.write(lambda db: db.execute("INSERT INTO letters VALUES ('a')") and None)
+        path.write_bytes(data)
+        assert await numbers(database) == list(range(50))
