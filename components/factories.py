@@ -16,7 +16,7 @@ from typing import Any
 
 from components.declared import declared
 from components.evaluators.harness import HarnessSettings
-from components.evaluators.measure_settings import ApiScoreSettings, SampleLossSettings
+from components.evaluators.measure_settings import ApiScoreSettings, PipelineScoreSettings, SampleLossSettings
 from components.evaluators.perplexity import PerplexitySettings
 from components.inference.settings import ApiSettings, HuggingFaceSettings, PromptGenerationSettings, VllmSettings
 from components.models.modelscope_trainer import ModelscopeTraining
@@ -349,6 +349,14 @@ FACTORIES: dict[str, Factory] = {
                     keys=keys_of(ApiScoreSettings),
                     secrets=API_SECRETS,
                     is_light=True,
+                ),
+                "modelscope": Entry(
+                    target="components.evaluators.pipeline_score:PipelineScoreEvaluator",
+                    env=MODELSCOPE,
+                    model_fields=("model", "task", "pipeline_params"),
+                    required=("model",),
+                    reads=("dataset_path",),
+                    keys=keys_of(PipelineScoreSettings),
                 ),
                 "transformers": Entry(
                     target="components.evaluators.sample_loss:SampleLossEvaluator",

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.base import BaseEvaluator, keep_imports
-from components.data.lines import value_at
 from components.evaluators.measure_settings import SampleLossSettings
-from components.evaluators.sample_measures import dataset_of, summary, target_of, write_measured
+from components.evaluators.sample_measures import dataset_of, summary, target_of, text_of, write_measured
 from components.inference.language_model import LanguageModel, LanguageModels
 from components.inference.samples import read_samples
 from components.settings import read_settings
@@ -54,7 +53,7 @@ class SampleLossEvaluator(BaseEvaluator):
         if settings.batch_size < 1:
             raise ConfigError([Problem("model infer evaluator", "batch_size", "at least one text makes a batch")])
         dataset = dataset_of(settings.dataset_path, eval_obj, "model infer evaluator")
-        texts = [_text(sample.item, settings.text_key) for sample in read_samples(dataset)]
+        texts = [text_of(sample.item, settings.text_key) for sample in read_samples(dataset)]
         models: LanguageModels = self.loaded or self.load()
         model = models.load(settings.model, settings.model_params)
         nats, tokens = [0.0] * len(texts), [0] * len(texts)
@@ -83,14 +82,6 @@ class SampleLossEvaluator(BaseEvaluator):
             "tokens": sum(tokens),
             **told,
         }
-
-
-def _text(item: dict[str, Any], key: str) -> str:
-    try:
-        text = value_at(item, key)
-    except KeyError:
-        return ""
-    return text if isinstance(text, str) else ""
 
 
 def _batches(

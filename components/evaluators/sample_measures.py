@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.lines import stem
+from components.data.lines import stem, value_at
 from components.inference.samples import read_samples, with_value, write_lines
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
@@ -32,6 +32,15 @@ def target_of(export_path: str | None, dataset: Path) -> Path:
     if target.suffix != ".jsonl":
         target = target / f"{stem(dataset)}_measured.jsonl"
     return target.expanduser().absolute()
+
+
+def text_of(item: Mapping[str, Any], key: str) -> str:
+    """What a sample has under a dotted key, empty where that is no text."""
+    try:
+        text = value_at(item, key)
+    except KeyError:
+        return ""
+    return text if isinstance(text, str) else ""
 
 
 def write_measured(dataset: Path, target: Path, stats_key: str, figures: Sequence[Figures]) -> None:
