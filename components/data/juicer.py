@@ -15,11 +15,13 @@ Written against py-data-juicer 1.6.1. What it does by itself and must not do in 
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import importlib
 import os
 import shutil
 import sys
 import tempfile
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,10 @@ FAST = {
 
 NOT_ITS_OWN = ("type", "plots")
 """Keys of our configs that Data-Juicer does not know."""
+
+
+_COMPILED_PATTERNS: Any = vars(fnmatch)["_compile_pattern"]
+"""The standard library's cache of file patterns keeps 32,768 of them, and each run brings some of its own folder."""
 
 
 class Juicer:
@@ -264,6 +270,8 @@ def _globals_restored(staging: Path) -> Iterator[None]:
         os.environ.update(environ)
         move_cache(cache)
         tempfile.tempdir, fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES = temporary, None
+        _COMPILED_PATTERNS.cache_clear()
+        urllib.parse.clear_cache()  # type: ignore[attr-defined]
         if "matplotlib.pyplot" in sys.modules:
             sys.modules["matplotlib.pyplot"].close("all")
 
