@@ -32,6 +32,7 @@ from sandbox_actors.language.moves import (
     StopJob,
 )
 from sandbox_actors.language.names import NumberedJob, number_jobs
+from sandbox_actors.language.secrets import masked
 from sandbox_actors.messages import ExperimentRow, JobRow
 from sandbox_actors.plan import Plan
 from sandbox_actors.running import JobRunner
@@ -241,7 +242,8 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
     for each in number_jobs(experiment):
         configs = {"dj_configs": each.job.dj_configs, "extra_configs": each.job.extra_configs}
         found[f"{each.pipeline}.{each.job.meta_name}"] = {key: value for key, value in configs.items() if value}
-    return found
+    recorded: dict[str, Any] = masked(found)
+    return recorded
 
 
 def told(error: Exception) -> str:

@@ -16,13 +16,15 @@ import trio
 
 from sandbox_actors.coordinator import Coordinator, told, waiting_rows
 from sandbox_actors.errors import ActorStopped, ConfigError, EnvError, Refused, StoreError
-from sandbox_actors.exporting import export_to_wandb, is_wanted, run_of
+from sandbox_actors.exporting import export_to_wandb, heeded, is_wanted, run_of
 from sandbox_actors.forecast import forecast
 from sandbox_actors.language.carrying import carried_over
+from sandbox_actors.language.check_components import SECRET
 from sandbox_actors.language.check_resources import gpus_missing
 from sandbox_actors.language.experiment import Experiment, thaw
 from sandbox_actors.language.moves import Begun, CancelRequested, Success
 from sandbox_actors.language.names import number_jobs
+from sandbox_actors.language.secrets import secrets_in
 from sandbox_actors.machine import this_machine
 from sandbox_actors.messages import ExperimentRow, JobRow, PlannedJob, Submit
 from sandbox_actors.paths import Paths
@@ -88,6 +90,9 @@ class Experiments:
     async def submit(self, submit: Submit) -> str:
         """Take in an experiment; it is durable when its id is returned. Raises ConfigError, Refused."""
         self._require_open()
+        submit = msgspec.structs.replace(submit, environ=heeded(submit.environ))
+        if secret := next(secrets_in(submit.definition), None):
+            raise Refused(f"{'.'.join(map(str, secret))}: {SECRET}")
         experiment = thaw(submit.definition)
         for each in number_jobs(experiment):
             if missing := gpus_missing(each.job.resources, this_machine()):

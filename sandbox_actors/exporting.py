@@ -6,6 +6,7 @@ Nobody waits for it. What goes wrong is said in the daemon's log and in `wandb.l
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import trio
@@ -20,6 +21,8 @@ from sandbox_actors.running import KEEP_ALIVE, Workshop
 
 TARGET = "components.exporters.wandb_exporter:WandbExporter"
 LABEL = "wandb-exporter"
+HEEDED = ("WANDB_MODE", "WANDB_DISABLED", "WANDB_PROJECT", "WANDB_NAME", "WANDB_ENTITY", "WANDB_DIR")
+
 MODES = {"dryrun": "offline"}
 """Old names of wandb's modes."""
 
@@ -27,6 +30,12 @@ FAREWELL = 60.0
 """Seconds after an experiment's end in which the rest has to be handed over."""
 
 _threads = trio.CapacityLimiter(2)
+
+
+def heeded(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a submitter that an export looks at, and which are kept with the experiment. No key is among
+    them: that is taken from the daemon's own environment."""
+    return {name: environ[name] for name in HEEDED if name in environ}
 
 
 def is_wanted(environ: dict[str, str]) -> bool:

@@ -16,7 +16,10 @@ from sandbox_actors.language.reading import Path
 _OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """A class of the user's: `package.module:Class`."""
 
-SECRETS = "put it into an environment variable where the daemon is started (see `api_key_env`)"
+SECRET = (
+    "a secret in a file is seen by all who read it: put it into an environment variable where the daemon is started "
+    "(see `api_key_env`)"
+)
 
 
 def check_component(
@@ -130,7 +133,7 @@ def _check_types(
             draft.error(view.path([key]), f"{hook.name} has no key {key!r}{did_you_mean(key, known.keys)}")
         for keys in [key.split(".") for key in known.secrets]:
             if view.has(keys):
-                draft.error(view.path(keys), f"a secret in a file is seen by all who read it: {SECRETS}")
+                draft.error(view.path(keys), SECRET)
     return types
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from sandbox_actors.context import META_NAME
 from sandbox_actors.language.catalogue import Catalogue
-from sandbox_actors.language.check_components import check_component, check_managers, check_recipe
+from sandbox_actors.language.check_components import SECRET, check_component, check_managers, check_recipe
 from sandbox_actors.language.check_data import DataCheck
 from sandbox_actors.language.check_names import check_names
 from sandbox_actors.language.check_resources import check_resources
@@ -16,6 +16,7 @@ from sandbox_actors.language.experiment import Job
 from sandbox_actors.language.file_format import FILE_LISTS
 from sandbox_actors.language.names import number_jobs
 from sandbox_actors.language.reading import Path
+from sandbox_actors.language.secrets import secrets_in
 from sandbox_actors.language.source import Source
 
 _LONGEST_NAME = 200
@@ -58,6 +59,9 @@ def _check_jobs(draft: Draft, source: Source, catalogue: Catalogue) -> None:
         views = view_configs(each.job, place)
         known = check_component(draft, catalogue, each, views, place)
         check_recipe(draft, catalogue, views["dj_configs"])
+        for view in views.values():
+            for keys in secrets_in(view.value):
+                draft.error(view.path(keys), SECRET)
         for view in views.values():
             if view.is_placeholder:
                 value = getattr(each.job, view.name)

@@ -357,3 +357,20 @@ class Mumbles(BaseModelExecutor):
     def _watch_run(self, line: str, **kwargs: Any) -> None:
         if line.startswith("m: "):
             self.watcher.watch(line[3:], "said", step=1)
+
+
+class Shouts(BaseModelExecutor):
+    """Says `text` wherever a component can say something, and ends with an error that says it too, if it shall."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> Any:
+        text = self.model_config["text"]
+        print(f"log {text} line", flush=True)
+        print(f"err {text} line", file=sys.stderr, flush=True)
+        if self.model_config.get("fails"):
+            raise ValueError(f"error {text} text")
+        return {f"key {text}": f"value {text}"}
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        text = self.model_config["text"]
+        self.watcher.watch(0.5, f"series {text}", step=1)
+        self.watcher.watch(f"value {text}", f"result {text}")
