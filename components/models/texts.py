@@ -12,7 +12,13 @@ from typing import Any
 from sandbox_actors.errors import ComponentFailed
 
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-"""Of the shards in a folder."""
+"""Of the shards in a folder. A file of statistics that Data-Juicer has put beside them is none, nor a hidden one."""
+
+_OTHER_FORMATS = {
+    ".parquet": "this is Parquet; export jsonl (an `export_path` that ends in .jsonl), or convert it",
+    ".zst": "this is packed by zstd; unpack it, or pack it by gzip",
+}
+"""What Data-Juicer can also read or write."""
 
 
 def read_texts(dataset_path: str | list[str], text_key: str = "text") -> list[str]:
@@ -42,19 +48,29 @@ def _named(dataset_path: str | list[str]) -> str:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    shards = sorted(each for each in path.iterdir() if each.name.endswith(SUFFIXES) and each.is_file())
+    shards = sorted(each for each in path.iterdir() if _is_shard(each.name) and each.is_file())
     if not shards:
         raise ComponentFailed(f"the folder {path} holds no shard of a dataset: no file in it ends with {SUFFIXES}")
     return shards
 
 
+def _is_shard(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.endswith("_stats.jsonl") and not name.startswith(".")
+
+
 def _items_in(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = content.decode("utf-8").split("\n")
+        lines = _unpacked(path).decode("utf-8").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ComponentFailed(f"cannot read the dataset {path}: {error}") from error
     return (_sample(line, path, number) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def _unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix in _OTHER_FORMATS:
+        raise ComponentFailed(f"cannot read the dataset {path}: {_OTHER_FORMATS[path.suffix]}")
+    return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
 def _sample(line: str, path: Path, number: int) -> dict[str, Any]:

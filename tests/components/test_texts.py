@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,31 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(ComponentFailed, match=r"cannot read the dataset .*bytes\.jsonl"):
         read_texts(str(tmp_path / "bytes.jsonl"))
+
+
+def test_shards_of_a_folder_are_read_by_name_packed_or_not(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"text": "last"}\n')
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "first"}\n'))
+    for aside in ("notes.md", "b_stats.jsonl", ".c.jsonl"):
+        (tmp_path / aside).write_text('{"text": "not one of them"}')
+    assert read_texts(str(tmp_path)) == ["first", "last"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl.gz", b"no gzip", "Not a gzipped file"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "cut off"}')[:-9], "ended before the end-of-stream"),
+        ("a.parquet", b"PAR1", "this is Parquet; export jsonl"),
+        ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", "this is packed by zstd; unpack it"),
+    ],
+)
+def test_what_is_packed_otherwise_or_cut_off_is_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ComponentFailed, match=message):
+        read_texts(str(tmp_path / name))
+
+
+def test_a_folder_without_shards_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ComponentFailed, match="holds no shard of a dataset"):
+        read_texts(str(tmp_path))
