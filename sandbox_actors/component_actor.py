@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import trio
 
@@ -13,8 +14,15 @@ from sandbox_actors.code import UNKNOWN, Code
 from sandbox_actors.environments import ReadyEnv
 from sandbox_actors.errors import WorkerLost
 from sandbox_actors.gateway import Peer
+from sandbox_actors.limits import is_oom, memory_limit, oom_kills
 from sandbox_actors.messages import ComponentRef, WorkerRow
 from sandbox_actors.process import Child
+from sandbox_actors.wire import PeerGone
+
+T = TypeVar("T")
+
+LAST_BREATH = 5.0
+"""Seconds between the end of a connection and that of its process, with all that this one has started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +67,9 @@ class ComponentActor:
     """One worker process and the component in it.
 
     `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
-    `secret_digest` is of the token by which the worker is known. `is_reserved`: it was adopted in a run that nobody has
-    taken up yet.
+    `secret_digest` is of the token by which the worker is known. `reserved_for` names the run that it was adopted in,
+    and that nobody has taken up yet. `oom_kills` is how many processes of the machine had been killed for want of
+    memory when its run began.
     """
 
     name: str
@@ -69,7 +78,7 @@ class ComponentActor:
     secret_digest: str
     keep_alive: float
     is_adopted: bool = False
-    is_reserved: bool = False
+    reserved_for: str = ""
     peer: Peer | None = None
     state: str = "starting"
     warm_model: str | None = None
@@ -77,6 +86,7 @@ class ComponentActor:
     runs: int = 0
     idle_since: float = field(default_factory=time.monotonic)
     rss: int = 0
+    oom_kills: int = field(default_factory=oom_kills)
     gone: trio.Event = field(default_factory=trio.Event)
     greeted: trio.Event = field(default_factory=trio.Event)
 
@@ -94,9 +104,18 @@ class ComponentActor:
         """The process as a peer, when it has greeted, and not as `old`. Raises WorkerLost where it ends before."""
         while self.peer is None or self.peer is old:
             if self.state == "ended":
-                raise WorkerLost(f"worker {self.name} (pid {self.child.pid}) {self.child.ending}")
+                raise WorkerLost(self.last_words())
             await self.greeted.wait()
         return self.peer
+
+    def last_words(self) -> str:
+        """How its process has ended, and what it said last."""
+        ending = self.child.ending
+        why = str(ending)
+        if ending is not None and is_oom(ending.status, self.oom_kills):
+            why += f", as the kernel does when memory is out (the limit here is {memory_limit() / 1024**2:,.0f} MiB),"
+        told = f"worker {self.name} (pid {self.child.pid}) {why} without delivering a result"
+        return f"{told}\n{self.child.last_lines()}".rstrip()
 
     def row(self) -> WorkerRow:
         return WorkerRow(
@@ -129,6 +148,17 @@ class Lease:
         """Of an actor that has greeted the daemon, which an adopted one may not have done yet."""
         assert self.actor.peer is not None
         return self.actor.peer
+
+    async def ask_for(self, message: Any, answer: type[T]) -> T:
+        """Ask the actor. Raises ComponentFailed with the remote traceback, or WorkerLost where its process has ended,
+        also where the connection tells before the process does."""
+        try:
+            return await self.peer.ask_for(message, answer)
+        except PeerGone:
+            with trio.move_on_after(LAST_BREATH):
+                await self.actor.gone.wait()
+                raise WorkerLost(self.actor.last_words()) from None
+            raise
 
 
 def outdated(idle: list[ComponentActor], wanted: Wanted) -> list[ComponentActor]:

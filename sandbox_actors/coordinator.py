@@ -57,10 +57,16 @@ class Coordinator(Actor):
     """
 
     def __init__(
-        self, row: ExperimentRow, plan: Plan, watcher: SandboxWatcher, runner: JobRunner, goes_on: bool = False
+        self,
+        row: ExperimentRow,
+        plan: Plan,
+        watcher: SandboxWatcher,
+        runner: JobRunner,
+        retry_delay: float = RETRY_DELAY,
+        goes_on: bool = False,
     ) -> None:
         super().__init__(f"experiment {row.id}")
-        self._goes_on = goes_on
+        self._retry_delay, self._goes_on = retry_delay, goes_on
         self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
         self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
@@ -113,6 +119,11 @@ class Coordinator(Actor):
         known = [row for row in await self._watcher.job_rows(self._id) if row.iter == command.iter]
         done = {row.index: row for row in known if row.state == "succeeded" or (self._goes_on and self._stays(row))}
         waiting = {row.index: row for row in waiting_rows(self._plan.jobs, command.iter) if row.index not in done}
+        if self._goes_on:  # attempts are counted on
+            for row in known:
+                if row.index in waiting:
+                    attempt = {"attempt": row.attempt, "error": row.error}
+                    waiting[row.index] = msgspec.structs.replace(waiting[row.index], **attempt)
         self._rows = {**waiting, **done}
         await self._watcher.put_jobs(self._id, list(waiting.values()))
 
@@ -177,7 +188,7 @@ class Coordinator(Actor):
             try:
                 if start.attempt > 1 and not self._is_left(start):
                     await change(reason=f"attempt {start.attempt} after a pause")
-                    await trio.sleep(min(RETRY_DELAY * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
+                    await trio.sleep(min(self._retry_delay * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
                 log = self._runner.log_of(start)
                 await trio.to_thread.run_sync(self._work_dir.open_log, start.iter, start.index, log)
                 recorded = await self._runner.run(start, change)

@@ -16,6 +16,7 @@ import trio
 
 from sandbox_actors import __version__, kit
 from sandbox_actors.capacity import Capacity, Gpus
+from sandbox_actors.coordinator import RETRY_DELAY
 from sandbox_actors.desk import ClientDesk, WorkerDesk
 from sandbox_actors.environments import Environments
 from sandbox_actors.errors import Refused, SandboxError
@@ -39,6 +40,9 @@ LISTEN_VARIABLE = "SANDBOX_LISTEN"
 GRACE_VARIABLE = "SANDBOX_GRACE"
 """Seconds that a worker whose daemon was killed waits for the next one when it has nothing to do."""
 
+RETRY_VARIABLE = "SANDBOX_RETRY_DELAY"
+"""Seconds before the second attempt of a job, doubled for each further one."""
+
 
 async def serve(paths: Paths, address: str = "") -> None:
     """Serve the home of `paths`, over TCP too where an `address` is given, until SIGTERM or SIGINT comes, or a client
@@ -59,14 +63,15 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
         trio.open_nursery() as nursery,
     ):
         watcher = SandboxWatcher(store)
+        grace, retry_delay = _seconds(GRACE_VARIABLE, GRACE), _seconds(RETRY_VARIABLE, RETRY_DELAY)
         records = WorkerRecords(paths.workers, paths.scratch)
-        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs", records, _grace())
+        pool = Pool(paths.worker_socket, kit.lay_out(paths.home / "kit"), paths.home / "logs", records, grace)
         environments = Environments(paths.envs, os.environ)
         machine = this_machine()
         capacity, gpus = Capacity(machine.cpus), Gpus(machine.gpus)
         kept = KeptRuns(RunFolders(paths.runs), pool, store, watcher, Holds(capacity, gpus))
         shop = Workshop(pool, capacity, gpus, environments, watcher, kept)
-        experiments = Experiments(paths, store, shop)
+        experiments = Experiments(paths, store, shop, retry_delay)
         desk = ClientDesk(paths, store, shop, experiments, stop.request)
         for part in (pool, environments, experiments):
             await nursery.start(part.run)
@@ -137,15 +142,15 @@ def only_daemon(paths: Paths) -> Iterator[None]:
         yield
 
 
-def _grace() -> float:
-    """Seconds that workers wait for the next daemon. Raises Refused for what is no number of seconds."""
-    given = os.environ.get(GRACE_VARIABLE, "")
+def _seconds(variable: str, default: float) -> float:
+    """What an environment variable says, or `default`. Raises Refused for what is no number of seconds."""
+    given = os.environ.get(variable) or default
     try:
-        seconds = float(given or GRACE)
+        seconds = float(given)
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise Refused(f"{GRACE_VARIABLE}={given} is no number of seconds")
+        raise Refused(f"{variable}={given} is no number of seconds")
     return seconds
 
 

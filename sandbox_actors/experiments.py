@@ -49,8 +49,8 @@ class _Past:
 class Experiments:
     """`run` is its life: coordinators are its children. Two experiments never share a work_dir: the second waits."""
 
-    def __init__(self, paths: Paths, store: Store, shop: Workshop) -> None:
-        self._paths, self._store, self._shop = paths, store, shop
+    def __init__(self, paths: Paths, store: Store, shop: Workshop, retry_delay: float) -> None:
+        self._paths, self._store, self._shop, self._retry_delay = paths, store, shop, retry_delay
         self._coordinators: dict[str, Coordinator] = {}
         self._waiting: dict[str, trio.CancelScope] = {}
         self._work_dirs: dict[str, trio.Event] = {}
@@ -200,8 +200,9 @@ class Experiments:
     async def _coordinate(self, row: ExperimentRow, experiment: Experiment, past: _Past) -> None:
         runner = JobRunner(self._shop, row.id, experiment, row.cwd, self._folder(row))
         plan = Plan(experiment, past.history, past.begun or ())
-        goes_on = past.begun is not None
-        coordinator = self._coordinators[row.id] = Coordinator(row, plan, self._shop.watcher, runner, goes_on)
+        coordinator = self._coordinators[row.id] = Coordinator(
+            row, plan, self._shop.watcher, runner, self._retry_delay, goes_on=past.begun is not None
+        )
         try:
             await coordinator.run()
         except* Exception as group:

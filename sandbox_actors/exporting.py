@@ -70,8 +70,8 @@ async def export_to_wandb(
     try:
         await trio.to_thread.run_sync(lambda: folder.mkdir(parents=True, exist_ok=True), limiter=_threads)
         async with shop.kept.claim(name) as left:
-            if left is not None and shop.pool.is_reserved(left.worker):
-                async with shop.pool.rejoin(left.worker) as lease:
+            if left is not None and shop.pool.is_reserved(left.worker, name):
+                async with shop.pool.rejoin(left.worker, name) as lease:
                     await _export(shop, lease, run, row.id, ended, is_taken_up=True)
                 return
         env = await shop.environments.ensure(load_spec("wandb"), lambda bar: None)

@@ -93,7 +93,7 @@ class KeptRuns:
         Raises ComponentFailed, or WorkerLost where it ends before it answers, which `result` may know better.
         """
         if not is_taken_up:
-            return await lease.peer.ask_for(run, Outcome)
+            return await lease.ask_for(run, Outcome)
         peer: Peer | None = None
         while True:
             peer = await lease.actor.peer_after(peer)
@@ -184,4 +184,4 @@ class KeptRuns:
     async def _drop(self, record: RunRecord) -> None:
         """Give back what a run holds, and end its worker where nobody has rejoined it."""
         self._holds.release(record)
-        await self._pool.drop(record.worker)
+        await self._pool.drop(record.worker, record.run.run)

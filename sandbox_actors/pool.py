@@ -25,6 +25,7 @@ from sandbox_actors.component_actor import ComponentActor, Lease, Wanted, due, o
 from sandbox_actors.errors import NotFound, ProtocolError, Refused, SandboxError, WorkerLost
 from sandbox_actors.gateway import Peer
 from sandbox_actors.kit import ENTRY
+from sandbox_actors.limits import limits_now, oom_kills, require_room
 from sandbox_actors.messages import PROTOCOL_VERSION, Exit, Hello, WorkerRow
 from sandbox_actors.process import adopt, spawn, started_at
 from sandbox_actors.records import WorkerRecord, WorkerRecords, digest_of
@@ -107,29 +108,29 @@ class Pool:
                 if actor.is_expected and actor.wanted.process_key == wanted.process_key:
                     await actor.greeted.wait()
 
-    def reserve(self, name: str, job: str) -> None:
+    def reserve(self, name: str, run: str) -> None:
         """Keep an adopted actor for `rejoin` or `drop`, before it has greeted; one that has ended is none."""
         actor = self._actors.get(name)
         if actor is not None:
-            actor.state, actor.job, actor.is_reserved = "running", job, True
+            actor.state, actor.job, actor.reserved_for = "running", run, run
 
-    def is_reserved(self, name: str) -> bool:
+    def is_reserved(self, name: str, run: str) -> bool:
         actor = self._actors.get(name)
-        return actor is not None and actor.is_reserved
+        return actor is not None and actor.reserved_for == run
 
     @asynccontextmanager
-    async def rejoin(self, name: str) -> AsyncIterator[Lease]:
-        """An actor that was reserved, for the rest of its run; else as `lease`. Raises WorkerLost if it has ended."""
-        actor = self._actors.get(name)
-        if actor is None:
+    async def rejoin(self, name: str, run: str) -> AsyncIterator[Lease]:
+        """The actor that was reserved, for the rest of its run; else as `lease`. Raises WorkerLost if it has ended."""
+        if not self.is_reserved(name, run):
             raise WorkerLost(f"worker {name} ended together with the daemon that had started it")
-        actor.is_reserved = False
+        actor = self._actors[name]
+        actor.reserved_for = ""
         async with self._in_use(actor):
             yield Lease(actor, warm=True)
 
     @asynccontextmanager
     async def _in_use(self, actor: ComponentActor) -> AsyncIterator[None]:
-        actor.state = "running"
+        actor.state, actor.oom_kills = "running", oom_kills()
         try:
             yield
         except BaseException:
@@ -165,7 +166,9 @@ class Pool:
         return any(actor.warm_model in ("", wanted.model_key) for actor in self._alike(wanted))
 
     def _alike(self, wanted: Wanted) -> list[ComponentActor]:
-        return [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
+        """The idle actors that have the process for `wanted`. One that was killed just now may count as idle still."""
+        same = [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
+        return [actor for actor in same if not actor.child.has_ended()]
 
     # --- what the CLI shows and does ---
 
@@ -261,6 +264,7 @@ class Pool:
                 )
             )
 
+        await trio.to_thread.run_sync(lambda: require_room(limits_now()), limiter=_threads)
         try:
             scratch = self._records.scratch_of(name)
             scratch.mkdir(mode=0o700, parents=True)
@@ -289,16 +293,14 @@ class Pool:
     async def _watch(self, actor: ComponentActor) -> None:
         """Wait for the end of an actor's process, then tell everyone who waits for an answer of it."""
         with trio.CancelScope(shield=True):  # cancelling the pool ends the child, and others wait for `gone`
-            ending = await actor.child.wait()
+            await actor.child.wait()
             await trio.sleep(LAST_WORDS)
             await trio.to_thread.run_sync(self._records.remove, actor.name, limiter=_threads)
         self._actors.pop(actor.name, None)
         actor.state = "ended"
         actor.greeted.set()
         if actor.peer is not None:
-            words = actor.child.last_lines()
-            told = f"worker {actor.name} (pid {actor.child.pid}) {ending} without delivering a result"
-            actor.peer.end(WorkerLost(f"{told}\n{words}".rstrip()))
+            actor.peer.end(WorkerLost(actor.last_words()))
         actor.gone.set()
         self._wake()
 
@@ -313,9 +315,9 @@ class Pool:
         await actor.child.end()
         await actor.gone.wait()
 
-    async def drop(self, name: str) -> None:
+    async def drop(self, name: str, run: str) -> None:
         """End an actor that is reserved still: nobody takes its run up."""
-        if self.is_reserved(name):
+        if self.is_reserved(name, run):
             await self._end(self._actors[name])
 
     async def _ask_to_exit(self, peer: Peer) -> None:

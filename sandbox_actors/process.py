@@ -11,10 +11,12 @@ child of its own, but its exit status is nobody's to know.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +92,14 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, number)
             except ProcessLookupError:
                 return
+
+    def has_ended(self) -> bool:
+        """Whether the process has, also where `wait` has yet to end what it left behind."""
+        poller = select.poll()
+        if self._pidfd < 0:
+            return True
+        poller.register(self._pidfd, select.POLLIN)
+        return bool(poller.poll(0))
 
     def memory(self) -> int:
         """Resident bytes of the process; 0 when it has ended."""
@@ -174,7 +184,8 @@ async def spawn(
         raise
     finally:
         os.close(reading)
-    os.write(writing, secret.encode("ascii") + b"\n")
+    with suppress(BrokenPipeError):  # it was killed at once, which whoever waits for it is told
+        os.write(writing, secret.encode("ascii") + b"\n")
     child = Child(name, pid, writing, output)
     nursery.start_soon(child.supervise)
     return child

@@ -32,6 +32,7 @@ from sandbox_actors.messages import ComponentRef, Outcome, ProgressBar, Run, poi
 from sandbox_actors.pool import Pool
 from sandbox_actors.process import tail
 from sandbox_actors.run_folders import RunRecord
+from sandbox_actors.stopped import until_stopped
 from sandbox_actors.watcher import SandboxWatcher
 
 KEEP_ALIVE = 1800.0
@@ -282,9 +283,11 @@ class JobRunner:
         self, start: StartJob, run: Run, wanted: Wanted, cpus: float, change: Change, left: RunRecord | None
     ) -> Outcome:
         pool, kept = self._shop.pool, self._shop.kept
-        if left is not None and not pool.is_reserved(left.worker) and (outcome := await kept.result(run.run)):
-            return outcome
-        async with pool.rejoin(left.worker) if left else pool.lease(wanted) as lease:
+        if left is not None and not pool.is_reserved(left.worker, run.run):
+            outcome = await kept.result(run.run)
+            if outcome is not None:
+                return outcome
+        async with pool.rejoin(left.worker, run.run) if left else pool.lease(wanted) as lease:
             lease.actor.job = f"{self._id} {start.pipeline}.{start.job.meta_name}"
             if left is None:
                 await change(worker=lease.actor.name, warm=lease.warm, reason="")
@@ -298,19 +301,17 @@ class JobRunner:
         ask = partial(self._shop.kept.outcome, lease, run, is_taken_up)
         try:
             with trio.fail_after(left):
-                outcome = await self._within_memory(run, lease, job.resources.memory, ask)
+                outcome = await self._guarded(run, lease, job.resources.memory, ask)
         except trio.TooSlowError:
             last = tail(Path(run.log), LAST_LINES)
             raise JobTimeout(f"took longer than its timeout of {job.timeout:g} seconds\n{last}".rstrip()) from None
         lease.actor.warm_model = run.model_key if outcome.has_model else ""
         return outcome
 
-    async def _within_memory(
+    async def _guarded(
         self, run: Run, lease: Lease, limit: int | None, outcome: Callable[[], Awaitable[Outcome]]
     ) -> Outcome:
-        """Wait for `outcome`, and kill the actor if it comes to hold more than `limit` bytes with all it starts."""
-        if limit is None:
-            return await outcome()
+        """Wait for `outcome`, and kill the actor if it is stopped, or holds over `limit` bytes with all it starts."""
         child, answers, failures = lease.actor.child, list[Outcome](), list[SandboxError]()
 
         async def ask() -> None:
@@ -320,13 +321,25 @@ class JobRunner:
                 failures.append(error)
             nursery.cancel_scope.cancel()
 
+        async def within_memory(limit: int) -> None:
+            held = await until_over(child.pid, limit)
+            last = tail(Path(run.log), LAST_LINES)
+            give_up(MemoryExceeded(f"held {_mib(held)}, more than its limit of {_mib(limit)}\n{last}".rstrip()))
+
+        async def not_stopped() -> None:
+            await until_stopped(child.pid)
+            give_up(WorkerLost(f"worker {lease.actor.name} (pid {child.pid}) was stopped (SIGSTOP), and so was ended"))
+
+        def give_up(error: SandboxError) -> None:
+            failures.append(error)
+            child.signal(signal.SIGKILL)
+            nursery.cancel_scope.cancel()
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
-            held = await until_over(child.pid, limit)
-            nursery.cancel_scope.cancel()
-            child.signal(signal.SIGKILL)
-            last = tail(Path(run.log), LAST_LINES)
-            failures.append(MemoryExceeded(f"held {_mib(held)}, more than its limit of {_mib(limit)}\n{last}".rstrip()))
+            nursery.start_soon(not_stopped)
+            if limit is not None:
+                nursery.start_soon(within_memory, limit)
         for failure in failures:
             raise failure
         return answers[0]

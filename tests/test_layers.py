@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: dict[int, str] = {
     0: "errors messages bootstrap __init__",
     1: "paths machine language context plan config",
-    2: "storage store zmtp wire weight keys curve transport notices process memory work_dir",
+    2: "storage store zmtp wire weight keys curve transport notices process memory limits stopped work_dir",
     3: "actor strikes gateway capacity code",
     4: "kit environments component_actor records run_folders pool watcher",
     5: "hooks known forecast log_watching kept_runs",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from typing import Any
 
 from components.base import BaseModelExecutor, Component
@@ -86,6 +87,8 @@ class Fails:
             sys.exit(3)
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if how == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if how == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
         if how == "unrecordable":
@@ -164,7 +167,7 @@ class FailsLate(BaseModelExecutor):
 
 
 class LeavesChildren:
-    """Leaves children behind in its idle process, one of them in a session of its own."""
+    """Leaves children behind in its idle process, one of them in a session of its own; if it `dies`, without it."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -172,6 +175,25 @@ class LeavesChildren:
     def run(self) -> None:
         subprocess.Popen(["sleep", "615"])
         subprocess.Popen(["setsid", "-f", "sleep", "615"])
+        if self.config.get("dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Chaotic(BaseModelExecutor):
+    """Tells each step twice, printed and watched, under a name that no other attempt has. Returns that name."""
+
+    async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
+        name = uuid.uuid4().hex
+        for step in range(1, self.model_config["steps"] + 1):
+            print(f"step {name} {step}")
+            self.watcher.watch(name, "watched", step=step)
+            time.sleep(0.01)
+        return name
+
+    def _watch_run(self, line: str, **kwargs: Any) -> None:
+        if line.startswith("step "):
+            _, name, step = line.split()
+            self.watcher.watch(name, "printed", step=int(step))
 
 
 class Prints(BaseModelExecutor):
@@ -215,12 +237,14 @@ class Asks:
 
 
 class Hoards:
-    """Holds `mib` MiB, in a child process if `in_child`, and waits."""
+    """Holds `mib` MiB, in a child process if `in_child`, in the control group that `group` stands for, and waits."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
     def run(self) -> None:
+        if "group" in self.config:
+            pathlib.Path(self.config["group"]).write_text(str(os.getpid()))
         print("fills its memory")
         sys.stdout.flush()
         code = f"import time; held = b'x' * ({self.config['mib']} << 20); time.sleep(600)"

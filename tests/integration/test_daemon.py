@@ -104,6 +104,15 @@ def test_a_component_that_fails_fails_its_experiment_and_nothing_else(sandbox: S
     assert sandbox.run(good).experiment.state == "succeeded"
 
 
+def test_a_worker_that_is_stopped_is_seen_and_ended(sandbox: Sandbox) -> None:
+    job = {"type": "Fails", "meta_name": "job", "how": "stop"}
+    started = time.monotonic()
+    (row,) = sandbox.run(job).jobs
+    assert "was stopped (SIGSTOP)" in row.error
+    assert "about to fail" in row.error
+    assert time.monotonic() - started < 30
+
+
 def test_a_process_in_which_a_run_failed_is_not_used_again(sandbox: Sandbox, tmp_path: Path) -> None:
     job = {"type": "Fails", "meta_name": "job", "how": "raise", "times": 1, "counter": str(tmp_path / "counter")}
     failed = sandbox.run(job).jobs[0]

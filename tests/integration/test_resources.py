@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox_actors.errors import Refused
 from sandbox_actors.language.experiment import Resources
+from sandbox_actors.limits import cgroups
 from sandbox_actors.machine import this_machine
 
 from .conftest import Sandbox
@@ -60,3 +65,36 @@ def test_more_gpus_than_there_are_are_refused_before_anything_runs(sandbox: Sand
         with pytest.raises(Refused, match=rf"anonymous\.job asks for {too_many} gpus, and this machine has"):
             client.submit_definition(definition)
         assert client.experiments() == []
+
+
+def test_a_worker_that_the_kernel_kills_for_want_of_memory_is_told_so(sandbox: Sandbox, tmp_path: Path) -> None:
+    groups = [folder for folder in cgroups("memory") if os.access(folder / "cgroup.procs", os.W_OK)]
+    own = groups[0] / f"sandbox-test-{os.getpid()}" if groups else None
+    names = ("memory.max", "memory.limit_in_bytes")
+    try:
+        if own is not None:
+            own.mkdir()
+        limit = next((own / name for name in names if own is not None and (own / name).exists()), None)
+        if own is None or limit is None:
+            pytest.skip("no control group with a limit of memory can be made here")
+        limit.write_text(str(64 * 1024**2))
+        job = {"type": "Hoards", "meta_name": "hoard", "mib": 300, "group": str(own / "cgroup.procs")}
+        (row,) = sandbox.run(job).jobs
+        assert re.search(r"was ended by SIGKILL, as the kernel does when memory is out \(the limit here is", row.error)
+        assert "fills its memory" in row.error
+    finally:
+        if own is not None and own.exists():
+            while (own / "cgroup.procs").read_text():
+                time.sleep(0.01)
+            own.rmdir()
+
+
+def test_short_of_files_a_worker_is_refused_by_name_and_nothing_else_happens(sandbox: Sandbox) -> None:
+    assert sandbox.daemon is not None
+    pid, job = sandbox.daemon.pid, {"type": "Returns", "meta_name": "job", "value": 1}
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 4, limits[1]))
+    (refused,) = sandbox.run(job).jobs
+    assert "RLIMIT_NOFILE" in refused.error
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert sandbox.run(job).experiment.state == "succeeded"

@@ -11,6 +11,7 @@ from sandbox_actors.errors import ConfigError, ContextError
 from sandbox_actors.language.experiment import Pipeline
 from sandbox_actors.language.moves import (
     BeginIteration,
+    Begun,
     CancelRequested,
     EndIteration,
     Finish,
@@ -270,3 +271,19 @@ def test_a_history_that_has_everything_ends_at_once() -> None:
         Finish,
     ]
     assert [each.to_dict()["anonymous"][0]["res_0"] for each in plan.iterations] == [1, 2]
+
+
+def test_an_attempt_that_was_under_way_is_started_as_that_attempt_and_retries_count_on() -> None:
+    plan = Plan(experiment(pipeline(job("a", retries=2))), begun=[Begun(iter=1, index=0, attempt=2)])
+    assert the_start(plan.start()).attempt == 2
+    assert the_start(fail(plan, 0, attempt=2)).attempt == 3
+    assert isinstance(fail(plan, 0, attempt=3)[-1], Finish)
+
+
+def test_what_had_failed_stays_failed_and_is_the_end_when_the_others_have_ended() -> None:
+    both = experiment(pipeline(job("a"), job("b"), name="first"), pipeline(job("c"), name="second"), parallel=True)
+    plan = Plan(both, begun=[Begun(iter=1, index=0, attempt=1, error="broke")])
+    commands = plan.start()
+    assert [type(command) for command in commands] == [BeginIteration, StartJob]
+    assert the_start(commands).index == 2
+    assert succeed(plan, 2, None)[-1] == Finish(state="failed", error="first.a: broke")
