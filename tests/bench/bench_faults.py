@@ -1,0 +1,167 @@
+"""What faults cost: `python -m tests.bench.bench_faults [--quick]`. Each figure stands beside its goal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sandbox_actors.client import Client
+from sandbox_actors.connection import listener
+from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
+from sandbox_actors.messages import ExperimentDetail
+from sandbox_actors.paths import find_paths
+from tests.bench.bench_system import tell
+
+COMPONENTS = Path(__file__).parents[1] / "integration"
+DEADLINE = 120.0
+
+
+class Home:
+    """A daemon that is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ = {**os.environ, "SANDBOX_HOME": str(folder / "home"), "WANDB_MODE": "disabled"}
+        self.paths = find_paths(self.environ)
+
+    def start(self) -> None:
+        self.paths.home.mkdir(mode=0o700, exist_ok=True)
+        with self.paths.daemon_log.open("ab") as log:
+            command = [sys.executable, "-m", "sandbox_actors.daemon"]
+            self.daemon = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        until(lambda: listener(self.paths.socket) is not None)
+
+    def kill(self) -> None:
+        self.daemon.kill()
+        self.daemon.wait()
+
+    def client(self) -> Client:
+        return Client(self.paths, autostart=False)
+
+    def run(self, *jobs: dict[str, Any], parallel: bool = False) -> ExperimentDetail:
+        with self.client() as client:
+            id = client.submit_definition(self.definition(*jobs, parallel=parallel))
+            for _ in client.follow(id, interval=0.01):
+                pass
+            return client.show(id)
+
+    def definition(self, *jobs: dict[str, Any], parallel: bool = False) -> dict[str, Any]:
+        """A pipeline for each job if they are to run side by side."""
+        made = [
+            Job(
+                hook="GeneralDataExecutorHook",
+                meta_name=f"job{number}",
+                env="plain",
+                component_path=str(COMPONENTS),
+                extra_configs={**job, "type": f"faulty:{job['type']}"},
+            )
+            for number, job in enumerate(jobs)
+        ]
+        parts = [[job] for job in made] if parallel else [made]
+        pipelines = [Pipeline(name=f"p{number}", execution_jobs=part) for number, part in enumerate(parts)]
+        names = {"project_name": "bench", "experiment_name": "faults", "work_dir": str(self.folder / "work")}
+        return freeze(Experiment(pipelines=pipelines, parallel=parallel, **names))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the repetitions")
+    share = 5 if parser.parse_args().quick else 1
+    os.environ["WANDB_MODE"] = "disabled"
+    with tempfile.TemporaryDirectory(prefix="sb-bench-") as folder:
+        home = Home(Path(folder))
+        home.start()
+        try:
+            home.run({"type": "Returns", "value": 0})  # builds the env
+            measure_jobs(home, 500 // share)
+            measure_restart(home, 20 // share)
+            measure_detection(home, 20 // share)
+            measure_adoption(home, 50 // share)
+        finally:
+            home.daemon.terminate()
+            home.daemon.wait()
+
+
+def measure_jobs(home: Home, count: int) -> None:
+    """One after the other: each is durable before the next one starts."""
+    started = time.perf_counter()
+    home.run(*({"type": "Returns", "value": number} for number in range(count)))
+    tell(
+        "committed jobs a second",
+        f"{count / (time.perf_counter() - started):.0f}",
+        f"{count} of one warm actor, in turn",
+    )
+
+
+def measure_restart(home: Home, count: int) -> None:
+    """From the start of a daemon, after SIGKILL, to a submit that is durable and acknowledged."""
+    taken = []
+    for _ in range(count):
+        home.kill()
+        started = time.perf_counter()
+        home.start()
+        with home.client() as client:
+            id = client.submit_definition(home.definition({"type": "Returns", "value": 1}))
+            taken.append(time.perf_counter() - started)
+            for _ in client.follow(id, interval=0.01):
+                pass
+    tell("restart to first committed answer, p50 / p99", quantiles(taken), f"{count} restarts (goal: p99 2 s)")
+
+
+def measure_detection(home: Home, count: int) -> None:
+    """From SIGKILL of a worker in a run to the failure of its job being seen by a client."""
+    taken = []
+    for number in range(count):
+        ready = home.folder / f"ready{number}"
+        with home.client() as client:
+            id = client.submit_definition(home.definition({"type": "Hangs", "ready": str(ready)}))
+            until(ready.exists)
+            (row,) = (row for row in client.workers() if row.component == "hangs" and row.state == "running")
+            os.kill(row.pid, signal.SIGKILL)
+            started = time.perf_counter()
+            until(lambda client=client, id=id: client.show(id).experiment.state == "failed")  # type: ignore[misc]
+            taken.append(time.perf_counter() - started)
+    tell("kill of a worker to its job's failure, p50 / p99", quantiles(taken), f"{count} kills (goal: p99 1 s)")
+
+
+def measure_adoption(home: Home, count: int) -> None:
+    """From the start of a daemon, after SIGKILL, to all its workers being idle and warm again."""
+    home.run(*({"type": "Loads", "model": str(number)} for number in range(count)))
+    with home.client() as client:
+        before = {row.pid for row in client.workers()}
+    home.kill()
+    started = time.perf_counter()
+    home.start()
+    with home.client() as client:
+        until(lambda: {row.state for row in client.workers()} == {"idle"})
+        seconds = time.perf_counter() - started
+        after = {row.pid for row in client.workers()}
+    assert after == before
+    assert all(psutil.pid_exists(pid) for pid in after)
+    tell(f"adoption of {len(after)} workers", f"{seconds:.2f} s", "from the start of the daemon (goal: 5 s)")
+
+
+def quantiles(taken: list[float]) -> str:
+    taken = sorted(taken)
+    return f"{taken[len(taken) // 2] * 1e3:.0f} / {taken[int(len(taken) * 0.99)] * 1e3:.0f} ms"
+
+
+def until(is_true: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    main()
