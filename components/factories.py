@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from components.declared import declared
 from components.evaluators.harness import HarnessSettings
 from components.evaluators.measure_settings import ApiScoreSettings, PipelineScoreSettings, SampleLossSettings
@@ -22,7 +24,7 @@ from components.inference.settings import ApiSettings, HuggingFaceSettings, Prom
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
 from components.registered import COMPONENTS, Registry
-from components.settings import JOB_KEYS, keys_of
+from components.settings import JOB_KEYS, keys_of, misfits
 from sandbox_actors.errors import ConfigError, Problem
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -38,6 +40,7 @@ class Entry:
     required      dotted config keys without which it cannot run
     reads         config keys that name files or folders it reads, one path or a list of them
     keys          all config keys it knows; none here means that it takes any
+    settings      a Struct with those of the keys whose values are to be checked before the run
     secrets       dotted config keys that people write keys of APIs under, which no file should hold
     needs_gpu     its env is of no use without one
     package       the file or folder of the top-level package that the class is in, handed to the worker
@@ -51,11 +54,16 @@ class Entry:
     required: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    settings: type[msgspec.Struct] | None = None
     secrets: tuple[str, ...] = ()
     needs_gpu: bool = False
     package: str = ""
     is_own: bool = False
     is_light: bool = False
+
+    def misfits(self, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Keys whose values cannot be meant, and why."""
+        return [] if self.settings is None else misfits(config, self.settings)
 
 
 class Types(Mapping[str, Entry]):
@@ -298,6 +306,7 @@ FACTORIES: dict[str, Factory] = {
                     required=("model", "train_dataset", "output_dir"),
                     reads=("model", "tokenizer", "train_dataset", "eval_dataset"),
                     keys=keys_of(Training),
+                    settings=Training,
                 ),
                 "modelscope": Entry(
                     target="components.models.modelscope_trainer:ModelscopeTrainExecutor",
@@ -305,6 +314,7 @@ FACTORIES: dict[str, Factory] = {
                     required=("model_name", "trainer_name", "work_dir"),
                     reads=("model_name", "train_dataset", "eval_dataset"),
                     keys=keys_of(ModelscopeTraining),
+                    settings=ModelscopeTraining,
                 ),
             },
         ),
@@ -379,6 +389,7 @@ FACTORIES: dict[str, Factory] = {
                     required=("model", "tasks"),
                     reads=("model", "include_path"),
                     keys=keys_of(HarnessSettings),
+                    settings=HarnessSettings,
                 ),
                 "perplexity": Entry(
                     target="components.evaluators.perplexity:PerplexityEvaluator",
@@ -386,6 +397,7 @@ FACTORIES: dict[str, Factory] = {
                     required=("model", "dataset_path"),
                     reads=("model", "dataset_path"),
                     keys=keys_of(PerplexitySettings),
+                    settings=PerplexitySettings,
                 ),
             },
         ),

@@ -34,7 +34,20 @@ def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
     except msgspec.ValidationError as error:
         told, _, place = str(error).partition(" - at `$")
         key = place.strip("`.") or next(iter(_missing(values, kind)), "")
-        raise ConfigError([Problem(who, key, told[:1].lower() + told[1:])]) from error
+        raise ConfigError([Problem(who, key, _lowered(told))]) from error
+
+
+def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
+    """Keys of `config` whose values do not fit a `kind`, and why; what is missing or not known is not looked at."""
+    found = []
+    for field in msgspec.structs.fields(kind):
+        value = _plain(config.get(field.name))
+        if value is not None:
+            try:
+                msgspec.convert(value, field.type, strict=False)
+            except msgspec.ValidationError as error:
+                found.append((field.name, _lowered(str(error).partition(" - at `$")[0])))
+    return found
 
 
 def check_known(values: Mapping[str, Any], known: tuple[str, ...], who: str, below: str = "") -> None:
@@ -47,6 +60,10 @@ def nearest(name: str, known: tuple[str, ...]) -> str:
     """The end of a sentence that says `name` is not known."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _missing(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[str]:

@@ -104,6 +104,8 @@ class KnownType(Protocol):
     def secrets(self) -> Collection[str]: ...
     @property
     def needs_gpu(self) -> bool: ...
+    def misfits(self, config: Mapping[str, Any]) -> Collection[tuple[str, str]]:
+        """Keys whose values cannot be meant, and why."""
 
 
 class KnownFactory(Protocol):

@@ -12,6 +12,7 @@ from sandbox_actors.language.config_view import ConfigView
 from sandbox_actors.language.draft import Draft
 from sandbox_actors.language.names import NumberedJob
 from sandbox_actors.language.reading import Path
+from sandbox_actors.language.settings import is_placeholder
 
 _OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """A class of the user's: `package.module:Class`."""
@@ -131,10 +132,18 @@ def _check_types(
                 draft.error(view.path(), f"{hook.name} needs {key!r} in {view.name}")
         for key in [key for key in view.value or () if known.keys and key not in known.keys]:
             draft.error(view.path([key]), f"{hook.name} has no key {key!r}{did_you_mean(key, known.keys)}")
+        for key, message in known.misfits(_written(view)):
+            draft.error(view.path([key]), message)
         for keys in [key.split(".") for key in known.secrets]:
             if view.has(keys):
                 draft.error(view.path(keys), SECRET)
     return types
+
+
+def _written(view: ConfigView) -> dict[str, Any]:
+    """What is known of a config before anything runs: not what `input` brings, or brings into it."""
+    values = (view.value or {}).items()
+    return {key: value for key, value in values if not view.is_replaced([key]) and not is_placeholder(value)}
 
 
 def _known_type(

@@ -9,7 +9,7 @@ import pytest
 
 from components.base import Config
 from components.models.training import WHO, Training
-from components.settings import keys_of, read_settings
+from components.settings import keys_of, misfits, read_settings
 from sandbox_actors.errors import ConfigError
 
 LEAST = {"model": "./base", "train_dataset": "a.jsonl", "output_dir": "out"}
@@ -59,3 +59,11 @@ def test_every_key_of_the_trainer_is_described() -> None:
 def test_a_run_goes_on_from_another_only_if_all_that_counts_is_the_same() -> None:
     assert read(save_total_limit=1).identity == read(save_total_limit=3, output_dir="elsewhere").identity
     assert read(max_steps=5).identity != read(max_steps=6).identity
+
+
+def test_misfits_are_told_key_by_key_without_what_is_missing_or_unknown() -> None:
+    config = {"batch_size": 0, "epochs": "few", "learning_rate": "1e-3", "lora": {"r": 4}, "seed": None, "other": 1}
+    assert misfits(config, Training) == [
+        ("epochs", "expected `float | null`, got `str`"),
+        ("batch_size", "expected `int` >= 1"),
+    ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sandbox_actors.config import Loaded, load_experiment
 from sandbox_actors.language.catalogue import Catalogue
@@ -17,6 +18,10 @@ class Kind:
     keys: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     needs_gpu: bool = False
+    whole_numbers: tuple[str, ...] = ()
+
+    def misfits(self, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return [(key, "not a whole number") for key in self.whole_numbers if not isinstance(config.get(key, 0), int)]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,9 @@ CATALOGUE = Catalogue(
         "ModelInferExecutorFactory": Factory(
             {"api": Kind(secrets=("model_params.api_key",)), "vllm": Kind(needs_gpu=True)}
         ),
-        "ModelEvaluatorFactory": Factory({"perplexity": Kind(), "strict": Kind(keys=("type", "batch_size"))}),
+        "ModelEvaluatorFactory": Factory(
+            {"perplexity": Kind(), "strict": Kind(keys=("type", "batch_size"), whole_numbers=("batch_size",))}
+        ),
         "DataEvaluatorFactory": Factory({"accuracy": Kind()}),
     },
     refiners={"RefineRecipeViaKSigmaHook": Kind(required=("path_k_sigma_recipe",))},

@@ -137,6 +137,15 @@ def test_a_key_that_a_type_does_not_know_is_an_error_where_it_takes_no_others() 
     assert errors(in_lists(evaluation=[job.replace("strict", "perplexity")])) == []
 
 
+def test_a_value_that_cannot_be_meant_is_an_error_unless_input_brings_another() -> None:
+    job = "hook: EvaluateModelHook, extra_configs: {type: strict, batch_size: many}"
+    assert errors(in_lists(evaluation=[job])) == [
+        "evaluation_job_configs.0.extra_configs.batch_size: not a whole number (line 2)"
+    ]
+    wired = f"input: {{extra_configs.batch_size: -1.size}}, {job}"
+    assert errors(in_lists(execution=[CONVERT + ", output: size"], evaluation=[wired])) == []
+
+
 def test_a_refiner_needs_the_path_it_writes() -> None:
     (told,) = errors(in_lists(refine_recipe=["hook: RefineRecipeViaKSigmaHook, extra_configs: {k: 3}"]))
     assert "needs 'path_k_sigma_recipe' in extra_configs" in told
