@@ -90,6 +90,14 @@ class Recorded:
     is_tuple: bool = False
     watched: Any = None
 
+    def told(self, names: Sequence[str] | None) -> Any:
+        """What the watcher is told by a job whose `output` is `names`: of several outputs each under its name, but
+        for lists."""
+        if not self.is_tuple or self.watched is None:
+            return self.watched
+        named = zip(names or [f"res_{place}" for place in range(len(self.watched))], self.watched, strict=False)
+        return {name: value for name, value in named if not isinstance(value, list)}
+
 
 class Hook:
     """Base of the hooks: a component made by the hook's factory from one of its configs; its result is the output."""
@@ -156,7 +164,7 @@ class ProbeViaModelInferHook(Hook):
 
     Data-Juicer's executor draws the sample (`run("sample")` with `data_probe_ratio` and `data_probe_algo` of
     `dj_configs`) and writes it to `export_path`; then the component that `extra_configs` asks for is called with
-    `run(type, path of the sample)`. What it returns is the output, and watched as an evaluation is.
+    `run(type, path of the sample)`. What it returns is the output, and watched but for texts in it, as paths are.
     """
 
     def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
@@ -172,7 +180,11 @@ class ProbeViaModelInferHook(Hook):
         return replace(evaluation, args=[evaluation.config.get("type"), sample])
 
     def record(self, outcome: Outcome) -> Recorded:
-        return _evaluated(outcome)
+        recorded = _evaluated(outcome)
+        if not isinstance(recorded.watched, dict):
+            return recorded
+        numbers = {name: value for name, value in recorded.watched.items() if not isinstance(value, str)}
+        return replace(recorded, watched=numbers)
 
 
 class ProcessDataHook(Hook):

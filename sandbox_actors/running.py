@@ -351,7 +351,7 @@ class JobRunner:
         if recorded.watched is not None:
             await self._shop.watcher.watch_points(
                 self._id,
-                points_of(recorded.watched, start.job.meta_name),
+                points_of(recorded.told(start.job.output), start.job.meta_name),
                 pipeline=start.pipeline,
                 job=start.job.meta_name,
                 iter=start.iter,

@@ -32,7 +32,7 @@ def test_a_model_is_asked_about_a_sample_that_another_actor_has_drawn(served: Sa
     found = {"bytes": 8, "type": "faulty:Answers", "sample": str(served.cwd / "out" / "iter_1" / "sample.jsonl")}
     assert detail.iterations[0].context_infos["anonymous"] == [{"meta_name": "probe", "res_0": found}]
     with served.client() as client:
-        assert {row.name: row.value for row in client.metrics("@", "probe.bytes")} == {"probe.bytes": 8}
+        assert {row.name: row.value for row in client.metrics("@")} == {"probe.bytes": 8}
         log = b"".join(client.log("@", "probe")).decode()
     drawn, answered = re.fullmatch(r"sample by (\d+)\nanswers by (\d+)\n", log).groups()  # type: ignore[union-attr]
     assert drawn != answered
@@ -45,6 +45,29 @@ def test_without_a_sample_the_model_is_not_asked(served: Sandbox) -> None:
     assert "absent.jsonl" in detail.jobs[0].error
     with served.client() as client:
         assert b"answers" not in b"".join(client.log("@", "probe"))
+
+
+def test_several_results_of_an_evaluation_are_watched_by_their_names(served: Sandbox) -> None:
+    path = served.cwd / "graded.jsonl"
+    path.write_text('{"grade": 1, "truth": 3}\n{"grade": "2", "truth": 2}\n{"grade": "none", "truth": 2}\n')
+    detail = served.run(
+        {
+            "type": "replaced",
+            "local": {"extra_configs.type": "mse"},
+            "hook": "EvaluateDataHook",
+            "meta_name": "grades",
+            "output": ["results", "min_mse"],
+            "predicted_dataset_path": str(path),
+            "predicted_value_key": "grade",
+            "ground_truth_value_key": "truth",
+        }
+    )
+    assert detail.experiment.state == "succeeded", detail.jobs[0].error
+    (entry,) = detail.iterations[0].context_infos["anonymous"]
+    assert [(each["mse"], each["format_error"]) for each in entry["results"]] == [(2.0, 1)]
+    assert entry["min_mse"] == 2.0
+    with served.client() as client:
+        assert {row.name: row.value for row in client.metrics("@")} == {"grades.min_mse": 2.0}
 
 
 def refining(sandbox: Sandbox) -> list[dict[str, Any]]:
