@@ -130,20 +130,33 @@ def _check_types(
         for key in known.required:
             if not view.has(key.split(".")):
                 draft.error(view.path(), f"{hook.name} needs {key!r} in {view.name}")
-        for key in [key for key in view.value or () if known.keys and key not in known.keys]:
-            draft.error(view.path([key]), f"{hook.name} has no key {key!r}{did_you_mean(key, known.keys)}")
+        _check_keys(draft, hook, view, known)
         for key, message in known.misfits(_written(view)):
             draft.error(view.path([key]), message)
         for keys in [key.split(".") for key in known.secrets]:
             if view.has(keys):
                 draft.error(view.path(keys), SECRET)
+    if hook.rewrites_recipe:
+        _check_rewritten(draft, catalogue, hook, views["dj_configs"])
     return types
+
+
+def _check_rewritten(draft: Draft, catalogue: Catalogue, hook: HookSpec, view: ConfigView) -> None:
+    """What is no key of a recipe now is none of the recipe that it becomes."""
+    executor = catalogue.factories.get("DataExecutorFactory")
+    if executor is not None and executor.default_type is not None and executor.default_type in executor.entries:
+        _check_keys(draft, hook, view, executor.entries[executor.default_type])
 
 
 def _written(view: ConfigView) -> dict[str, Any]:
     """What is known of a config before anything runs: not what `input` brings, or brings into it."""
     values = (view.value or {}).items()
     return {key: value for key, value in values if not view.is_replaced([key]) and not is_placeholder(value)}
+
+
+def _check_keys(draft: Draft, hook: HookSpec, view: ConfigView, known: KnownType) -> None:
+    for key in [key for key in view.value or () if known.keys and key not in known.keys]:
+        draft.error(view.path([key]), f"{hook.name} has no key {key!r}{did_you_mean(key, known.keys)}")
 
 
 def _known_type(

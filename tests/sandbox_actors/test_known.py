@@ -48,14 +48,15 @@ def test_what_a_job_asks_of_the_machine_is_checked_with_the_numbers(tmp_path: Pa
     assert (fits.errors, fits.warnings) == ([], [])
 
 
+@pytest.mark.parametrize("hook", ["ProbeViaAnalyzerHook", "ProcessDataHook", "RefineRecipeViaKSigmaHook"])
 def test_the_settings_of_a_recipe_are_checked_with_the_nearest_that_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("data.jsonl").write_text("{}\n")
     recipe = {"dataset_path": "data.jsonl", "export_path": "out.jsonl", "exprot_type": "jsonl", "np": 2}
     recipe["data_probe_algo"] = "unifrom"
-    jobs = [{"hook": "ProbeViaAnalyzerHook", "meta_name": "probe", "dj_configs": recipe}]
+    jobs = [{"hook": hook, "meta_name": "probe", "dj_configs": recipe}]
     Path("sandbox.yaml").write_text(json.dumps({"probe_job_configs": jobs}))
     problems = [error for error in load_experiment("sandbox.yaml", [], known()).errors if "dj_configs" in error.path]
     assert [(problem.path.rpartition(".")[2], problem.message.partition(";")[2]) for problem in problems] == [
