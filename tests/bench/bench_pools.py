@@ -1,8 +1,9 @@
 """Data pools: `python -m tests.bench.bench_pools [--samples N]`. Each figure stands beside its goal.
 
-The pool has 200,000 samples of about 500 bytes with three stats. Each job runs in a process of its own; its seconds
-are those of `run`, on a busy machine more than it kept a core for; its memory is the most that the process ever had,
-interpreter and libraries included. `--samples 10000000` is a pool of 5 GB, which takes ten times that on the disk.
+The pool has 200,000 samples of about 500 bytes with three stats. Each job runs in a process of its own. Its seconds
+are those of `run`, beside those for which it kept a core: on a busy machine the first are more. Its memory is the most
+that the process ever had, interpreter and libraries included. `--samples 10000000` is a pool of 5 GB, which takes ten
+times that on the disk.
 """
 
 from __future__ import annotations
