@@ -31,6 +31,16 @@ MARK = "SANDBOX_PROCESS"
 TERMINATE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
 
+SWEEPS = 10
+"""The most times that is looked for what a process has left behind: it may hang in the kernel."""
+
+EXEC_LOOKS = 4
+EXEC_PAUSE = 0.002
+"""How often, and with which pause in seconds, the environment of a process is looked at that has none."""
+
+KERNEL_THREAD = 0x00200000
+"""A flag in /proc/PID/stat."""
+
 TAIL_BYTES = 4096
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -134,8 +144,7 @@ class Child:
         self.signal(signal.SIGKILL)
         await trio.lowlevel.wait_readable(self._pidfd)
         self.ending = _reap(self._pidfd)
-        strays += await self._family()
-        await trio.to_thread.run_sync(kill, strays, limiter=_threads)
+        await trio.to_thread.run_sync(kill_family, self.pid, self.name, strays, limiter=_threads)
         if self._lifeline is not None:
             os.close(self._lifeline)
         os.close(self._pidfd)
@@ -257,11 +266,37 @@ def marked(names: Collection[str]) -> list[psutil.Process]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                if not marks.isdisjoint((entry / "environ").read_bytes().split(b"\0")):
+                if not marks.isdisjoint(_environ(entry).split(b"\0")):
                     found.append(psutil.Process(int(entry.name)))
             except (OSError, psutil.Error):
                 continue  # ended meanwhile, or another user's
     return found
+
+
+def _environ(entry: Path) -> bytes:
+    """A process's environment, which is empty for a moment while it turns into another program. Raises OSError."""
+    for _ in range(EXEC_LOOKS):
+        environ = (entry / "environ").read_bytes()
+        if environ or not _runs_program(entry):
+            return environ
+        time.sleep(EXEC_PAUSE)
+    return b""
+
+
+def _runs_program(entry: Path) -> bool:
+    """Not so one that has ended and not been reaped, or a thread of the kernel's. Raises OSError."""
+    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    return fields[0] not in "ZX" and not int(fields[6]) & KERNEL_THREAD
+
+
+def kill_family(pid: int, name: str, known: Sequence[psutil.Process] = ()) -> None:
+    """Kill what an ended process has left behind, until nothing more is found: who is killed may have forked before."""
+    strays = [*known, *family(pid, name)]
+    for _ in range(SWEEPS):
+        if not strays:
+            return
+        kill(strays)
+        strays = family(pid, name)
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:

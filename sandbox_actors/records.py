@@ -76,8 +76,9 @@ class WorkerRecords:
 
     def clear(self, left: list[WorkerRecord], alive: set[str]) -> None:
         """Remove all but the workers in `alive`, and kill what those in `left`, which have ended, have left behind."""
-        if left:
-            kill(marked({record.mark for record in left}))
+        marks = {record.mark for record in left}
+        while marks and (strays := marked(marks)):
+            kill(strays)
         for folder in (self._folder, self._scratch):
             for path in folder.iterdir() if folder.is_dir() else ():
                 if path.name not in alive:

@@ -138,6 +138,7 @@ def measure_adoption(home: Home, count: int) -> None:
     """From the start of a daemon, after SIGKILL, to all its workers being idle and warm again."""
     home.run(*({"type": "Loads", "model": str(number)} for number in range(count)))
     with home.client() as client:
+        until(lambda: {row.state for row in client.workers()} == {"idle"})  # those that are too many have gone
         before = {row.pid for row in client.workers()}
     home.kill()
     started = time.perf_counter()
