@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -63,9 +64,10 @@ class Client:
         self.paths = paths or find_paths()
         remote = None if paths else find_remote(self.paths.keys)
         self._may_start = remote is None and (_is_autostart_on(os.environ) if autostart is None else autostart)
-        if self._may_start and listener(self.paths.socket) is None:
+        place = self._listened_at()
+        if self._may_start and place is None:
             start_daemon(self.paths)
-        self._connection = Connection(remote or self.paths.socket)
+        self._connection = Connection(remote or place or self.paths.socket)
         if self._connection.daemon.version != __version__:
             self._meet_other_version(self._connection.daemon.version)
 
@@ -215,6 +217,10 @@ class Client:
             f"the daemon (pid {before}) has died; the next one (pid {self._connection.pid}) goes on", stacklevel=3
         )
         return True
+
+    def _listened_at(self) -> Path | None:
+        """The socket of this machine's daemon, which may have been started where there was no login."""
+        return next((path for path in (self.paths.socket, self.paths.home_socket) if listener(path) is not None), None)
 
     def _meet_other_version(self, version: str) -> None:
         """Start the daemon anew in this version, if that disturbs no experiment and is allowed; else say so."""

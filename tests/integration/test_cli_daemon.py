@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,26 @@ def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not
         gate.touch()
         assert client.wait(id).experiment.id == id
     assert second != first
+
+
+def test_a_daemon_is_found_by_commands_without_a_login_and_by_those_of_the_next_one(unserved: Sandbox) -> None:
+    runtime = unserved.home / "run"
+    without = {"SANDBOX_HOME": "", "XDG_STATE_HOME": str(unserved.home / "state"), "XDG_RUNTIME_DIR": ""}
+    logged_in = {**without, "XDG_RUNTIME_DIR": str(runtime)}
+    runtime.mkdir(mode=0o700)
+    pid = sandbox(unserved, "daemon", "start", "-q", **logged_in).stdout.strip()
+    try:
+        assert (runtime / "sandbox-actors" / "daemon.sock").is_socket()
+        shutil.rmtree(runtime)  # as at logout
+        assert sandbox(unserved, "daemon", "status", "-q", **without).stdout.strip() == pid
+        runtime.mkdir(mode=0o700)
+        deadline = time.monotonic() + 20
+        while not (runtime / "sandbox-actors" / "daemon.sock").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert sandbox(unserved, "daemon", "status", "-q", **logged_in).stdout.strip() == pid
+        assert (runtime / "sandbox-actors").stat().st_mode & 0o777 == 0o700
+    finally:
+        assert sandbox(unserved, "daemon", "stop", "--now", **without).returncode == 0
+    started_without = sandbox(unserved, "daemon", "start", "-q", **without).stdout.strip()
+    assert sandbox(unserved, "daemon", "status", "-q", **logged_in).stdout.strip() == started_without
+    assert sandbox(unserved, "daemon", "stop", "--now", **logged_in).returncode == 0
