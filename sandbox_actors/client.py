@@ -64,10 +64,10 @@ class Client:
         self.paths = paths or find_paths()
         remote = None if paths else find_remote(self.paths.keys)
         self._may_start = remote is None and (_is_autostart_on(os.environ) if autostart is None else autostart)
-        place = self._listened_at()
+        place = remote or self._listened_at()
         if self._may_start and place is None:
             start_daemon(self.paths)
-        self._connection = Connection(remote or place or self.paths.socket)
+        self._connection = Connection(place or self.paths.socket)
         if self._connection.daemon.version != __version__:
             self._meet_other_version(self._connection.daemon.version)
 
