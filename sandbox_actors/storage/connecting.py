@@ -29,6 +29,8 @@ def connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # Savepoints of a large transaction would otherwise go to a file in /var/tmp, which may be full, and stay open.
+        connection.execute("PRAGMA temp_store=MEMORY")
         _migrate(connection, path, migrations)
     except BaseException:
         connection.close()

@@ -22,7 +22,7 @@ from sandbox_actors.messages import ExperimentDetail
 
 from .conftest import Sandbox
 
-KILLS = int(os.environ.get("SANDBOX_CHAOS_KILLS", "30"))
+KILLS = int(os.environ.get("SANDBOX_CHAOS_KILLS", "100"))
 SEED = int(os.environ.get("SANDBOX_CHAOS_SEED", str(random.randrange(2**32))))
 STEPS = 8
 AT_ONCE = 5

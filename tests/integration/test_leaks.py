@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from sandbox_actors.messages import ExperimentDetail
 
 from .conftest import Sandbox
@@ -19,15 +17,15 @@ DEADLINE = 20.0
 
 
 def held(sandbox: Sandbox) -> dict[str, Any]:
-    """What a daemon without actors holds. Logs are kept: they are the experiments' own."""
+    """What a daemon without actors holds. Logs are kept: they are the experiments' own; byte code is, once compiled."""
     assert sandbox.daemon is not None
-    daemon = psutil.Process(sandbox.daemon.pid)
+    descriptors = Path("/proc", str(sandbox.daemon.pid), "fd").iterdir()
     files = [path for path in sandbox.home.rglob("*") if not path.is_symlink() and path.is_file()]
     scratch = sandbox.paths.scratch
     return {
         "processes": sorted(process.name() for process in sandbox.processes()),
-        "descriptors": daemon.num_fds(),
-        "files": sorted(str(path) for path in files if not {"log", "logs", "envs"} & set(path.parts)),
+        "descriptors": sorted(os.readlink(each).partition(":[")[0] for each in descriptors),
+        "files": sorted(str(path) for path in files if not {"log", "logs", "envs", "__pycache__"} & set(path.parts)),
         "scratch": sorted(os.listdir(scratch)) if scratch.exists() else [],
     }
 
