@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.base import BaseDataPoolManipulator
@@ -18,6 +18,7 @@ class DataPoolRanking(BaseDataPoolManipulator):
     ranking_keys  dotted keys of numbers in the metrics: by the first, among equals by the second, and so on
                   (default: the metrics are numbers themselves)
     descending    whether the highest comes first (default true); equal ones stay in the given order
+                  A null, which is what an evaluator gives that found nothing to measure, comes last either way.
     top_n         return so many at most (default: all)
     """
 
@@ -35,28 +36,38 @@ class DataPoolRanking(BaseDataPoolManipulator):
             [_number(settings, path, metric, key) for key in keys or [""]]
             for path, metric in zip(paths, metrics, strict=True)
         ]
-        order = sorted(range(len(paths)), key=ranks.__getitem__, reverse=is_descending)[:top]
+        if all(rank[0] is None for rank in ranks):
+            raise settings.problem("metrics", "null of every pool: nothing was measured of any")
+        worst = -math.inf if is_descending else math.inf
+        filled = [[worst if number is None else number for number in rank] for rank in ranks]
+        order = sorted(range(len(paths)), key=filled.__getitem__, reverse=is_descending)[:top]
         for place, index in enumerate(order):
             print(f"{place}: {paths[index]}: {', '.join(map(str, ranks[index]))}")
         return [paths[index] for index in order]
 
 
-def _number(settings: Settings, path: str, metric: Any, key: str) -> int | float:
-    value = at(metric, key) if key else metric
+def _number(settings: Settings, path: str, metric: Any, key: str) -> int | float | None:
+    found = list(at(metric, key)) if key else [metric]
     name = f"{key!r} of {path}" if key else f"the metric of {path}"
+    if not found:
+        raise settings.problem("metrics", f"{name} has to be a number, and is not there")
+    value = found[0]
+    if value is None:
+        return None
     if not isinstance(value, (int, float)) or math.isnan(value):
         hint = "; name the numbers in it by ranking_keys" if isinstance(value, Mapping) else ""
         raise settings.problem("metrics", f"{name} has to be a number, not {value!r}{hint}")
     return value
 
 
-def at(metric: Any, dotted: str) -> Any:
-    """The value at a dotted key, None where there is none. A key with dots in it is found as well."""
+def at(metric: Any, dotted: str) -> Iterator[Any]:
+    """What is at a dotted key, the best reading of it first: a key may have dots in it."""
     if not isinstance(metric, Mapping):
-        return None
+        return
     if dotted in metric:
-        return metric[dotted]
+        yield metric[dotted]
     parts = dotted.split(".")
-    heads = [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
-    found = (at(metric[head], dotted[len(head) + 1 :]) for head in heads if head in metric)
-    return next((value for value in found if value is not None), None)
+    for length in range(len(parts) - 1, 0, -1):
+        head = ".".join(parts[:length])
+        if head in metric:
+            yield from at(metric[head], dotted[len(head) + 1 :])

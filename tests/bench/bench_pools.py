@@ -71,7 +71,8 @@ def measure(python: str, folder: Path, samples: int) -> None:
     for name, (target, config, goal) in jobs.items():
         asked = {"dataset_path": inputs, "export_path": str(folder / name), **config}
         best = min((run(python, target, asked) for _ in range(3 if scale == 1 else 1)), key=lambda ran: ran["seconds"])
-        peer = f", Data-Juicer Sandbox {PEER[name] * scale:.1f}" if name in PEER else ""
+        reckoned = f" (measured with {SAMPLES:,}, times {scale:g})" if scale != 1 else ""
+        peer = f", Data-Juicer Sandbox {PEER[name] * scale:.1f}{reckoned}" if name in PEER else ""
         met = "met" if best["seconds"] <= goal else "MISSED"
         memory = "met" if best["bytes"] <= limit else "MISSED"
         tell(

@@ -256,6 +256,12 @@ def test_pools_are_ranked_by_their_metrics() -> None:
     assert ranked(dataset_path=pools, metrics=metrics, ranking_keys="x.y") == ["b", "c", "a", "d"]
 
 
+def test_a_pool_of_which_nothing_was_measured_comes_last() -> None:
+    pools, metrics = ["a", "b", "c"], [{"mse": None}, {"mse": 2.0}, {"mse": 1.0}]
+    assert ranked(dataset_path=pools, metrics=metrics, ranking_keys="mse", descending=False) == ["c", "b", "a"]
+    assert ranked(dataset_path=pools, metrics=metrics, ranking_keys="mse") == ["b", "c", "a"]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -264,7 +270,8 @@ def test_pools_are_ranked_by_their_metrics() -> None:
         ({"metrics": [1, float("nan")]}, "metrics: the metric of b has to be a number, not nan"),
         ({"metrics": [1, "2"]}, "metrics: the metric of b has to be a number, not '2'"),
         ({"metrics": [{"x": 1}, {"x": 2}]}, "name the numbers in it by ranking_keys"),
-        ({"metrics": [{"x": 1}, {}], "ranking_keys": ["x"]}, "metrics: 'x' of b has to be a number, not None"),
+        ({"metrics": [{"x": 1}, {}], "ranking_keys": ["x"]}, "metrics: 'x' of b has to be a number, and is not there"),
+        ({"metrics": [None, None]}, "metrics: null of every pool"),
         ({"metrics": [1, 2], "top_n": 0}, "top_n: a whole number of at least 1"),
         ({"metrics": [1, 2], "dataset_path": ["a", "a"]}, "dataset_path: a is named twice"),
     ],
