@@ -16,15 +16,15 @@ from typing import Any
 
 import msgspec
 
-from components.declared import declared
+from components.class_attributes import declared
+from components.entry_points import COMPONENTS, Registry
 from components.evaluators.harness import HarnessSettings
 from components.evaluators.measure_settings import ApiScoreSettings, PipelineScoreSettings, SampleLossSettings
 from components.evaluators.perplexity import PerplexitySettings
 from components.inference.settings import ApiSettings, HuggingFaceSettings, PromptGenerationSettings, VllmSettings
 from components.models.modelscope_trainer import ModelscopeTraining
 from components.models.training import Training
-from components.registered import COMPONENTS, Registry
-from components.settings import JOB_KEYS, keys_of, misfits
+from components.struct_settings import JOB_KEYS, keys_of, misfits
 from sandbox_actors.errors import ConfigError, Problem
 
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")

@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from envs import installing, processes
-from envs.environ import tool_environ, worker_environ
-from envs.places import Marker, Place
-from envs.pythons import uv_binary, version_text
+from envs import installer, processes
+from envs.env_folder import Marker, Place
+from envs.interpreters import uv_binary, version_text
+from envs.variables import tool_environ, worker_environ
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 _UNREACHABLE = (
@@ -24,7 +24,7 @@ _UNREACHABLE = (
     "operation timed out",
 )
 Output = Callable[[bytes], object]
-PIP = installing.Request(lines=("pip",))
+PIP = installer.Request(lines=("pip",))
 """In every env: without a pip of its own, `pip install` in it would run the host's, and fill the host's env."""
 
 
@@ -72,7 +72,7 @@ class Env(ABC):
             control, started = processes.control(cancel), time.time()
             with place.changing(control.tag):
                 self.make_with_pip(control)
-                self.install(installing.Request(lines=tuple(self.configured())), control)
+                self.install(installer.Request(lines=tuple(self.configured())), control)
                 seconds = round(time.time() - started, 3)
                 place.write_marker(
                     Marker(name=self.env_name, manager=self.env_manager, created=started, seconds=seconds)
@@ -92,8 +92,8 @@ class Env(ABC):
         """Return when the env holds `deps`: a requirements file, a list of requirements, or the folder of a code base,
         which is installed editable. What is there already is not looked for again."""
         self._require_env()
-        request = installing.Request(lines=tuple(installing.lines_of(deps)))
-        stamps = installing.Stamps(self.prefix)
+        request = installer.Request(lines=tuple(installer.lines_of(deps)))
+        stamps = installer.Stamps(self.prefix)
         if not stamps.has(request):
             self.install(request, processes.control(cancel, timeout))
             stamps.add(request)
@@ -169,11 +169,11 @@ class Env(ABC):
             with place.changing(processes.control().tag):
                 place.clear()
 
-    def install(self, request: installing.Request, control: processes.Control) -> None:
+    def install(self, request: installer.Request, control: processes.Control) -> None:
         """Fulfil a request by one call of the resolver, whether or not it is fulfilled already."""
         if not request.lines:
             return
-        with installing.arguments(uv_binary(), self.place.python, request) as command:
+        with installer.arguments(uv_binary(), self.place.python, request) as command:
             self.call([*command, "--compile-bytecode", *self.installer_options()], control)
 
     def make_with_pip(self, control: processes.Control) -> None:
@@ -183,7 +183,7 @@ class Env(ABC):
             return
         # Not compiled, which would take longer than all else. And any pip will do: one from the cache, without asking
         # an index for the newest, unless there is none.
-        with installing.arguments(uv_binary(), self.place.python, PIP) as command:
+        with installer.arguments(uv_binary(), self.place.python, PIP) as command:
             command += self.installer_options()
             if processes.run([*command, "--offline"], environ=tool_environ(), control=control).status:
                 self.call(command, control)

@@ -11,10 +11,10 @@ from typing import IO
 import msgspec
 from msgspec.structs import replace
 
-from envs import installing, processes
+from envs import installer, processes
 from envs.base import Env
-from envs.places import Marker, Place
-from envs.requirements import flattened, package_name
+from envs.env_folder import Marker, Place
+from envs.requirement_files import flattened, package_name
 from envs.router import env_of
 from envs.specs import EnvSpec
 from sandbox_actors.errors import EnvError
@@ -59,7 +59,7 @@ def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None
     fingerprint = fingerprint or spec.fingerprint
     if spec.path:
         env = env_of(spec, Path(spec.path))
-        is_complete = env.exists() and installing.Stamps(env.prefix).has(request_of(spec, env))
+        is_complete = env.exists() and installer.Stamps(env.prefix).has(request_of(spec, env))
         return _ready(env.place, fingerprint, 0.0, reused=True) if is_complete else None
     place = place_of(spec, root, fingerprint)
     marker = place.read_marker()
@@ -69,12 +69,12 @@ def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None
     return _ready(place, fingerprint, marker.seconds, reused=True)
 
 
-def request_of(spec: EnvSpec, env: Env) -> installing.Request:
+def request_of(spec: EnvSpec, env: Env) -> installer.Request:
     """All that the env of a spec has to hold, for one call of the resolver."""
     asked = [*spec.deps, *flattened(spec.requirements), *env.configured()]
     names = {package_name(line) for line in asked}
     asked += [line for line in WORKER_DEPS if package_name(line) not in names]
-    return installing.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
+    return installer.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
 
 
 def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:
@@ -135,9 +135,9 @@ class _Builder:
         self._total -= 1  # it need not be made
         request = request_of(self._spec, self._env)
         self._fill(request)
-        installing.Stamps(self._env.prefix).add(request)
+        installer.Stamps(self._env.prefix).add(request)
 
-    def _fill(self, request: installing.Request) -> None:
+    def _fill(self, request: installer.Request) -> None:
         self._commands("commands before the installation", self._spec.pre_install)
         with self._stage(f"installing the packages of {self._spec.name}"):
             self._env.install(request, self._control)

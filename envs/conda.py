@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from envs.base import Env, Output
-from envs.environ import tool_environ
-from envs.environment_files import EnvironmentFile, read_environment_file
-from envs.places import default_root
+from envs.conda_yaml import EnvironmentFile, read_environment_file
+from envs.env_folder import default_root
+from envs.interpreters import host_interpreter, uv_binary
 from envs.processes import Control
-from envs.pythons import host_interpreter, uv_binary
 from envs.specs import CONDA_MANAGERS
+from envs.variables import tool_environ
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 RATTLER = "py-rattler>=0.20,<1"

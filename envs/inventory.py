@@ -14,7 +14,7 @@ import msgspec
 import psutil
 
 from envs import processes
-from envs.places import Place
+from envs.env_folder import Place
 from sandbox_actors.errors import NotFound, Refused
 
 

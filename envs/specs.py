@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import yaml
 
-from envs.environment_files import read_environment_file
-from envs.fingerprints import digest, host_python
-from envs.places import Place, default_root
-from envs.pythons import version_text
-from envs.requirements import absolute, flattened
+from envs.conda_yaml import read_environment_file
+from envs.env_folder import Place, default_root
+from envs.fingerprint import digest, host_python
+from envs.interpreters import version_text
+from envs.requirement_files import absolute, flattened
 from sandbox_actors.errors import ConfigError, Problem
 
 SPEC_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "envs"

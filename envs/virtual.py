@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from envs.base import Env, Output
-from envs.places import default_root
+from envs.env_folder import default_root
+from envs.interpreters import find_python, uv_binary
 from envs.processes import Control
-from envs.pythons import find_python, uv_binary
-from envs.requirements import flattened
+from envs.requirement_files import flattened
 from envs.specs import VIRTUAL_MANAGERS
 from sandbox_actors.errors import EnvError
 

@@ -6,6 +6,8 @@ that travels on the wire and in `--json`; `fault` in `messages.py` carries it be
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -115,3 +117,13 @@ class StoreError(SandboxError):
     """The state on disk cannot be read or written."""
 
     code = "store"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that says `name` is not known: the nearest name that is, or all there are if few."""
+    names = sorted(set(known))
+    folded = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), folded, n=1)
+    if near:
+        return f"; did you mean {folded[near[0]]!r}?"
+    return f"; known: {', '.join(names)}" if 0 < len(names) <= 12 else ""

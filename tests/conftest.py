@@ -45,7 +45,7 @@ def component_env(shared_envs: Path) -> Callable[[str], Path]:
 def _built(name: str, root: Path) -> Path:
     environ = dict(os.environ)
     environ.setdefault("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
-    command = [sys.executable, "-m", "envs.build", "--root", str(root), "--spec", name]
+    command = [sys.executable, "-m", "envs.build_command", "--root", str(root), "--spec", name]
     built = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parents[1], env=environ, check=False
     )

@@ -1,36 +1,55 @@
-"""Imports go only down the layers, and only two modules know ZeroMQ."""
+"""The rooms of the house, in order: imports go only down the list. Only the ends of the wire know ZeroMQ."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-LAYERS: dict[int, str] = {
-    0: "errors messages bootstrap __init__",
-    1: "paths machine language context plan config",
-    2: "storage store zmtp wire weight keys curve transport notices process memory limits stopped work_dir",
-    3: "actor strikes gateway capacity code",
-    4: "kit environments component_actor records run_folders pool watcher",
-    5: "hooks known forecast log_watching kept_runs",
-    6: "running exporting coordinator experiments",
-    7: "desk daemon",
-    8: "remote connection starter client view cli __main__",
-}
-LEVELS = {f"sandbox_actors.{name}": level for level, names in LAYERS.items() for name in names.split()}
+ROOMS = (
+    "__main__",
+    "cli",
+    "daemon",
+    "jobs",
+    "client",
+    "actors",
+    "hooks",
+    "experiment_file",
+    "store",
+    "transport",
+    "worker",
+    "experiment",
+    "system",
+    "protocol",
+    "errors version bootstrap __init__",
+)
+"""From the roof to the ground: a room imports from itself and from those below it, never from one above."""
 
-ZMQ_USERS = {"sandbox_actors.curve", "sandbox_actors.connection", "sandbox_actors.worker.link"}
+FLOORS = {room: floor for floor, rooms in enumerate(reversed(ROOMS)) for room in rooms.split()}
+
+PURE = {"experiment": {"experiment", "errors", "protocol", "system"}, "protocol": {"protocol", "errors", "version"}}
+"""What these rooms may import of `sandbox_actors`; nothing there opens a file, a socket or a process of its own."""
+
+ZMQ_USERS = {
+    "sandbox_actors.transport.curve_router",
+    "sandbox_actors.client.connection",
+    "sandbox_actors.worker.link",
+}
 """TCP with CURVE, the client's side and the worker's: on its Unix sockets the daemon speaks ZMTP itself."""
 
 
-def modules(package: str) -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / package).rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        yield name, ast.parse(path.read_text())
+def modules(package: str) -> list[tuple[str, ast.Module]]:
+    """The modules below a folder; there are always some, or a rule that holds for each would hold for nothing."""
+    found = [
+        (".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), ast.parse(path.read_text()))
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+    assert found, f"there is no module below {package}"
+    return found
 
 
 def imported(tree: ast.Module, at_module_level: bool = False) -> set[str]:
@@ -45,54 +64,70 @@ def imported(tree: ast.Module, at_module_level: bool = False) -> set[str]:
     return found
 
 
-def level(module: str) -> int | None:
-    """Of a module of the core, None for another one."""
-    parts = module.split(".")
-    for length in range(len(parts), 1, -1):
-        if ".".join(parts[:length]) in LEVELS:
-            return LEVELS[".".join(parts[:length])]
-    return None
+def room_of(module: str) -> str:
+    """The room of a module of the core: its folder, or itself where it lies at the root."""
+    _, _, inner = module.partition(".")
+    return inner.split(".")[0] or "__init__"
 
 
-CORE = [
-    (name, tree)
-    for name, tree in modules("sandbox_actors")
-    if not name.startswith("sandbox_actors.worker") and name != "sandbox_actors"
-]
+def rooms_in(tree: ast.Module) -> set[str]:
+    """The rooms of the core that a module imports from."""
+    return {room_of(target) for target in imported(tree) if target.startswith("sandbox_actors.")} & FLOORS.keys()
+
+
+CORE = modules("sandbox_actors")
 
 
 @pytest.mark.parametrize(("name", "tree"), CORE, ids=[name for name, _ in CORE])
-def test_every_module_has_a_layer_and_imports_only_downward(name: str, tree: ast.Module) -> None:
-    own = level(name)
-    assert own is not None, f"{name} is in no layer: add it to LAYERS"
-    upward = {target for target in imported(tree) if (level(target) or 0) > own}
-    assert not upward, f"{name} (layer {own}) imports from higher layers: {sorted(upward)}"
+def test_every_module_has_a_room_and_imports_only_downward(name: str, tree: ast.Module) -> None:
+    own = room_of(name)
+    assert own in FLOORS, f"{name} is in no room: add it to ROOMS"
+    if name == "sandbox_actors":
+        return  # hands `Client` on, which is imported when it is asked for
+    upward = {room for room in rooms_in(tree) if FLOORS[room] > FLOORS[own]}
+    assert not upward, f"{name} imports from rooms above its own: {sorted(upward)}"
+
+
+def test_every_room_has_modules() -> None:
+    assert {room_of(name) for name, _ in CORE} == FLOORS.keys()
+
+
+def test_few_files_lie_outside_of_the_rooms_and_none_is_long() -> None:
+    assert len(list((ROOT / "sandbox_actors").glob("*.py"))) <= 8
+    for package in ("sandbox_actors", "envs"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert len(path.read_text().splitlines()) <= 400, f"{path.relative_to(ROOT)} has more than 400 lines"
 
 
 def test_no_module_of_the_core_is_in_an_import_cycle() -> None:
     names = {name for name, _ in CORE}
     edges = {name: {t for t in imported(tree, at_module_level=True) if t in names} for name, tree in CORE}
+    assert sum(map(len, edges.values())) > len(edges)
     while free := {name for name, targets in edges.items() if not targets & edges.keys()}:
         edges = {name: targets for name, targets in edges.items() if name not in free}
     assert not edges, f"these import each other: {sorted(edges)}"
 
 
-def test_the_worker_half_imports_nothing_above_the_messages() -> None:
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_imports_from_few_others(room: str) -> None:
+    for name, tree in modules(f"sandbox_actors/{room}"):
+        assert rooms_in(tree) <= PURE[room], f"{name} imports from {sorted(rooms_in(tree) - PURE[room])}"
+
+
+def test_the_worker_half_imports_nothing_above_the_protocol() -> None:
     for name, tree in modules("sandbox_actors/worker"):
-        core = {t for t in imported(tree) if t.startswith("sandbox_actors.") and "worker" not in t}
-        assert all((level(target) or 0) == 0 for target in core), f"{name} imports {sorted(core)}"
+        others = rooms_in(tree) - {"worker"}
+        assert all(FLOORS[room] <= FLOORS["protocol"] for room in others), f"{name} imports from {sorted(others)}"
 
 
 @pytest.mark.parametrize("package", ["components", "envs"])
-def test_components_and_envs_import_only_the_lowest_layer_of_the_core(package: str) -> None:
+def test_components_and_envs_import_only_the_ground_of_the_core(package: str) -> None:
     for name, tree in modules(package):
-        core = {t for t in imported(tree) if t.startswith("sandbox_actors.")}
-        assert all((level(target) or 0) == 0 for target in core), f"{name} imports {sorted(core)}"
+        others = rooms_in(tree)
+        assert all(FLOORS[room] <= FLOORS["protocol"] for room in others), f"{name} imports from {sorted(others)}"
 
 
 def test_components_import_only_the_standard_library_at_module_level() -> None:
-    import sys
-
     allowed = set(sys.stdlib_module_names) | {"sandbox_actors", "components", "msgspec"}
     for name, tree in modules("components"):
         heavy = {t.split(".")[0] for t in imported(tree, at_module_level=True)} - allowed
@@ -100,8 +135,7 @@ def test_components_import_only_the_standard_library_at_module_level() -> None:
 
 
 def test_only_the_ends_of_the_wire_know_zeromq() -> None:
-    users = {name for name, tree in modules("sandbox_actors") if "zmq" in imported(tree)}
-    assert users <= ZMQ_USERS
+    assert {name for name, tree in CORE if "zmq" in imported(tree)} == ZMQ_USERS
 
 
 def test_nothing_unpickles_evaluates_or_loads_unsafe_yaml() -> None:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from components.data.statistics import ANYTHING, RANGES, UNIT
+from components.data.statistic_ranges import ANYTHING, RANGES, UNIT
 
 _DIGITS = 6
 _MEANT = 12

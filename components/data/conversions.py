@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.base import BaseDataPoolManipulator
-from components.data.json_text import changed, elements
-from components.data.lines import Line, dataset_paths, read_lines, stem, whole_file
+from components.data.json_patch import changed, elements
+from components.data.jsonl import Line, dataset_paths, read_lines, stem, whole_file
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 IMAGE = "<__dj__image>"

@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.bounds import Bound, BoundChange, Columns, bounds_of, changed
-from components.data.lines import read_lines, value_at
+from components.data.jsonl import read_lines, value_at
 from components.data.refining import Refiner, read_columns
 from components.data.sampling import number_at
 from sandbox_actors.errors import ComponentFailed

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.base import Component, Config
 from components.data.bounds import BoundChange, Columns
-from components.data.lines import read_lines, whole_file
+from components.data.jsonl import read_lines, whole_file
 from components.data.recipe import recipe_error
 from sandbox_actors.errors import ConfigError, Problem
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from components.base import BaseEvaluator
-from components.data.lines import value_at
+from components.data.jsonl import value_at
 from components.evaluators.measure_settings import ApiScoreSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of
 from components.inference.api import ApiInferExecutor

@@ -11,9 +11,9 @@ import msgspec
 from components.base import BaseEvaluator, keep_imports
 from components.models.causal import CausalModels
 from components.models.hub import find_model
+from components.models.process_state import unchanged_process
 from components.models.tokens import Tokenizers
-from components.models.unchanged import unchanged_process
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 WHO = "the lm_eval evaluator"

@@ -12,7 +12,7 @@ from components.models.causal import CausalModels
 from components.models.hub import find_model
 from components.models.texts import read_texts
 from components.models.tokens import Tokenizers, encode
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed
 
 WHO = "the perplexity evaluator"

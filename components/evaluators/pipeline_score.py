@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from components.base import BaseEvaluator, keep_imports
-from components.data.lines import value_at
+from components.data.jsonl import value_at
 from components.evaluators.measure_settings import PipelineScoreSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of, text_of, write_measured
 from components.inference.samples import read_samples
 from components.models.causal import files_of
-from components.models.unchanged import unchanged_process
-from components.settings import read_settings
+from components.models.process_state import unchanged_process
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 WHO = "model infer evaluator"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base import BaseEvaluator
-from components.data.lines import dataset_paths, read_lines, value_at
+from components.data.jsonl import dataset_paths, read_lines, value_at
 from components.evaluators.spark_model import SparkClassifier, split
 from sandbox_actors.errors import ComponentFailed
 

@@ -13,7 +13,7 @@ from components.evaluators.measure_settings import SampleLossSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of, text_of, write_measured
 from components.inference.language_model import LanguageModel, LanguageModels
 from components.inference.samples import read_samples
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ConfigError, Problem
 
 LOSS, PERPLEXITY = "model_loss", "model_perplexity"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.lines import stem, value_at
+from components.data.jsonl import stem, value_at
 from components.inference.samples import read_samples, with_value, write_lines
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.base import BaseEvaluator
-from components.data.lines import dataset_paths, read_lines, value_at
+from components.data.jsonl import dataset_paths, read_lines, value_at
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 Result = dict[str, Any]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from components.inference.pace import asked_wait
+from components.inference.rate_control import asked_wait
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _QUOTED = 200

@@ -14,9 +14,9 @@ from components.inference.answers import Answer, Unanswered
 from components.inference.credentials import find_credentials
 from components.inference.endpoint import Endpoint, check_headers, find_url
 from components.inference.functions import Messages
-from components.inference.pace import Pace, backoff
+from components.inference.rate_control import Pace, backoff
 from components.inference.settings import ApiSettings
-from components.settings import check_known
+from components.struct_settings import check_known
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 CLIENT_KEYS = ("base_url", "default_headers", "max_retries", "organization", "project", "timeout")

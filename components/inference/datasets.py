@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from components.data.lines import stem
+from components.data.jsonl import stem
 from components.inference.functions import Messages, conversations, function_named
 from components.inference.samples import Sample, read_samples, with_fields, with_value
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from components.base import BaseModelExecutor
+from components.inference.checkpoint import Unfinished
 from components.inference.datasets import InferDataset, Prompts, plan_datasets
 from components.inference.functions import Messages
 from components.inference.samples import write_lines
 from components.inference.settings import InferSettings
-from components.inference.unfinished import Unfinished
 from components.models.reporting import parse, say
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 SERIES = ("requests_per_second", "tokens_per_second")

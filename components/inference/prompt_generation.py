@@ -15,7 +15,7 @@ from components.inference.asking import Asker, asking, check_api
 from components.inference.functions import Messages
 from components.inference.samples import Sample, read_samples, with_fields, write_lines
 from components.inference.settings import PromptGenerationSettings
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 

@@ -8,7 +8,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.data.lines import read_lines, whole_file
+from components.data.jsonl import read_lines, whole_file
 
 _decode = json.JSONDecoder().raw_decode
 _BLANK = " \t\r\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from components.settings import check_known
+from components.struct_settings import check_known
 from sandbox_actors.errors import ConfigError, Problem
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from components.base import BaseModelExecutor, Watcher, keep_imports
+from components.models.process_state import unchanged_process
 from components.models.texts import read_items
-from components.models.unchanged import unchanged_process
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed
 
 WHO = "the modelscope trainer"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from components.settings import check_known
+from components.struct_settings import check_known
 from sandbox_actors.errors import ConfigError, Problem
 
 WHO = "the transformers trainer"

@@ -15,12 +15,12 @@ from components.models.causal import CausalModels, working_copy
 from components.models.checkpoints import Checkpoints, resume_from
 from components.models.hub import find_model
 from components.models.lora import merged, with_adapter
+from components.models.process_state import unchanged_process
 from components.models.reporting import SERIES, final_loss, make_reporter, note, parse, say
 from components.models.texts import read_texts
 from components.models.tokens import Tokenizers
 from components.models.training import WHO, Training, sequences_a_step, training_arguments
-from components.models.unchanged import unchanged_process
-from components.settings import read_settings
+from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 

@@ -10,11 +10,11 @@ import msgspec
 
 from components.base import BaseDataPoolManipulator
 from components.pools.formats import PARQUET, common_prefix
-from components.pools.parquet import RowWriter
+from components.pools.open_pool import claim, meet, open_pools
+from components.pools.parquet_pool import RowWriter
 from components.pools.parsing import parsed
-from components.pools.pools import claim, meet, open_pools
+from components.pools.pool_settings import Settings
 from components.pools.progress import Bar
-from components.pools.settings import Settings
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
 

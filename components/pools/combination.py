@@ -7,9 +7,9 @@ from typing import Any
 
 from components.base import BaseDataPoolManipulator
 from components.pools.formats import common_prefix
-from components.pools.pools import Pool, claim, meet, open_pools
+from components.pools.open_pool import Pool, claim, meet, open_pools
+from components.pools.pool_settings import Settings
 from components.pools.progress import Bar
-from components.pools.settings import Settings
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
 
@@ -27,7 +27,7 @@ class DataPoolCombination(BaseDataPoolManipulator):
     export_path     the folder of `<common prefix of the pools' names>_top_<ranks joined by _>_num_<samples>.jsonl`
     default_prefix  the prefix where the names have none in common (default `default_prefix`)
 
-    Samples are the same where their content is, which components/pools/content.py defines; each is written once, as
+    Samples are the same where their content is, which components/pools/digests.py defines; each is written once, as
     the bytes and in the order of the best pool of the choice. Paths come by the number of pools, then by the last rank.
     """
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from components.base import BaseDataPoolManipulator
 from components.pools.formats import name_of
-from components.pools.pools import Pool, claim, open_pool
+from components.pools.open_pool import Pool, claim, open_pool
+from components.pools.pool_settings import Settings
 from components.pools.progress import Bar
-from components.pools.settings import Settings
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
 

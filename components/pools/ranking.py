@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.base import BaseDataPoolManipulator
-from components.pools.settings import Settings
+from components.pools.pool_settings import Settings
 
 
 class DataPoolRanking(BaseDataPoolManipulator):

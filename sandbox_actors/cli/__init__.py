@@ -11,9 +11,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from sandbox_actors.cli.exit_status import BROKEN_PIPE, INTERRUPTED, status_of
 from sandbox_actors.cli.parser import make_parser
 from sandbox_actors.cli.screen import Screen
-from sandbox_actors.cli.status import BROKEN_PIPE, INTERRUPTED, status_of
 from sandbox_actors.errors import ComponentFailed, ConfigError, SandboxError
 
 

@@ -7,8 +7,8 @@ import importlib
 from collections.abc import Callable
 from typing import TypeAlias
 
-from sandbox_actors import __version__
 from sandbox_actors.cli.screen import Screen
+from sandbox_actors.version import __version__
 
 Command = Callable[[argparse.Namespace, Screen], int]
 
@@ -40,8 +40,8 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_files(commands: Subparsers) -> None:
     for name, command, help in (
-        ("run", _command("files", "run"), "submit an experiment file and follow it to its end"),
-        ("submit", _command("files", "submit"), "submit an experiment file and print its id"),
+        ("run", _command("run", "run"), "submit an experiment file and follow it to its end"),
+        ("submit", _command("run", "submit"), "submit an experiment file and print its id"),
     ):
         parser = _add(commands, name, command, help)
         parser.add_argument("file", metavar="FILE", help="YAML or JSON")
@@ -54,9 +54,7 @@ def _add_files(commands: Subparsers) -> None:
         )
         if name == "run":
             parser.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
-    parser = _add(
-        commands, "check", _command("checking", "check"), "validate experiment files without running anything"
-    )
+    parser = _add(commands, "check", _command("check", "check"), "validate experiment files without running anything")
     parser.add_argument("files", metavar="FILE", nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for run")
 
@@ -156,7 +154,7 @@ def _command(module: str, name: str) -> Command:
     """A command, imported when it is called: what one of them needs, the others need not wait for."""
 
     def call(options: argparse.Namespace, screen: Screen) -> int:
-        status: int = getattr(importlib.import_module(f"sandbox_actors.cli.{module}"), name)(options, screen)
+        status: int = getattr(importlib.import_module(f"sandbox_actors.cli.commands.{module}"), name)(options, screen)
         return status
 
     return call
@@ -164,6 +162,6 @@ def _command(module: str, name: str) -> Command:
 
 def _seconds(text: str) -> float:
     """As argparse wants it. Raises ArgumentTypeError."""
-    from sandbox_actors.cli.envs import seconds
+    from sandbox_actors.cli.commands.envs import seconds
 
     return seconds(text)

@@ -8,13 +8,13 @@ from functools import cached_property
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sandbox_actors.view.json_forms import dumps
-from sandbox_actors.view.words import clean
+from sandbox_actors.cli.view.json_forms import dumps
+from sandbox_actors.cli.view.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from sandbox_actors.view.followers import Follower
+    from sandbox_actors.cli.view.followers import Follower
 
 WIDE = 10_000
 """Columns where there is no terminal: nothing is cut off or wrapped for whoever reads a file."""
@@ -58,7 +58,7 @@ class Screen:
 
     def follower(self) -> Follower:
         """How this command shows an experiment as it goes on."""
-        from sandbox_actors.view.followers import Follower, JsonFollower, LineFollower, LiveFollower
+        from sandbox_actors.cli.view.followers import Follower, JsonFollower, LineFollower, LiveFollower
 
         if self.is_json:
             return JsonFollower(lambda line: print(line, flush=True))

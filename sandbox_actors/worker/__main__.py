@@ -1,4 +1,4 @@
-"""Entry point of a worker process: `python -I KIT/sandbox_actors/worker/__main__.py SOCKET NAME GRACE LIFELINE`.
+"""Entry point of a worker process: `python -I BUNDLE/sandbox_actors/worker/__main__.py SOCKET NAME GRACE LIFELINE`.
 
 SOCKET is the daemon's worker socket. GRACE is how many seconds the worker waits for another daemon when this one has
 ended and it has nothing to do. LIFELINE is an inherited descriptor, the reading end of a pipe: its first line is the
@@ -15,11 +15,11 @@ from pathlib import Path
 
 
 def main() -> None:
-    # Isolated mode puts no folder on sys.path: add the kit that this file was handed over in.
+    # Isolated mode puts no folder on sys.path: add the bundle that this file was handed over in.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from sandbox_actors.worker.aliases import Aliases
     from sandbox_actors.worker.host import Host
     from sandbox_actors.worker.link import Link
+    from sandbox_actors.worker.seed_aliases import Aliases
 
     socket, name, grace, lifeline = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     faulthandler.enable(2)

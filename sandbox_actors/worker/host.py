@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import importlib
 import inspect
@@ -10,19 +11,19 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from components.base import Config
 from sandbox_actors.errors import ComponentFailed, SandboxError
-from sandbox_actors.messages import ComponentRef, Ended, EndLog, Exit, Followed, FollowLog, Outcome, Run, fault_of
-from sandbox_actors.worker.capture import captured
-from sandbox_actors.worker.follow import LogFollower
-from sandbox_actors.worker.freeing import free
-from sandbox_actors.worker.keeping import keep_result
+from sandbox_actors.protocol import ComponentRef, Ended, EndLog, Exit, Followed, FollowLog, Outcome, Run, fault_of
 from sandbox_actors.worker.link import Link
-from sandbox_actors.worker.packages import hand_over
-from sandbox_actors.worker.values import outcome_of
-from sandbox_actors.worker.watching import LogRunWatcher, RunWatcher
+from sandbox_actors.worker.log_follower import LogFollower
+from sandbox_actors.worker.output_capture import captured
+from sandbox_actors.worker.package_import import hand_over
+from sandbox_actors.worker.plain_values import outcome_of
+from sandbox_actors.worker.run_journal import keep_result
+from sandbox_actors.worker.run_watcher import LogRunWatcher, RunWatcher
 
 
 class Host:
@@ -150,3 +151,11 @@ def call(instance: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """`instance.run(...)`, through asyncio where it is a coroutine."""
     result = instance.run(*args, **kwargs)
     return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def free() -> None:
+    """Collect what nobody refers to, and let the C library give its free pages back: it keeps them otherwise, a little
+    more after each run, because what is allocated next does not quite fit where the last was."""
+    gc.collect()
+    with suppress(AttributeError):  # a C library that is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)

@@ -22,9 +22,8 @@ from typing import Any
 import msgspec
 import zmq
 
-from sandbox_actors import __version__
 from sandbox_actors.errors import ActorStopped, DaemonUnreachable, NotFound, ProtocolError, SandboxError
-from sandbox_actors.messages import (
+from sandbox_actors.protocol import (
     MAX_FRAME,
     PROTOCOL_VERSION,
     Abandon,
@@ -44,7 +43,8 @@ from sandbox_actors.messages import (
     error_of,
     fault_of,
 )
-from sandbox_actors.worker.orphan import end_family, listening, watched
+from sandbox_actors.version import __version__
+from sandbox_actors.worker.daemon_watch import end_family, listening, watched
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""

@@ -15,11 +15,11 @@ from typing import Any
 
 import psutil
 
-from sandbox_actors.client import Client
-from sandbox_actors.connection import listener
-from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
-from sandbox_actors.messages import ExperimentDetail
-from sandbox_actors.paths import find_paths
+from sandbox_actors.client.client import Client
+from sandbox_actors.client.connection import listener
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
+from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.system.paths import find_paths
 from tests.bench.bench_system import tell
 
 COMPONENTS = Path(__file__).parents[1] / "integration"

@@ -79,7 +79,7 @@ def rate(process: ComponentProcess, config: dict[str, Any], data: Path) -> float
 def python_of(env: str, envs: Path) -> Path:
     environ = dict(os.environ)
     environ.setdefault("UV_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", ""))
-    command = [sys.executable, "-m", "envs.build", "--root", str(envs), "--spec", env]
+    command = [sys.executable, "-m", "envs.build_command", "--root", str(envs), "--spec", env]
     built = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=True)
     return Path(json.loads(built.stdout.splitlines()[-1])["python"])
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sandbox_actors.client import Client
-from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
-from sandbox_actors.paths import find_paths
+from sandbox_actors.client.client import Client
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
+from sandbox_actors.system.paths import find_paths
 
 from .bench_system import tell
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import yaml
 
-from sandbox_actors.client import Client
-from sandbox_actors.messages import ExperimentDetail
-from sandbox_actors.paths import find_paths
+from sandbox_actors.client.client import Client
+from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.system.paths import find_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 STATISTICS = ("text_len", "alnum_ratio", "special_char_ratio")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.builder import build
-from envs.places import default_root
+from envs.env_folder import default_root
 from envs.specs import load_spec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,19 +21,19 @@ import trio
 import zmq
 
 from envs.builder import build
-from envs.environ import worker_environ
 from envs.specs import load_spec
-from sandbox_actors import kit
-from sandbox_actors.client import Client
-from sandbox_actors.component_actor import Lease, Wanted
-from sandbox_actors.environments import ReadyEnv
-from sandbox_actors.gateway import Gateway
-from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
-from sandbox_actors.messages import ComponentRef, EndLog, encode
-from sandbox_actors.paths import find_paths
-from sandbox_actors.pool import Pool
-from sandbox_actors.records import WorkerRecords
-from sandbox_actors.transport import open_router
+from envs.variables import worker_environ
+from sandbox_actors.actors import worker_bundle
+from sandbox_actors.actors.component_actor import Lease, Wanted
+from sandbox_actors.actors.environments import ReadyEnv
+from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.worker_records import WorkerRecords
+from sandbox_actors.client.client import Client
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
+from sandbox_actors.protocol import ComponentRef, EndLog, encode
+from sandbox_actors.system.paths import find_paths
+from sandbox_actors.transport.gateway import Gateway
+from sandbox_actors.transport.unix_router import open_router
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = 3_000
@@ -125,7 +125,7 @@ async def worker_pool(folder: Path) -> AsyncIterator[Pool]:
         return None
 
     records = WorkerRecords(folder / "records", folder / "scratch")
-    pool = Pool(folder / "workers", kit.lay_out(folder / "kit"), folder / "logs", records)
+    pool = Pool(folder / "workers", worker_bundle.lay_out(folder / "kit"), folder / "logs", records)
     async with open_router(folder / "workers") as router, trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         nursery.start_soon(Gateway(router, pool.admit, serve, pool.arrived).run)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.components import training_runs
+from tests.components.models import training_runs
 
 ROOT = Path(__file__).parents[2]
 HOST = Path(__file__).with_name("host.py")

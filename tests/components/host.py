@@ -18,7 +18,7 @@ import threading
 from typing import Any
 
 from components.base import Config
-from sandbox_actors.worker.freeing import free
+from sandbox_actors.worker.host import free
 
 HEAVY = ("ray", "torch", "matplotlib", "data_juicer", "transformers", "datasets", "wandb")
 

@@ -71,7 +71,7 @@ def test_no_component_imports_a_heavy_library_before_it_runs() -> None:
     names = [path.relative_to(FOLDER.parent).with_suffix("") for path in sorted(FOLDER.rglob("*.py"))]
     modules = [".".join(name.parts) for name in names]
     program = f"""
-import importlib, sys, sandbox_actors.messages
+import importlib, sys, sandbox_actors.protocol
 before = set(sys.modules)
 for name in {modules!r}:
     importlib.import_module(name)

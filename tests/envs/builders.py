@@ -1,4 +1,4 @@
-"""`python -m envs.build` as the daemon runs it: a process, and the events that it prints."""
+"""`python -m envs.build_command` as the daemon runs it: a process, and the events that it prints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BuilderProcess:
     def __init__(self, root: Path, spec: dict[str, Any] | str, cwd: Path = REPOSITORY) -> None:
         text = spec if isinstance(spec, str) else json.dumps({"name": "env", **spec})
         environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "envs.build", "--root", str(root), "--spec", text]
+        command = [sys.executable, "-m", "envs.build_command", "--root", str(root), "--spec", text]
         self.process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=subprocess.PIPE, text=True)
         self.events: list[dict[str, Any]] = []
 

@@ -10,7 +10,7 @@ import sysconfig
 import tarfile
 from pathlib import Path
 
-from envs.pythons import host_interpreter
+from envs.interpreters import host_interpreter
 
 VERSION = ".".join(map(str, sys.version_info[:3]))
 SUBDIR = {"linux-x86_64": "linux-64", "linux-aarch64": "linux-aarch64"}.get(sysconfig.get_platform(), "linux-64")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gates import Gate
+
+from tests.envs.gates import Gate
 
 
 @pytest.fixture

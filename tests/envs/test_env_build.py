@@ -1,4 +1,4 @@
-"""`python -m envs.build`: one build, however many ask for it, and nothing half-made, whatever happens."""
+"""`python -m envs.build_command`: one build, however many ask for it, and nothing half-made, whatever happens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import BuilderProcess, build
-from code_bases import write_code_base
-from gates import has_ended
 
-from envs.places import MARKER
+from envs.env_folder import MARKER
+from tests.envs.builders import BuilderProcess, build
+from tests.envs.code_bases import write_code_base
+from tests.envs.gates import has_ended
 
 
 @pytest.fixture

@@ -8,18 +8,18 @@ import shutil
 import sys
 from pathlib import Path
 
-import conda_stand_in
 import pytest
-from builders import build
-from conda_channel import write_channel
-from gates import has_ended
 
 from envs import ENV_ROUTER, CondaEnv
 from envs.conda import create_command, env_folders, with_python
-from envs.environment_files import read_environment_file
-from envs.places import default_root
+from envs.conda_yaml import read_environment_file
+from envs.env_folder import default_root
 from envs.processes import CommandFailed
 from sandbox_actors.errors import EnvError, EnvManagerMissing
+from tests.envs import conda_stand_in
+from tests.envs.builders import build
+from tests.envs.conda_channel import write_channel
+from tests.envs.gates import has_ended
 
 REAL = ("conda", "mamba", "micromamba")
 HOST = ".".join(map(str, sys.version_info[:2]))

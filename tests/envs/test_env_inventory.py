@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import BuilderProcess, build
 
 from envs.builder import find_built
 from envs.inventory import disk_usage, find_env, list_envs, prune, remove_env
 from envs.specs import EnvSpec
 from sandbox_actors.errors import NotFound, Refused
+from tests.envs.builders import BuilderProcess, build
 
 SPEC = {"deps": ["six"]}
 

@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from gates import has_ended
 
 from envs import processes
 from envs.processes import CommandFailed, Tail, control
+from tests.envs.gates import has_ended
 
 ENVIRON = dict(os.environ)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envs.requirements import absolute, flattened, local_path, package_name, project_name
+from envs.requirement_files import absolute, flattened, local_path, package_name, project_name
 from sandbox_actors.errors import EnvError
 
 

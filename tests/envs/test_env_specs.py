@@ -6,11 +6,11 @@ import os
 import re
 
 import pytest
-from code_bases import write_code_base
 from msgspec.structs import replace
 
 from envs.specs import EnvSpec, load_spec, slug, spec_from, spec_names
 from sandbox_actors.errors import ConfigError, EnvError
+from tests.envs.code_bases import write_code_base
 
 
 def problems(value, **options):

@@ -10,15 +10,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from builders import REPOSITORY
-from code_bases import write_code_base
-from gates import has_ended
 
 from envs import ENV_ROUTER, VirtualEnv
-from envs.places import default_root
+from envs.env_folder import default_root
+from envs.interpreters import find_python, uv_binary
 from envs.processes import CommandFailed
-from envs.pythons import find_python, uv_binary
 from sandbox_actors.errors import EnvError
+from tests.envs.builders import REPOSITORY
+from tests.envs.code_bases import write_code_base
+from tests.envs.gates import has_ended
 
 MANAGERS = ("uv", "venv", "virtualenv")
 

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from sandbox_actors.client import Client
-from sandbox_actors.connection import listener
-from sandbox_actors.messages import ExperimentDetail
-from sandbox_actors.paths import HOME_VARIABLE, find_paths
-from sandbox_actors.process import MARK
+from sandbox_actors.client.client import Client
+from sandbox_actors.client.connection import listener
+from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.system.paths import HOME_VARIABLE, find_paths
+from sandbox_actors.system.process_tree import MARK
 
 FAULTY = str(Path(__file__).parent)
 
@@ -75,7 +75,7 @@ class Sandbox:
 
     def definition(self, *jobs: dict[str, Any], **settings: Any) -> dict[str, Any]:
         """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; what is no job key is config."""
-        from sandbox_actors.language.experiment import Experiment, Job, Pipeline, freeze
+        from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
 
         keys = set(Job.__struct_fields__)
         made = [

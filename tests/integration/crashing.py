@@ -10,9 +10,9 @@ import sys
 from functools import partial
 from typing import Any
 
-from sandbox_actors import daemon
-from sandbox_actors.storage import connecting
-from sandbox_actors.transport import UnixWire
+from sandbox_actors.daemon.main import main as daemon
+from sandbox_actors.store import connect
+from sandbox_actors.transport.unix_router import UnixWire
 
 
 class Point:
@@ -41,7 +41,7 @@ def main(what: str, when: str, number: str) -> int:
                 cursor: sqlite3.Cursor = point.passing(act) if sql == "COMMIT" else act()
                 return cursor
 
-        connecting.sqlite3.connect = partial(sqlite3.connect, factory=Dying)  # type: ignore[assignment]
+        connect.sqlite3.connect = partial(sqlite3.connect, factory=Dying)  # type: ignore[assignment]
     else:
         send = UnixWire.send
 
@@ -49,7 +49,7 @@ def main(what: str, when: str, number: str) -> int:
             point.passing(partial(send, self, *arguments))
 
         UnixWire.send = dying  # type: ignore[method-assign]
-    return daemon.main([])
+    return daemon([])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from sandbox_actors.messages import (
+from sandbox_actors.protocol import (
     PROTOCOL_VERSION,
     Abandon,
     Ask,
@@ -39,8 +39,8 @@ from sandbox_actors.messages import (
     Welcome,
     encode,
 )
-from sandbox_actors.strikes import STRIKES
-from sandbox_actors.zmtp import OPENING, framed
+from sandbox_actors.transport.gateway import STRIKES
+from sandbox_actors.transport.zmtp import OPENING, framed
 
 PATIENCE = 30.0
 AT_ONCE = 8

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from sandbox_actors.client import Client
-from sandbox_actors.messages import ExperimentDetail, JobRow
+from sandbox_actors.client.client import Client
+from sandbox_actors.protocol import ExperimentDetail, JobRow
 
 from .conftest import Sandbox
 

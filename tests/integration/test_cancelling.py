@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox_actors.client import Client
-from sandbox_actors.messages import JobRow
+from sandbox_actors.client.client import Client
+from sandbox_actors.protocol import JobRow
 
 from .conftest import Sandbox
 

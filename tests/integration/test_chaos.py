@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from sandbox_actors.client import Client
+from sandbox_actors.client.client import Client
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.messages import ExperimentDetail
+from sandbox_actors.protocol import ExperimentDetail
 
 from .conftest import Sandbox
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from sandbox_actors.connection import listener
+from sandbox_actors.client.connection import listener
 
 from .commands import COMMAND, documents, environ_of, job, sandbox, training, until_metric, write
 from .conftest import Sandbox

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_actors.client import Client
-from sandbox_actors.connection import listener
+from sandbox_actors.client.client import Client
+from sandbox_actors.client.connection import listener
 
 from .commands import COMMAND, LIMIT, documents, environ_of, job, sandbox, training, until_metric, write
 from .conftest import Sandbox
@@ -94,7 +94,7 @@ def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not
     unserved: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setattr("sandbox_actors.client.__version__", "9.9")
+    monkeypatch.setattr("sandbox_actors.client.client.__version__", "9.9")
     with Client(unserved.paths, autostart=True) as client:
         first = client.status().pid
     with Client(unserved.paths, autostart=True) as client:

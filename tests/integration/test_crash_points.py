@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import accumulate, product
 from pathlib import Path
 
-from sandbox_actors.client import Client
-from sandbox_actors.connection import listener
+from sandbox_actors.client.client import Client
+from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
 
 from .conftest import Sandbox

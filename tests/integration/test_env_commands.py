@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from sandbox_actors.client import Client
-from sandbox_actors.messages import ExperimentDetail
+from sandbox_actors.client.client import Client
+from sandbox_actors.protocol import ExperimentDetail
 
 from .conftest import Sandbox
 
@@ -93,7 +93,7 @@ class Place(Sandbox):
         for process in psutil.process_iter():
             try:
                 command = process.cmdline()
-                if "envs.build" in command and str(self.paths.envs) in command:
+                if "envs.build_command" in command and str(self.paths.envs) in command:
                     parents[process] = process.ppid()
             except psutil.Error:
                 continue

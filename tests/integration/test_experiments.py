@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sandbox_actors.client import Client
-from sandbox_actors.messages import JobRow
-from sandbox_actors.view.targets import targets_of
+from sandbox_actors.cli.view.targets import targets_of
+from sandbox_actors.client.client import Client
+from sandbox_actors.protocol import JobRow
 
 from .conftest import Sandbox
 

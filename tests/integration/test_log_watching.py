@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox_actors.client import Client
+from sandbox_actors.client.client import Client
 
 from .conftest import Sandbox
 

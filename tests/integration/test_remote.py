@@ -17,14 +17,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox_actors.client import Client
-from sandbox_actors.connection import Connection, listener
-from sandbox_actors.curve import CONNECTIONS, new_pair
+from sandbox_actors.client.client import Client
+from sandbox_actors.client.connection import Connection, listener
+from sandbox_actors.client.remote import Remote, find_remote
 from sandbox_actors.errors import DaemonUnreachable, Refused
-from sandbox_actors.keys import Keys
-from sandbox_actors.messages import DaemonStatus, GetStatus
-from sandbox_actors.remote import Remote, find_remote
-from sandbox_actors.zmtp import OPENING
+from sandbox_actors.protocol import DaemonStatus, GetStatus
+from sandbox_actors.transport.curve_router import CONNECTIONS, new_pair
+from sandbox_actors.transport.keys import Keys
+from sandbox_actors.transport.zmtp import OPENING
 
 from .commands import ROOT, job, sandbox, write
 from .conftest import Sandbox

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.language.experiment import Resources
-from sandbox_actors.limits import cgroups
-from sandbox_actors.machine import this_machine
+from sandbox_actors.experiment.model import Resources
+from sandbox_actors.system.limits import cgroups
+from sandbox_actors.system.machine import this_machine
 
 from .conftest import Sandbox
 

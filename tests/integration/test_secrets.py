@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox_actors.config import load_experiment
 from sandbox_actors.errors import Refused
-from sandbox_actors.known import known
+from sandbox_actors.experiment_file.load import load_experiment
+from sandbox_actors.hooks.catalogue import known
 
 from .commands import job, sandbox, write
 from .conftest import Sandbox

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sandbox_actors.errors import StoreError
-from sandbox_actors.paths import find_paths
+from sandbox_actors.system.paths import find_paths
 
 from .commands import sandbox as command
 from .conftest import Sandbox

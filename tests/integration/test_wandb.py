@@ -13,7 +13,7 @@ import pytest
 
 from envs.builder import build
 from envs.specs import load_spec
-from sandbox_actors.client import Client
+from sandbox_actors.client.client import Client
 
 from .conftest import Sandbox
 

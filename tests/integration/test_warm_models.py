@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox_actors.machine import this_machine
+from sandbox_actors.system.machine import this_machine
 
 from .conftest import Sandbox
 

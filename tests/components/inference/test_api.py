@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from tests.components.conftest import ComponentProcess, Ran, Start
-
-from .ugly_server import Asked, Reply, UglyServer, echo, refused, said, serving
+from tests.components.inference.ugly_server import Asked, Reply, UglyServer, echo, refused, said, serving
 
 TARGET = "components.inference.api:ApiInferExecutor"
 CANARY = "sk-canary-0123456789-abcdef"

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from sandbox_actors.machine import this_machine
+from sandbox_actors.system.machine import this_machine
 from tests.components.conftest import ComponentProcess, Ran, Start
-
-from .test_api import exported, results
+from tests.components.inference.test_api import exported, results
 
 ENV, TARGET = "transformers", "components.inference.huggingface:HuggingFaceInferExecutor"
 LOADS = "Loading weights"

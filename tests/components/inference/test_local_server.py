@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from tests.components.conftest import ComponentProcess, Start
+from tests.components.inference.test_api import config, dataset, exported, results, run
+from tests.components.inference.ugly_server import Asked, Reply, refused, said, serving
 from tests.local_server import LocalServer
-
-from .test_api import config, dataset, exported, results, run
-from .ugly_server import Asked, Reply, refused, said, serving
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.components.conftest import ComponentProcess, Start
-
-from .ugly_server import Asked, Reply, said, serving
+from tests.components.inference.ugly_server import Asked, Reply, said, serving
 
 LINES = (
     '{"text": "one", "n": 1.50, "__dj__stats__": {"text_len": 3.0}}',

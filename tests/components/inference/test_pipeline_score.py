@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.components.conftest import ComponentProcess, Start
-from tests.components.test_modelscope import ENV, Bert
+from tests.components.models.test_modelscope import ENV, Bert
 
 
 @pytest.fixture(scope="module")

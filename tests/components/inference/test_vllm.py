@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tests.components.conftest import ComponentProcess, Start
-
-from .test_api import dataset, exported, results
+from tests.components.inference.test_api import dataset, exported, results
 
 TARGET = "tests.components.inference.vllm_in_place:VllmInferExecutor"
 

@@ -1,0 +1,100 @@
+"""Build the env of a spec once, and find it again: `python -m envs.build_command --root DIR --spec JSON`.
+
+SPEC is an EnvSpec as JSON, or the name or path of one. The env lies in `DIR/<name>-<fingerprint[:12]>/`, the log of its
+building beside it in `.log`, also after a failure. Any number of builders may run at once: one builds, the others wait
+for it. Ended by SIGTERM or SIGINT, a builder ends all it started and leaves no env; killed, the next one cleans up.
+
+Standard output is one JSON object a line:
+    {"event": "progress", "message": ..., "done": STAGE, "total": STAGES}
+    {"event": "ready", "python": ..., "path": ..., "fingerprint": ..., "seconds": ..., "reused": ...}       exit 0
+    {"event": "failed", "message": ..., "command": ..., "tail": [...], "log": ...}                          exit 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from envs.builder import Progress, Ready, build, place_of
+from envs.env_folder import default_root
+from envs.processes import CommandFailed
+from envs.specs import EnvSpec, load_spec, spec_from
+from sandbox_actors.errors import EnvError, SandboxError
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
+    """`command` and its last lines are empty where no command failed."""
+
+    message: str
+    command: str = ""
+    tail: list[str] = []
+    log: str = ""
+
+
+class _Stopped(BaseException):
+    """A signal asked this process to end. Passes through everything that would carry on after an error."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m envs.build_command", description="Build the env of a spec, or find it."
+    )
+    parser.add_argument("--root", type=Path, default=default_root(), help="folder of the envs")
+    parser.add_argument("--spec", required=True, help="a spec as JSON, or the name or path of one")
+    options = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    log = ""
+    try:
+        spec = _read_spec(options.spec)
+        root = options.root.expanduser().absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        os.chdir(root)  # installers heed project files in the current folder, and no spec says that they should
+        fingerprint = spec.fingerprint
+        log = str(place_of(spec, root, fingerprint).log)
+        _print(build(spec, root, _print, fingerprint))
+    except CommandFailed as error:
+        _print(Failed(message=str(error), command=error.command, tail=error.tail, log=log))
+    except (SandboxError, OSError) as error:
+        _print(Failed(message=str(error), log=log))
+    except _Stopped as stopped:
+        _print(Failed(message="cancelled", log=log))
+        return 128 + int(stopped.args[0])
+    else:
+        return 0
+    return 1
+
+
+def _read_spec(text: str) -> EnvSpec:
+    if not text.lstrip().startswith("{"):
+        return load_spec(text)
+    try:
+        value = msgspec.json.decode(text, type=dict[str, Any])
+    except ValueError as error:
+        raise EnvError(f"--spec is neither JSON nor the name or path of a spec: {error}") from error
+    return spec_from(value, "env", Path.cwd(), "--spec")
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # cleaning up is not to be cut short
+        signal.signal(other, signal.SIG_IGN)
+    raise _Stopped(number)
+
+
+def _print(event: Ready | Progress | Failed) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more; whoever comes next finds the env
+        sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

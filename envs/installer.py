@@ -1,0 +1,115 @@
+"""Installing requirements into an env in one call of the resolver, and knowing when there is nothing to install."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from envs.fingerprint import digest
+from envs.requirement_files import absolute, flattened, local_path, project_name
+from sandbox_actors.errors import EnvError
+
+_EDITABLE = re.compile(r"(-e|--editable)[\s=]")
+STAMPS = ".sandbox-satisfied.json"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What an env shall hold: lines of a requirements file, with absolute paths, and where else to look for them."""
+
+    lines: tuple[str, ...]
+    extra_index: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return digest(["install", self.extra_index], sorted(self.lines))
+
+
+def lines_of(deps: str | Path | Sequence[str]) -> list[str]:
+    """The requirements that a requirements file, a list, or the folder of a code base asks for."""
+    if not isinstance(deps, (str, Path)):
+        return [absolute(entry, lambda path: Path(path).expanduser().absolute()) for entry in checked(deps)]
+    path = Path(deps).expanduser().absolute()
+    if path.is_file():
+        return flattened([path])
+    if not path.is_dir():
+        raise EnvError(f"{path} is no requirements file and no folder of a code base; requirements go in a list")
+    if (path / "pyproject.toml").exists() or (path / "setup.py").exists():
+        return [f"-e {path}"]
+    if (path / "requirements.txt").exists():
+        return flattened([path / "requirements.txt"])
+    raise EnvError(f"{path} holds no pyproject.toml, setup.py or requirements.txt: nothing says what to install")
+
+
+def checked(requirements: Sequence[str]) -> list[str]:
+    """The requirements of a list, each fit to be a line of a file. EnvError if one would be read as something else."""
+    for entry in requirements:
+        if not entry.strip() or "\n" in entry or "\r" in entry:
+            raise EnvError(f"{entry!r} is no requirement")
+        if entry.lstrip().startswith("-") and not _EDITABLE.match(entry.lstrip()):
+            raise EnvError(f"{entry!r} is an option, not a requirement; options go into a requirements file")
+    return list(requirements)
+
+
+@contextlib.contextmanager
+def arguments(uv: str, python: Path, request: Request) -> Iterator[list[str]]:
+    """The command that fulfils a request; valid until the block ends."""
+    command = [uv, "pip", "install", "--python", str(python), "--no-progress"]
+    command += [f"--extra-index-url={address}" for address in request.extra_index]
+    command += [f"--find-links={place}" for place in request.find_links]
+    if request.extra_index:  # as pip has it: the best version wins, wherever it lies
+        command.append("--index-strategy=unsafe-best-match")
+    for line in request.lines:  # uv knows what it built from a folder by the times of a few files alone
+        local = local_path(line)
+        if local and (name := project_name(Path(local[0]))):
+            command.append(f"--reinstall-package={name}")
+    place = python.parent.parent  # in the env: what a killed builder leaves goes away with it
+    with tempfile.NamedTemporaryFile("w", prefix="requirements-", suffix=".txt", encoding="utf-8", dir=place) as file:
+        file.write("".join(f"{line}\n" for line in request.lines))
+        file.flush()
+        yield [*command, "--requirements", file.name]
+
+
+class Stamps:
+    """Requests that an env is known to fulfil, each with what was installed when that was found out."""
+
+    def __init__(self, prefix: Path) -> None:
+        self._prefix, self._file = prefix, prefix / STAMPS
+
+    def has(self, request: Request) -> bool:
+        """The request was fulfilled, and nothing was installed or removed since."""
+        return self._read().get(request.key) == self._installed()
+
+    def add(self, request: Request) -> None:
+        installed = self._installed()
+        stamps = {key: value for key, value in self._read().items() if value == installed}
+        stamps[request.key] = installed
+        draft = self._file.with_name(f"{STAMPS}.{os.getpid()}")
+        try:
+            draft.write_bytes(msgspec.json.encode(stamps))
+            draft.replace(self._file)
+        except OSError:
+            draft.unlink(missing_ok=True)  # an env we may not write notes into: the resolver is asked each time
+
+    def _read(self) -> dict[str, str]:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def _installed(self) -> str:
+        """Digest of the names and times of what is installed."""
+        total = hashlib.sha256()
+        for site in sorted(self._prefix.glob("lib/python3*/site-packages")):
+            with os.scandir(site) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if entry.name.endswith((".dist-info", ".egg-info", ".egg-link", ".pth")):
+                        total.update(f"{entry.name}\0{entry.stat().st_mtime_ns}\0".encode())
+        return total.hexdigest()

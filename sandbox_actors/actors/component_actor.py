@@ -1,0 +1,162 @@
+"""One component actor: a worker process, the component in it, and what a job needs of such a one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import trio
+
+from sandbox_actors.actors.code_digest import UNKNOWN, Code
+from sandbox_actors.actors.environments import ReadyEnv
+from sandbox_actors.errors import WorkerLost
+from sandbox_actors.protocol import ComponentRef, WorkerRow
+from sandbox_actors.system.child_process import Child
+from sandbox_actors.system.limits import is_oom, memory_limit, oom_kills
+from sandbox_actors.transport.base import PeerGone
+from sandbox_actors.transport.gateway import Peer
+
+T = TypeVar("T")
+
+
+LAST_BREATH = 5.0
+"""Seconds between the end of a connection and that of its process, with all that this one has started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads; `gpus`: those that
+    it sees, None for all."""
+
+    label: str
+    component: ComponentRef
+    env: ReadyEnv
+    model_key: str
+    cpus: int
+    keep_alive: float
+    code: Code = UNKNOWN
+    gpus: tuple[str, ...] | None = None
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """Where its code comes from."""
+        return (tuple(self.component.paths), self.env.python)
+
+    @property
+    def process_key(self) -> tuple[object, ...]:
+        """Actors with equal keys can stand in for each other, but for the loaded model."""
+        return (self.component.target, self.origin, self.code.digest, self.cpus, self.gpus)
+
+    def environ(self) -> Mapping[str, str]:
+        """The environment variables of its process: those of its env, and the cpus and gpus that it may use."""
+        gpus = {} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
+        return {**self.env.environ, **_threads_environ(self.cpus), **gpus}
+
+
+def _threads_environ(cpus: int) -> dict[str, str]:
+    """As many threads as cpus, which wait without spinning: two spinning pools on two cores cost a factor of 10."""
+    count = str(max(1, cpus))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
+    return {**dict.fromkeys(names, count), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@dataclass(eq=False)
+class ComponentActor:
+    """One worker process and the component in it.
+
+    `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
+    `secret_digest` is of the token by which the worker is known. `reserved_for` names the run that it was adopted in,
+    and that nobody has taken up yet. `oom_kills` is how many processes of the machine had been killed for want of
+    memory when its run began.
+    """
+
+    name: str
+    wanted: Wanted
+    child: Child
+    secret_digest: str
+    keep_alive: float
+    is_adopted: bool = False
+    reserved_for: str = ""
+    peer: Peer | None = None
+    state: str = "starting"
+    warm_model: str | None = None
+    job: str = ""
+    runs: int = 0
+    idle_since: float = field(default_factory=time.monotonic)
+    rss: int = 0
+    oom_kills: int = field(default_factory=oom_kills)
+    gone: trio.Event = field(default_factory=trio.Event)
+    greeted: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it was adopted and has yet to greet, without a run that would keep it from it."""
+        return self.is_adopted and self.state == "starting"
+
+    def greet(self, peer: Peer) -> None:
+        """The process has greeted the daemon, as it does again when it believes that its greeting was lost."""
+        self.peer, greeted, self.greeted = peer, self.greeted, trio.Event()
+        greeted.set()
+
+    async def peer_after(self, old: Peer | None) -> Peer:
+        """The process as a peer, when it has greeted, and not as `old`. Raises WorkerLost where it ends before."""
+        while self.peer is None or self.peer is old:
+            if self.state == "ended":
+                raise WorkerLost(self.last_words())
+            await self.greeted.wait()
+        return self.peer
+
+    def last_words(self) -> str:
+        """How its process has ended, and what it said last."""
+        ending = self.child.ending
+        why = str(ending)
+        if ending is not None and is_oom(ending.status, self.oom_kills):
+            why += f", as the kernel does when memory is out (the limit here is {memory_limit() / 1024**2:,.0f} MiB),"
+        told = f"worker {self.name} (pid {self.child.pid}) {why} without delivering a result"
+        return f"{told}\n{self.child.last_lines()}".rstrip()
+
+    def row(self) -> WorkerRow:
+        return WorkerRow(
+            worker=self.name,
+            pid=self.child.pid,
+            component=self.wanted.label,
+            env=self.wanted.env.name,
+            state=self.state,
+            model=self.warm_model or "",
+            rss_bytes=self.child.memory(),
+            runs=self.runs,
+            idle_seconds=round(time.monotonic() - self.idle_since, 3) if self.state == "idle" else 0.0,
+            keep_alive_seconds=None if math.isinf(self.keep_alive) else self.keep_alive,
+            job=self.job,
+        )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it.
+
+    Whoever lets it load a model sets its `warm_model`.
+    """
+
+    actor: ComponentActor
+    warm: bool
+
+    @property
+    def peer(self) -> Peer:
+        """Of an actor that has greeted the daemon, which an adopted one may not have done yet."""
+        assert self.actor.peer is not None
+        return self.actor.peer
+
+    async def ask_for(self, message: Any, answer: type[T]) -> T:
+        """Ask the actor. Raises ComponentFailed with the remote traceback, or WorkerLost where its process has ended,
+        also where the connection tells before the process does."""
+        try:
+            return await self.peer.ask_for(message, answer)
+        except PeerGone:
+            with trio.move_on_after(LAST_BREATH):
+                await self.actor.gone.wait()
+                raise WorkerLost(self.actor.last_words()) from None
+            raise

@@ -1,0 +1,89 @@
+"""What is on disk of each worker, so that the next daemon can adopt those that outlive this one.
+
+A record is written before its worker is told who it is, and removed when the process has ended. It is no secret: of
+the worker's token it holds the digest, and of its env's variables nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.protocol import PROTOCOL_VERSION
+from sandbox_actors.system.process_tree import kill, marked
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`mark` is what its processes carry, `pid` and `started` (see `started_at`) which process it is, `output` where
+    that writes outside of runs. `protocol` is the one it speaks."""
+
+    name: str
+    mark: str
+    pid: int
+    started: str
+    secret_digest: str
+    output: str
+    wanted: Wanted
+    protocol: int = PROTOCOL_VERSION
+
+    @property
+    def number(self) -> int:
+        """The last part of its name, which no other worker has."""
+        return int(self.name.rpartition("-")[2])
+
+
+class WorkerRecords:
+    """The records in `folder`, and the folders of the workers' temporary files in `scratch`. Its methods block."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self._folder, self._scratch = folder, scratch
+
+    def scratch_of(self, name: str) -> Path:
+        """Where the worker has its temporary files."""
+        return self._scratch / name
+
+    def write(self, record: WorkerRecord) -> None:
+        """Raises OSError."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
+        half_written = self._folder / f".{record.name}"
+        with open(os.open(half_written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public)))
+        half_written.replace(self._folder / record.name)
+
+    def remove(self, name: str) -> None:
+        """Remove what there is of a worker that has ended."""
+        (self._folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.scratch_of(name), ignore_errors=True)
+
+    def read(self) -> list[WorkerRecord]:
+        """All there are. One that cannot be read, of another version of this program, is named and left out: its
+        worker is turned away, and ends itself after its run."""
+        found = []
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            try:
+                found.append(msgspec.msgpack.decode(path.read_bytes(), type=WorkerRecord))
+            except (OSError, msgspec.MsgspecError, ValueError) as error:
+                print(f"{path} is no record of a worker that this daemon knows: {error}", file=sys.stderr, flush=True)
+        return found
+
+    def clear(self, left: list[WorkerRecord], alive: set[str]) -> None:
+        """Remove all but the workers in `alive`, and kill what those in `left`, which have ended, have left behind."""
+        marks = {record.mark for record in left}
+        while marks and (strays := marked(marks)):
+            kill(strays)
+        for folder in (self._folder, self._scratch):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if path.name not in alive:
+                    self.remove(path.name)
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The commands of `sandbox`, a file for each group."""

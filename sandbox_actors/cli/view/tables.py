@@ -1,0 +1,275 @@
+"""Tables: what `ls`, `show`, `ps` and `metrics` print, and what a run ends with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from sandbox_actors.cli.view.comparison import Comparison
+from sandbox_actors.cli.view.live import STYLES, hook
+from sandbox_actors.cli.view.refinements import ROWS, Analysis, RefinedBound
+from sandbox_actors.cli.view.sparkline import sparkline
+from sandbox_actors.cli.view.targets import TargetAt
+from sandbox_actors.cli.view.text import duration, one_line, size, value, warmth
+from sandbox_actors.protocol import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
+
+if TYPE_CHECKING:
+    from envs.inventory import BuiltEnv
+
+SPARK_WIDTH = 16
+
+ENV_STYLES = {"ready": "green", "building": "cyan", "unfinished": "yellow"}
+
+Cell = str | Text
+
+
+def experiments_table(rows: Sequence[ExperimentRow], now: float) -> Table:
+    return _table(
+        ("ID", "NAME", "STATE", "JOBS", "SUBMITTED", ">TOOK", "REASON"),
+        (
+            (
+                row.id,
+                row.name,
+                _state(row.state),
+                f"{row.jobs_done}/{row.jobs_total}",
+                minute(row.submitted),
+                duration((row.finished or now) - row.started) if row.started else "",
+                _gist(row.reason or row.error),
+            )
+            for row in rows
+        ),
+    )
+
+
+def jobs_table(jobs: Sequence[JobRow]) -> Table:
+    """One line a job; what is the same as in the line before is left out."""
+    has_iterations = len({job.iter for job in jobs}) > 1
+    rows: list[tuple[Cell, ...]] = []
+    before: tuple[int, str] | None = None
+    for job in jobs:
+        is_new = (job.iter, job.pipeline) != before
+        before = job.iter, job.pipeline
+        rows.append(
+            (
+                str(job.iter) if is_new and has_iterations else "",
+                Text(one_line(job.pipeline) if is_new else "", style="bold"),
+                job.meta_name,
+                hook(job),
+                _state(job.state),
+                duration(job.seconds),
+                warmth(job.warm),
+                _gist(job.error or job.reason),
+            )
+        )
+    return _table(("ITER", "PIPELINE", "JOB", "HOOK", "STATE", ">TOOK", "ACTOR", "NOTE"), rows)
+
+
+def plan_table(jobs: Sequence[PlannedJob]) -> Table:
+    """One line a job that would run."""
+    warm = {True: "warm", False: "cold", None: "depends on an output"}
+    return _table(
+        ("PIPELINE", "LIST", "JOB", "HOOK", "COMPONENT", "ENV", "ACTOR"),
+        (
+            (
+                Text(one_line(job.pipeline) if before is None or before.pipeline != job.pipeline else "", style="bold"),
+                job.list,
+                job.meta_name,
+                job.hook,
+                job.component,
+                job.env,
+                warm[job.warm],
+            )
+            for before, job in zip([None, *jobs], jobs, strict=False)
+        ),
+    )
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    rows: list[Sequence[Cell]] = [
+        (Text(label, style="dim"), *cells, Text(difference, style="dim"))
+        for label, cells, difference in comparison.rows
+    ]
+    return _table(("", *(f">{name}" for name in comparison.pipelines), ">"), rows)
+
+
+def targets_table(targets: Iterable[TargetAt]) -> Table:
+    """One line a target of an iteration."""
+    return _table(
+        ("ITER", "TARGET", ">VALUE", "HOLDS", "NOTE"),
+        (
+            (
+                str(each.iter),
+                each.result.target,
+                "" if each.result.value is None else value(each.result.value),
+                Text("yes", style="green") if each.result.holds else Text("no", style="red"),
+                each.result.problem,
+            )
+            for each in targets
+        ),
+    )
+
+
+def refinement_table(bounds: Sequence[RefinedBound]) -> Table:
+    """One line a bound. Those that were left have no AFTER, and NOTE says why; the others were moved by a statistic."""
+    has_several = len({(each.pipeline, each.job) for each in bounds}) > 1
+    return _table(
+        ("JOB", "OPERATOR", "BOUND", ">BEFORE", ">AFTER", ">WOULD GO", "BY", "NOTE"),
+        (
+            (
+                f"{each.pipeline}.{each.job}" if has_several else "",
+                each.operator,
+                each.parameter,
+                value(each.told.get("before")),
+                "" if "reason" in each.told else value(each.told.get("after")),
+                _going(each.told.get("gone_before"), each.told.get("gone_after")),
+                str(each.told.get("statistic", "")),
+                str(each.told.get("reason", "")),
+            )
+            for each in bounds
+        ),
+    )
+
+
+def analysis_table(analysis: Analysis) -> Table:
+    """One line a statistic."""
+    return _table(
+        ("STATISTIC", *(f">{row.upper()}" for row in ROWS)),
+        (
+            (statistic, *(value(found[row]) if row in found else "" for row in ROWS))
+            for statistic, found in analysis.statistics.items()
+        ),
+    )
+
+
+def workers_table(rows: Sequence[WorkerRow]) -> Table:
+    return _table(
+        ("WORKER", ">PID", "COMPONENT", "ENV", "STATE", "JOB", "MODEL", ">MEMORY", ">RUNS", ">IDLE", ">LEFT"),
+        (
+            (
+                row.worker,
+                str(row.pid),
+                row.component,
+                row.env,
+                row.state,
+                row.job,
+                row.model,
+                size(row.rss_bytes),
+                str(row.runs),
+                duration(row.idle_seconds) if row.state == "idle" else "",
+                _time_left(row),
+            )
+            for row in rows
+        ),
+    )
+
+
+def envs_table(rows: Sequence[tuple[BuiltEnv, Sequence[str]]]) -> Table:
+    """Each env with who uses it. Its size is what removing it sets free."""
+    return _table(
+        ("NAME", "MANAGER", "STATE", ">SIZE", "LAST USED", "USED BY", "FOLDER"),
+        (
+            (
+                env.name,
+                env.manager,
+                Text(env.state, style=ENV_STYLES.get(env.state, "")),
+                size(env.own_bytes),
+                minute(env.last_used),
+                ", ".join(users),
+                Path(env.path).name,
+            )
+            for env, users in rows
+        ),
+    )
+
+
+def metrics_table(rows: Sequence[MetricRow]) -> Table:
+    """One line a metric of a job: its newest value, and of a series its course."""
+    grouped: dict[tuple[str, str, str], list[MetricRow]] = {}
+    for row in rows:
+        grouped.setdefault((row.pipeline, row.job, row.name), []).append(row)
+    return _table(
+        ("PIPELINE", "JOB", "METRIC", ">POINTS", ">VALUE", ">STEP", "COURSE"),
+        (
+            (
+                *names,
+                str(len(points)),
+                value(points[-1].value),
+                "" if points[-1].step is None else f"{points[-1].step:,}",
+                Text(sparkline(numbers_of(points), SPARK_WIDTH), style="magenta"),
+            )
+            for names, points in grouped.items()
+        ),
+    )
+
+
+def points_table(rows: Sequence[MetricRow]) -> Table:
+    """One line a point."""
+    has_iterations = len({row.iter for row in rows}) > 1
+    return _table(
+        ("ITER", "PIPELINE", "JOB", "METRIC", ">STEP", ">VALUE"),
+        (
+            (
+                str(row.iter) if has_iterations else "",
+                row.pipeline,
+                row.job,
+                row.name,
+                "" if row.step is None else str(row.step),
+                str(row.value),
+            )
+            for row in rows
+        ),
+    )
+
+
+def minute(moment: float) -> str:
+    """A time in Unix seconds as the local date and time of day; nothing for 0, which stands for never."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)) if moment else ""
+
+
+def numbers_of(points: Iterable[MetricRow]) -> list[float]:
+    """The values of a series."""
+    return [float(row.value) for row in points if isinstance(row.value, (int, float)) and row.step is not None]
+
+
+def _time_left(row: WorkerRow) -> str:
+    """How long an idle worker is kept yet."""
+    if row.state != "idle":
+        return ""
+    if row.keep_alive_seconds is None:
+        return "for ever"
+    return duration(max(0.0, row.keep_alive_seconds - row.idle_seconds))
+
+
+def _going(before: int | None, after: int | None) -> str:
+    """How many samples a bound excludes: before it was moved and after."""
+    if before is None or after is None or before == after:
+        return "" if after is None else value(after)
+    return f"{value(before)} → {value(after)}"
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=STYLES.get(state, ""))
+
+
+def _gist(text: str) -> str:
+    """The first line of an error or a reason."""
+    return text.strip().partition("\n")[0]
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """A column whose heading begins with `>` holds numbers; one without a single entry is left out."""
+    cells = [[Text(one_line(each)) if isinstance(each, str) else each for each in row] for row in rows]
+    kept = [place for place, heading in enumerate(headings) if not cells or any(row[place].plain for row in cells)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place in kept:
+        heading = headings[place]
+        is_number = heading.startswith(">")
+        table.add_column(Text(heading.removeprefix(">")), justify="right" if is_number else "left", no_wrap=is_number)
+    for row in cells:
+        table.add_row(*(row[place] for place in kept))
+    return table

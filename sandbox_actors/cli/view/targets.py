@@ -1,0 +1,32 @@
+"""`iter_targets` after each iteration that has come to its end: what was reached, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sandbox_actors.errors import ConfigError
+from sandbox_actors.experiment.context_infos import ContextInfos
+from sandbox_actors.experiment.model import thaw
+from sandbox_actors.experiment.targets import TargetResult, evaluate_target
+from sandbox_actors.protocol import ExperimentDetail
+
+
+@dataclass(frozen=True)
+class TargetAt:
+    """How one target stood after iteration `iter`."""
+
+    iter: int
+    result: TargetResult
+
+
+def targets_of(detail: ExperimentDetail) -> Iterator[TargetAt]:
+    """In the order of the iterations, then of the file."""
+    try:
+        targets = thaw(detail.definition).iter_targets
+    except ConfigError:
+        return  # of another version
+    for iteration in detail.iterations if targets else ():
+        if all(job.state == "succeeded" for job in detail.jobs if job.iter == iteration.iter):
+            infos = ContextInfos.from_dict(iteration.iter, iteration.context_infos)
+            yield from (TargetAt(iteration.iter, evaluate_target(target, infos)) for target in targets)

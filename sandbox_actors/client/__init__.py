@@ -1,0 +1,1 @@
+"""The daemon from Python: the client, its connection, and starting a daemon."""

@@ -1,0 +1,86 @@
+"""Starting the daemon from a command, so that it outlives the command and keeps nothing of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import sandbox_actors
+from sandbox_actors.client.connection import listener
+from sandbox_actors.errors import DaemonUnreachable
+from sandbox_actors.system.paths import HOME_VARIABLE, SOCKET_VARIABLE, Paths
+
+START_TIMEOUT = 30.0
+RIVAL_TIMEOUT = 5.0
+"""Seconds in which another daemon has to answer, when ours ended because that one was starting too."""
+
+POLL = 0.02
+TAIL_BYTES = 4_000
+TAIL_LINES = 15
+
+
+def start_daemon(paths: Paths) -> None:
+    """Start a daemon for `paths`, detached, and return when one listens.
+
+    Raises DaemonUnreachable with the last lines of its log.
+    """
+    paths.prepare()
+    with open(paths.daemon_log, "ab") as log:
+        os.chmod(log.fileno(), 0o600)
+        written = log.tell()
+        daemon = _spawn(paths, log.fileno())
+    deadline = time.monotonic() + START_TIMEOUT
+    has_ended = False
+    while listener(paths.socket) is None:
+        if not has_ended and daemon.poll() is not None:
+            has_ended = True
+            deadline = min(deadline, time.monotonic() + RIVAL_TIMEOUT)
+        if time.monotonic() > deadline or (has_ended and not _is_locked(paths.lock)):
+            raise DaemonUnreachable(_explanation(paths, daemon, written))
+        time.sleep(POLL)
+    # Reaps the daemon if it ends before this process does.
+    threading.Thread(target=daemon.wait, name="daemon reaper", daemon=True).start()
+
+
+def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:
+    environ = {**os.environ, HOME_VARIABLE: str(paths.home), SOCKET_VARIABLE: str(paths.socket)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "sandbox_actors.daemon"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        # Where the package is found also when it is not installed.
+        cwd=Path(sandbox_actors.__file__).parents[1],
+        env=environ,
+    )
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with open(path, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return path.exists()
+    return False
+
+
+def _explanation(paths: Paths, daemon: subprocess.Popen[bytes], written: int) -> str:
+    status = daemon.poll()
+    happened = (
+        f"ended with status {status}" if status is not None else f"did not listen after {START_TIMEOUT:g} seconds"
+    )
+    lines = _tail(paths.daemon_log, written)
+    said = "".join(f"\n  {line}" for line in lines) if lines else " it said nothing"
+    return f"the daemon {happened}; in {paths.daemon_log}:{said}"
+
+
+def _tail(path: Path, start: int) -> list[str]:
+    with open(path, "rb") as file:
+        file.seek(max(start, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+        return file.read().decode(errors="replace").splitlines()[-TAIL_LINES:]

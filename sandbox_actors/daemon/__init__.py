@@ -1,0 +1,1 @@
+"""`sandbox-daemon`: `main` puts the parts together, `requests` answers, `experiments` owns the coordinators."""

@@ -1,0 +1,268 @@
+"""The coordinator: the actor that takes one experiment through its jobs.
+
+It does what its plan says. Jobs run as tasks beside it and end with a message to it, so that every decision is made
+in one place, one event after the other; and what a decision rests on is durable before it is acted on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from sandbox_actors.actors.actor import Actor
+from sandbox_actors.daemon.work_dir import WorkDir
+from sandbox_actors.errors import ActorStopped, ComponentFailed, SandboxError
+from sandbox_actors.experiment.context_infos import iterations_to_list
+from sandbox_actors.experiment.events import (
+    BeginIteration,
+    Command,
+    EndIteration,
+    Event,
+    Finish,
+    JobFailed,
+    JobSucceeded,
+    RecordFailure,
+    RecordSuccess,
+    StartJob,
+    StopJob,
+)
+from sandbox_actors.experiment.model import Experiment
+from sandbox_actors.experiment.plan import Plan
+from sandbox_actors.experiment.references import NumberedJob, number_jobs
+from sandbox_actors.experiment.secrets import masked
+from sandbox_actors.jobs.job_runner import JobRunner
+from sandbox_actors.protocol import ExperimentRow, JobRow
+from sandbox_actors.store.queries import CFGS, Outputs
+from sandbox_actors.store.watcher import SandboxWatcher
+
+RETRY_DELAY = 1.0
+RETRY_DELAY_LIMIT = 60.0
+"""Seconds before the second attempt of a job, doubled for each further one."""
+
+CONTEXT_PAUSE = 0.05
+"""Seconds between two writes of `context_infos.json`, which grows with every job."""
+
+WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
+
+
+class Coordinator(Actor):
+    """Runs from `on_start` to the `Finish` of its plan, then stops by itself.
+
+    `goes_on`: a daemon before this one has begun the experiment, and was killed.
+    """
+
+    def __init__(
+        self,
+        row: ExperimentRow,
+        plan: Plan,
+        watcher: SandboxWatcher,
+        runner: JobRunner,
+        retry_delay: float = RETRY_DELAY,
+        goes_on: bool = False,
+    ) -> None:
+        super().__init__(f"experiment {row.id}")
+        self._retry_delay, self._goes_on = retry_delay, goes_on
+        self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
+        self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
+        self._rows: dict[int, JobRow] = {}
+        self._results: dict[int, JobSucceeded] = {}
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._recorded, self._writing = trio.Event(), trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as self._jobs:
+            self._jobs.start_soon(self._keep_context)
+            await super().run(task_status=task_status)
+            self._jobs.cancel_scope.cancel()
+
+    async def on_start(self) -> None:
+        await trio.to_thread.run_sync(self._work_dir.make)
+        if not self._goes_on:
+            await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
+        told = await self._watcher.query_job(self._id, "", "", 1)
+        if not any(row.name.startswith(f"{CFGS}.") for row in told):  # else before a resume
+            await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
+        await self._carry_out(self._plan.start())
+
+    async def on_receive(self, message: Event) -> None:
+        if isinstance(message, JobSucceeded):
+            self._results[message.index] = message
+        await self._carry_out(self._plan.handle(message))
+
+    # --- commands of the plan ---
+
+    async def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, BeginIteration):
+                await self._begin_iteration(command)
+            elif isinstance(command, StartJob):
+                await self._start(command)
+            elif isinstance(command, StopJob):
+                self._scopes[command.index].cancel()
+            elif isinstance(command, RecordSuccess):
+                await self._record_success(command)
+            elif isinstance(command, RecordFailure):
+                await self._record_failure(command)
+            elif isinstance(command, EndIteration):
+                await self._tell_targets(command)
+            else:
+                await self._finish(command)
+
+    async def _begin_iteration(self, command: BeginIteration) -> None:
+        """Of an iteration that was under way before, what had succeeded stays as it is, and in an experiment that goes
+        on, what had failed or is under way still."""
+        known = [row for row in await self._watcher.job_rows(self._id) if row.iter == command.iter]
+        done = {row.index: row for row in known if row.state == "succeeded" or (self._goes_on and self._stays(row))}
+        waiting = {row.index: row for row in waiting_rows(self._plan.jobs, command.iter) if row.index not in done}
+        if self._goes_on:  # attempts are counted on
+            for row in known:
+                if row.index in waiting:
+                    attempt = {"attempt": row.attempt, "error": row.error}
+                    waiting[row.index] = msgspec.structs.replace(waiting[row.index], **attempt)
+        self._rows = {**waiting, **done}
+        await self._watcher.put_jobs(self._id, list(waiting.values()))
+
+    def _stays(self, row: JobRow) -> bool:
+        is_under_way = row.state == "running" and self._runner.is_left(row.iter, row.index, row.attempt)
+        return is_under_way or row.state == "failed"
+
+    async def _start(self, start: StartJob) -> None:
+        if start.attempt > 1 and not self._is_left(start):
+            await self._change(start.index, attempt=start.attempt, started=None, finished=None, seconds=None, error="")
+        scope = self._scopes[start.index] = trio.CancelScope()
+        self._jobs.start_soon(self._run_job, start, scope)
+
+    def _is_left(self, start: StartJob) -> bool:
+        return self._runner.is_left(start.iter, start.index, start.attempt)
+
+    async def _record_success(self, command: RecordSuccess) -> None:
+        result = self._results.pop(command.index)
+        row = self._ended_row(command.index, "succeeded", "")
+        outputs = Outputs(
+            iter=command.iter, index=command.index, values=result.values, is_tuple=result.is_tuple, entry=command.infos
+        )
+        await self._watcher.finish_job(self._id, row, outputs)
+        await self._runner.forget(row.iter, row.index, row.attempt)
+        self._recorded.set()
+
+    async def _record_failure(self, command: RecordFailure) -> None:
+        is_stopped = command.error == WHERE_IT_STOPPED
+        state = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
+        row = self._ended_row(command.index, state, command.error)
+        await self._watcher.put_jobs(self._id, [row])
+        await self._runner.forget(row.iter, row.index, row.attempt)
+
+    async def _tell_targets(self, command: EndIteration) -> None:
+        for result in command.targets:
+            name = f"target.{result.target}"
+            if not await self._watcher.query_job(self._id, "", name, command.iter):  # else: told before a resume
+                await self._watcher.watch(self._id, result.holds, name, iter=command.iter)
+
+    async def _finish(self, command: Finish) -> None:
+        left = [row for row in self._rows.values() if row.state == "waiting"]
+        if left and command.state != "succeeded":
+            reason = "not reached" if command.state == "failed" else ""
+            rows = [msgspec.structs.replace(row, state="cancelled", reason=reason) for row in left]
+            await self._watcher.put_jobs(self._id, rows)
+        await self._write_context(is_durable=True)
+        await self._watcher.update_experiment(
+            self._id, state=command.state, finished=time.time(), error=command.error, reason=""
+        )
+        self.stop()
+
+    # --- jobs ---
+
+    async def _run_job(self, start: StartJob, scope: trio.CancelScope) -> None:
+        """One attempt, from its delay to the message that tells how it ended."""
+
+        async def change(**fields: Any) -> None:
+            await self._change(start.index, **fields)
+
+        event: Event | None = None
+        with scope:
+            try:
+                if start.attempt > 1 and not self._is_left(start):
+                    await change(reason=f"attempt {start.attempt} after a pause")
+                    await trio.sleep(min(self._retry_delay * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
+                log = self._runner.log_of(start)
+                await trio.to_thread.run_sync(self._work_dir.open_log, start.iter, start.index, log)
+                recorded = await self._runner.run(start, change)
+                event = JobSucceeded(
+                    iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple
+                )
+            except Exception as error:
+                event = _failed(start, told(error))
+        try:
+            await self.tell(event or _failed(start, WHERE_IT_STOPPED))
+        except ActorStopped:
+            return  # the experiment has ended without waiting for this job
+
+    async def _change(self, index: int, **fields: Any) -> None:
+        self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
+        await self._watcher.put_jobs(self._id, [self._rows[index]])
+
+    def _ended_row(self, index: int, state: str, error: str) -> JobRow:
+        row, now = self._rows[index], time.time()
+        seconds = round(now - row.started, 3) if row.started else None
+        self._rows[index] = msgspec.structs.replace(
+            row, state=state, finished=now, seconds=seconds, error=error, reason=""
+        )
+        return self._rows[index]
+
+    async def _keep_context(self) -> None:
+        """Write `context_infos.json` after each job; those that end within a moment share a write."""
+        while True:
+            await self._recorded.wait()
+            self._recorded = trio.Event()
+            await self._write_context(is_durable=False)  # the store is
+            await trio.sleep(CONTEXT_PAUSE)
+
+    async def _write_context(self, is_durable: bool) -> None:
+        async with self._writing:
+            document = iterations_to_list(self._plan.iterations)
+            await trio.to_thread.run_sync(self._work_dir.write_context, document, is_durable)
+
+
+def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
+    """The rows of an iteration none of whose jobs has started."""
+    return [
+        JobRow(
+            seq=0,
+            index=each.index,
+            pipeline=each.pipeline,
+            list=each.list,
+            hook=each.job.hook,
+            meta_name=each.job.meta_name,
+            iter=iter,
+            state="waiting",
+        )
+        for each in jobs
+    ]
+
+
+def configs_of(experiment: Experiment) -> dict[str, Any]:
+    """What the watcher is told of an experiment's configs: the settings of the whole, and those of each job."""
+    whole: dict[str, Any] = msgspec.to_builtins(experiment)
+    whole.pop("pipelines", None)
+    found = {"sandbox": whole}
+    for each in number_jobs(experiment):
+        configs = {"dj_configs": each.job.dj_configs, "extra_configs": each.job.extra_configs}
+        found[f"{each.pipeline}.{each.job.meta_name}"] = {key: value for key, value in configs.items() if value}
+    recorded: dict[str, Any] = masked(found)
+    return recorded
+
+
+def told(error: Exception) -> str:
+    """An error as a job's row keeps it: what happened, and for component code the traceback of its own process."""
+    if isinstance(error, ComponentFailed) and error.remote_traceback:
+        return f"{error}\n\n{error.remote_traceback}".rstrip()
+    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+
+
+def _failed(start: StartJob, error: str) -> JobFailed:
+    return JobFailed(iter=start.iter, index=start.index, attempt=start.attempt, error=error)

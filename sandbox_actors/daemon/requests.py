@@ -1,0 +1,229 @@
+"""Where asks are answered: of clients about experiments and workers, of workers about the runs they are in."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from sandbox_actors.daemon.experiments import Experiments
+from sandbox_actors.errors import NotFound, ProtocolError, StoreError
+from sandbox_actors.jobs.durable_runs import RunPlace
+from sandbox_actors.jobs.job_runner import Workshop
+from sandbox_actors.protocol import (
+    CancelExperiment,
+    Changed,
+    Changes,
+    DaemonStatus,
+    ExperimentDetail,
+    ExperimentRow,
+    Forecast,
+    GetStatus,
+    Hello,
+    ListExperiments,
+    ListWorkers,
+    LogChunk,
+    MetricRow,
+    PlannedJob,
+    Pull,
+    Pulled,
+    Query,
+    ReadLog,
+    ReadMetrics,
+    Report,
+    ResumeExperiment,
+    Show,
+    StopDaemon,
+    StopWorker,
+    Submit,
+    Submitted,
+    TakeIn,
+    WorkerRow,
+    decode_client_request,
+    decode_worker_request,
+)
+from sandbox_actors.store.store import ENDED, Store
+from sandbox_actors.system.paths import Paths
+from sandbox_actors.transport.decode_limit import require_light
+from sandbox_actors.transport.gateway import Peer
+from sandbox_actors.version import __version__
+
+LOG_CHUNK = 1024 * 1024
+"""Bytes of a log in one answer."""
+
+LOG_POLL = 0.05
+"""Seconds between two looks at a log that a client follows."""
+
+_threads = trio.CapacityLimiter(8)
+"""For reading logs alone: those on a disk that hangs hold up no spawning."""
+
+
+class ClientDesk:
+    """Answers clients. `stop` is called with `now` when one asks the daemon to stop."""
+
+    def __init__(
+        self, paths: Paths, store: Store, shop: Workshop, experiments: Experiments, stop: Callable[[bool], None]
+    ) -> None:
+        self._paths, self._store, self._shop, self._experiments, self._stop = paths, store, shop, experiments, stop
+        self._started = time.time()
+        self._answers: dict[type, Any] = {
+            Submit: self._submit,
+            Forecast: self._forecast,
+            ListExperiments: self._list,
+            Show: self._show,
+            Changes: self._changes,
+            ReadLog: self._read_log,
+            ReadMetrics: self._read_metrics,
+            CancelExperiment: self._cancel,
+            ResumeExperiment: self._resume,
+            ListWorkers: self._list_workers,
+            StopWorker: self._stop_worker,
+            GetStatus: self._status,
+            StopDaemon: self._stop_daemon,
+        }
+
+    def admit(self, hello: Hello) -> None:
+        """Whoever reaches the socket is its owner: the router has looked at the peer's uid."""
+
+    def arrived(self, peer: Peer) -> None:
+        """Nothing is kept about clients: each of their asks stands for itself."""
+
+    async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
+        require_light(memoryview(body))
+        request = decoded(decode_client_request, body)
+        try:
+            with self._store.promptly():
+                return await self._answers[type(request)](request)
+        except StoreError:
+            if isinstance(request, Changes) and request.wait:  # who follows an experiment waits for the disk as it does
+                return await self._changes(request)
+            raise
+
+    async def _submit(self, request: Submit) -> Submitted:
+        return Submitted(experiment=await self._experiments.submit(request))
+
+    async def _forecast(self, request: Forecast) -> list[PlannedJob]:
+        return await self._experiments.forecast(request.definition, request.cwd)
+
+    async def _list(self, request: ListExperiments) -> list[ExperimentRow]:
+        return await self._store.list_experiments(request.limit)
+
+    async def _show(self, request: Show) -> ExperimentDetail:
+        return await self._store.experiment_detail(await self._id(request.experiment))
+
+    async def _changes(self, request: Changes) -> Changed:
+        id = await self._id(request.experiment)
+        return await self._shop.watcher.changes(id, request.after, request.after_progress, request.wait)
+
+    async def _read_metrics(self, request: ReadMetrics) -> list[MetricRow]:
+        id = await self._id(request.experiment)
+        return await self._store.metrics(id, request.name, request.after, request.limit)
+
+    async def _cancel(self, request: CancelExperiment) -> ExperimentRow:
+        row = await self._store.find_experiment(request.experiment)
+        await self._experiments.cancel(row)
+        return await self._store.find_experiment(row.id)
+
+    async def _resume(self, request: ResumeExperiment) -> Submitted:
+        row = await self._store.find_experiment(request.experiment)
+        return Submitted(experiment=await self._experiments.resume(row))
+
+    async def _list_workers(self, request: ListWorkers) -> list[WorkerRow]:
+        return self._shop.pool.rows()
+
+    async def _stop_worker(self, request: StopWorker) -> WorkerRow:
+        return await self._shop.pool.stop(request.worker, request.force)
+
+    async def _status(self, request: GetStatus) -> DaemonStatus:
+        return DaemonStatus(
+            pid=os.getpid(),
+            socket=str(self._paths.socket),
+            home=str(self._paths.home),
+            version=__version__,
+            uptime_seconds=round(time.time() - self._started, 3),
+            workers=len(self._shop.pool.rows()),
+            experiments=self._experiments.unfinished,
+            trouble=self._store.trouble,
+        )
+
+    async def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:
+        status = await self._status(GetStatus())
+        self._experiments.close()
+        self._stop(request.now)
+        return status
+
+    async def _read_log(self, request: ReadLog) -> LogChunk:
+        id = await self._id(request.experiment)
+        deadline = trio.current_time() + request.wait
+        while True:
+            job = await self._store.find_job(id, request.job)
+            is_over = job.state in ENDED
+            data = await trio.to_thread.run_sync(
+                _read_from, job.log, request.offset, limiter=_threads, abandon_on_cancel=True
+            )
+            if data or is_over or trio.current_time() >= deadline:
+                return LogChunk(data=data, offset=request.offset, path=job.log, finished=is_over and not data)
+            await trio.sleep(LOG_POLL)
+
+    async def _id(self, wanted: str) -> str:
+        return (await self._store.find_experiment(wanted)).id
+
+
+class WorkerDesk:
+    """Answers workers: what they report goes to the watcher, under the job that their run belongs to."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+
+    async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
+        request = decoded(decode_worker_request, body)
+        place = self._shop.runs.get(request.run)
+        if place is None:
+            raise NotFound(f"run {request.run} is not under way")
+        if isinstance(request, Report):
+            return await self._report(place, request)
+        if isinstance(request, TakeIn):
+            return await self._shop.kept.take_in(request.run, place)
+        if isinstance(request, Query):
+            return await self._shop.watcher.query(place.experiment, request.name)
+        return await self._pull(place, request)
+
+    async def _report(self, place: RunPlace, report: Report) -> None:
+        watcher = self._shop.watcher
+        await watcher.watch_points(
+            place.experiment,
+            report.points,
+            pipeline=place.pipeline,
+            job=place.job,
+            iter=place.iter,
+            run=report.run,
+            source=report.source,
+            position=report.position,
+        )
+        if report.progress is not None:
+            watcher.show_progress(place.experiment, place.index, report.progress)
+
+    async def _pull(self, place: RunPlace, request: Pull) -> Pulled:
+        return await self._shop.watcher.pull(place.experiment, request.after, request.wait)
+
+
+def decoded(decode: Callable[[msgspec.Raw], Any], body: msgspec.Raw) -> Any:
+    """A request from the bytes of an ask. Raises ProtocolError."""
+    try:
+        return decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"not a request of this protocol: {error}") from error
+
+
+def _read_from(path: str, offset: int) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(offset)
+            return file.read(LOG_CHUNK)
+    except (FileNotFoundError, IsADirectoryError):
+        return b""  # the job has not started

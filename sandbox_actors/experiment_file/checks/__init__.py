@@ -1,0 +1,1 @@
+"""Everything that is wrong with an experiment file, found at once."""

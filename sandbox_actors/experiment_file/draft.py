@@ -1,0 +1,155 @@
+"""The experiment that a document describes, as far as the document is right, and where each of its jobs stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+from sandbox_actors.errors import Problem
+from sandbox_actors.experiment.hook_specs import JOB_LISTS
+from sandbox_actors.experiment.model import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
+from sandbox_actors.experiment_file.quantities import parse_bytes, parse_duration, parse_keep_alive
+from sandbox_actors.experiment_file.reader import Path
+from sandbox_actors.experiment_file.schema import FILE_LISTS, ExperimentPart, JobPart
+from sandbox_actors.experiment_file.shape import Finding, find_misfits, without
+from sandbox_actors.experiment_file.source import Source
+
+_LIST_OF_KEY = {key: list_name for list_name, key in FILE_LISTS.items()}
+
+
+@dataclass
+class Draft:
+    """`errors` and `warnings` so far. `places` says of each job, in the order in which they run, where it stands.
+
+    `has_all_jobs` is False when some jobs are so wrong that they are left out.
+    """
+
+    experiment: Experiment
+    places: list[Path]
+    has_all_jobs: bool
+    source: Source
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def error(self, path: Path, message: str) -> None:
+        self.errors.append(self.source.problem(path, message))
+
+    def warn(self, path: Path, message: str) -> None:
+        self.warnings.append(self.source.problem(path, message))
+
+
+def draft_experiment(source: Source) -> Draft:
+    """Builds on what is right in the document; whatever has the wrong shape is an error and left out."""
+    misfits = _find_misfits(source)
+    source.value = without(source.value, [path for path, _ in misfits])
+    builder = _Builder(source)
+    pipelines = builder.pipelines()
+    has_all_jobs = builder.has_all_jobs and not any(_hides_jobs(path) for path, _ in misfits)
+    draft = Draft(builder.experiment(pipelines), builder.places, has_all_jobs, source)
+    draft.errors = [*source.errors, *(source.problem(*misfit) for misfit in misfits), *builder.errors]
+    draft.warnings = list(source.warnings)
+    return draft
+
+
+def _find_misfits(source: Source) -> list[Finding]:
+    if source.errors and source.value is None:
+        return []
+    crowded = list(_crowded_entries(source.value))
+    value = without(source.value, [path for path, _ in crowded])
+    told = {path for path, _ in crowded}
+    return crowded + [each for each in find_misfits(value, ExperimentPart) if each[0] not in told]
+
+
+def _crowded_entries(value: Any) -> Iterator[Finding]:
+    """Entries of `pipelines` with more keys than the pipeline's name: mostly job lists that are not indented."""
+    entries = value.get("pipelines") if isinstance(value, dict) else None
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict) and len(entry) != 1:
+            keys = ", ".join(map(repr, entry)) or "none"
+            yield ("pipelines", index), f"must have one key, the pipeline's name, with its job lists in it; has {keys}"
+
+
+def _hides_jobs(path: Path) -> bool:
+    """Whether what is wrong at `path` leaves out whole jobs."""
+    in_lists = [position for position, part in enumerate(path) if part in _LIST_OF_KEY]
+    is_about_jobs = not path or path[0] == "pipelines" or bool(in_lists)
+    return is_about_jobs and (not in_lists or len(path) <= in_lists[0] + 2)
+
+
+class _Builder:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.places: list[Path] = []
+        self.errors: list[Problem] = []
+        self.has_all_jobs = True
+
+    def experiment(self, pipelines: list[Pipeline]) -> Experiment:
+        value = self._source.value if isinstance(self._source.value, dict) else {}
+        own = {key: each for key, each in value.items() if key != "pipelines" and key not in _LIST_OF_KEY}
+        part = msgspec.convert(own, ExperimentPart)
+        name = part.experiment_name or PurePath(self._source.file).stem
+        targets = [part.iter_targets] if isinstance(part.iter_targets, str) else part.iter_targets or []
+        return Experiment(
+            project_name=part.project_name or "sandbox",
+            experiment_name=name,
+            work_dir=part.work_dir or f"./outputs/{name.replace('/', '_')}",
+            resume=bool(part.resume),
+            debug=bool(part.debug),
+            hpo_config=part.hpo_config if isinstance(part.hpo_config, dict) else None,
+            max_iter_num=1 if part.max_iter_num is None else part.max_iter_num,
+            iter_targets=targets,
+            iter_targets_mode=part.iter_targets_mode or "all",
+            iter_updater=part.iter_updater or {},
+            envs=part.envs or {},
+            parallel=bool(part.parallel),
+            pipelines=pipelines,
+        )
+
+    def pipelines(self) -> list[Pipeline]:
+        return [self._pipeline(path, name, lists or {}) for path, name, lists in self._source.pipelines()]
+
+    def _pipeline(self, path: Path, name: str, lists: dict[str, Any]) -> Pipeline:
+        jobs: dict[str, list[Job]] = {list_name: [] for list_name in JOB_LISTS}
+        for list_name, key in FILE_LISTS.items():
+            for index, entry in enumerate(lists.get(key) or ()):
+                if isinstance(entry, dict):
+                    place = (*path, key, index)
+                    self.places.append(place)
+                    jobs[list_name].append(self._job(place, entry))
+                else:
+                    self.has_all_jobs = False
+        return Pipeline(name=name, **jobs)
+
+    def _job(self, path: Path, entry: dict[str, Any]) -> Job:
+        part = msgspec.convert({"hook": "", **entry}, JobPart)
+        resources = part.resources or Resources()
+        return Job(
+            hook=part.hook,
+            meta_name=part.meta_name or ANONYMOUS_JOB,
+            dj_configs=part.dj_configs or None,
+            extra_configs=part.extra_configs or None,
+            input=part.input or {},
+            output=[part.output] if isinstance(part.output, str) and part.output else part.output or None,
+            local=part.local or {},
+            env=part.env or None,
+            resources=Resources(
+                cpus=resources.cpus,
+                gpus=resources.gpus,
+                memory=self._quantity(parse_bytes, resources.memory, (*path, "resources", "memory")),
+            ),
+            keep_alive=self._quantity(parse_keep_alive, part.keep_alive, (*path, "keep_alive")),
+            timeout=self._quantity(parse_duration, part.timeout, (*path, "timeout")),
+            retries=part.retries or 0,
+            component_path=part.component_path or None,
+        )
+
+    def _quantity(self, parse: Callable[[float | str], Any], value: float | str | None, path: Path) -> Any:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            self.errors.append(self._source.problem(path, str(error)))
+            return None

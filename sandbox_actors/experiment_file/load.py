@@ -1,0 +1,75 @@
+"""An experiment file, and everything that is wrong with it, before anything runs.
+
+loaded = load_experiment("sandbox.yaml", ["baseline.train.extra_configs.max_steps=50"], catalogue)
+definition = freeze(loaded.require())
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, Resources, freeze, thaw
+from sandbox_actors.experiment_file.catalogue import Catalogue
+from sandbox_actors.experiment_file.checks.all import check
+from sandbox_actors.experiment_file.document import read_document
+from sandbox_actors.experiment_file.draft import draft_experiment
+from sandbox_actors.experiment_file.overrides import apply_overrides
+from sandbox_actors.experiment_file.source import Source
+
+__all__ = [
+    "Experiment",
+    "Job",
+    "Loaded",
+    "Pipeline",
+    "Resources",
+    "freeze",
+    "load_experiment",
+    "read_config",
+    "thaw",
+]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`experiment` is None exactly when there are `errors`."""
+
+    experiment: Experiment | None
+    errors: list[Problem]
+    warnings: list[Problem]
+
+    def require(self) -> Experiment:
+        """The experiment. Raises ConfigError with all the errors if it has any."""
+        if self.experiment is None:
+            raise ConfigError(self.errors)
+        return self.experiment
+
+
+def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalogue | None = None) -> Loaded:
+    """Reads an experiment file and the files it names, and checks it whole. Relative paths are from the current folder.
+
+    `overrides` are settings like `pipeline.meta_name.extra_configs.key=value`, made before anything is checked. Types,
+    operators and envs are checked against `catalogue`; without one, only hooks are, against the twelve.
+    """
+    source = Source(path)
+    source.include_jobs()
+    apply_overrides(source, overrides)
+    source.include_jobs()
+    source.include_configs()
+    draft = draft_experiment(source)
+    check(draft, source, catalogue or Catalogue())
+    errors, warnings = list(dict.fromkeys(draft.errors)), list(dict.fromkeys(draft.warnings))
+    return Loaded(None if errors else draft.experiment, errors, warnings)
+
+
+def read_config(path: str, cwd: str) -> dict[str, Any]:
+    """The config in a file, for those that are read when their job starts. Raises ConfigError."""
+    document = read_document(os.path.join(cwd, os.path.expanduser(path)))
+    if document.errors:
+        raise ConfigError(document.errors)
+    if not isinstance(document.value or {}, dict):
+        raise ConfigError([Problem(document.file, "", "must hold a mapping")])
+    return document.value or {}

@@ -1,0 +1,165 @@
+"""YAML, read into values that JSON can hold.
+
+Files come written for PyYAML (YAML 1.1) and for newer readers (1.2), which disagree about plain words and numbers.
+Read here is what Data-Juicer Sandbox read, where people rely on it, and 1.2 elsewhere:
+- `yes`, `no`, `on`, `off` are booleans, as in 1.1, and a warning says so, since 1.2 takes them for text;
+- `3e-4` and `1_000` are numbers, `0o17` is octal, `017` is 17, `1:30` and `2024-05-01` are text;
+- `<<` merges. No other tag than those of JSON's types is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import yaml
+
+from sandbox_actors.experiment_file.reader import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    TOO_DEEP,
+    Path,
+    Reader,
+    Unreadable,
+    at_line,
+    dotted,
+)
+
+_TAG = "tag:yaml.org,2002:"
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_PLAIN = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "|".join(spelt for word in _WORDS for spelt in (word, word.title(), word.upper())), list("tTfFyYnNoO")),
+    ("int", r"[-+]?[0-9][0-9_]*|0o[0-7_]+|0x[0-9a-fA-F_]+|0b[01_]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", "<<", ["<"]),
+)
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]  # whichever of the two PyYAML was built with
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+for _name, _pattern, _first in _PLAIN:
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), _first)
+
+
+def compose(text: bytes) -> yaml.Node | None:
+    """The composer of libyaml recurses in C and crashes on what is nested deeply, so the depth is looked at first."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise Unreadable(TOO_DEEP + at_line(event.start_mark.line + 1 if event.start_mark else None))
+    return yaml.compose(text, Loader=_Loader)
+
+
+def child_of(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
+    """What lies at a key or index of `node`, and the line (from 1) it stands on."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and -1 < part < len(node.value):
+        return node.value[part].start_mark.line + 1, node.value[part]
+    return None
+
+
+class YamlReader(Reader):
+    def __init__(self, file: str) -> None:
+        super().__init__(file)
+        self._count = 0
+        self._open: set[int] = set()
+
+    def parse(self, text: bytes) -> Any:
+        """Raises yaml.YAMLError, UnicodeDecodeError and Unreadable."""
+        return self._value(compose(text), ())
+
+    def _value(self, node: yaml.Node | None, path: Path) -> Any:
+        if node is None:
+            return None
+        self._count += 1
+        if self._count > MAX_VALUES:
+            raise Unreadable(f"holds more than {MAX_VALUES} values, aliases written out")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if id(node) in self._open:
+            raise Unreadable(f"{dotted(path)} contains itself{at_line(node.start_mark.line + 1)}")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+                return [self._value(each, (*path, index)) for index, each in enumerate(node.value)]
+            if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+                return self._mapping(node, path)
+        finally:
+            self._open.discard(id(node))
+        return self._foreign(node, path)
+
+    def _foreign(self, node: yaml.Node, path: Path) -> None:
+        self.complain(path, f"the tag {node.tag!r} means nothing here", node.start_mark.line + 1)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == _TAG + "merge":
+                self._merge(merged, value_node, path)
+                continue
+            key = self._key(key_node, path, line)
+            if key in mapping:
+                self.complain((*path, key), "the key occurs twice in one mapping", line)
+            mapping[key] = self._value(value_node, (*path, key))
+        return {**merged, **mapping} if merged else mapping
+
+    def _merge(self, merged: dict[str, Any], node: yaml.Node, path: Path) -> None:
+        sources = self._value(node, path)
+        for source in sources if isinstance(sources, list) else [sources]:
+            if isinstance(source, dict):
+                merged.update((key, value) for key, value in source.items() if key not in merged)
+            else:
+                self.complain(path, "`<<` takes a mapping or a list of them", node.start_mark.line + 1)
+
+    def _key(self, node: yaml.Node, path: Path, line: int) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            self.complain(path, "a key has to be text", line)
+            return ""
+        if node.tag not in (_TAG + "str", _TAG + "null") and not node.style:
+            kind = node.tag.removeprefix(_TAG)
+            self.warn((*path, node.value), f"the key is taken as text, not as {kind}; quote it to say so", line)
+        return str(node.value)
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        kind, text, line = node.tag.removeprefix(_TAG), node.value, node.start_mark.line + 1
+        if kind in ("str", "merge"):
+            return text
+        if kind == "null":
+            return None
+        try:
+            if kind == "bool":
+                return self._boolean(text, path, line)
+            if kind == "int":
+                return self.number(_whole(text), path, line)
+            if kind == "float":
+                return self.number(float(re.sub(r"_|\.(?=[iInN])", "", text)), path, line)
+        except (ValueError, KeyError):
+            self.complain(path, f"{text!r} is no {kind}", line)
+            return None
+        return self._foreign(node, path)
+
+    def _boolean(self, text: str, path: Path, line: int) -> bool:
+        word = text.lower()
+        if word not in ("true", "false"):
+            self.warn(path, f"{text} is read as {str(_WORDS[word]).lower()}; quote it if you mean the word", line)
+        return _WORDS[word]
+
+
+def _whole(text: str) -> int:
+    digits = text.replace("_", "")
+    return int(digits, 0) if digits[:2].lower() in ("0o", "0x", "0b") else int(digits)

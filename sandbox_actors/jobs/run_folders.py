@@ -1,0 +1,103 @@
+"""Runs on disk: what the next daemon has to know of a run to take it up again, and what its worker keeps for it.
+
+A run has its folder from before it begins until its end is recorded in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.protocol import JOURNAL, LENGTH, RESULT, Ended, Point, Run, decode_ended, decode_points
+
+RECORD = "run"
+
+CHUNK = 1024 * 1024
+"""Bytes of a journal that are taken in at once, and the rest of the last entry."""
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`run` was, or is about to be, asked of worker `worker`, which was leased as `wanted`, its env without variables.
+
+    `begun` is when, by the clock of `time.monotonic`, which all processes share until the machine is started anew;
+    `cpus` is what it holds, and `wanted.gpus`.
+    """
+
+    run: Run
+    wanted: Wanted
+    worker: str
+    begun: float
+    cpus: float
+
+
+class RunFolders:
+    """The folders of all runs, in `root`. Its methods block."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def path_of(self, run: str) -> Path:
+        return self._root / run
+
+    def begin(self, record: RunRecord) -> None:
+        """Make the folder of a run, which is about to begin. Raises OSError."""
+        folder = self.path_of(record.run.run)
+        shutil.rmtree(folder, ignore_errors=True)  # of an experiment of that id that ended before it was resumed
+        folder.mkdir(mode=0o700, parents=True)
+        public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
+        half_written = folder / f".{RECORD}"
+        with open(os.open(half_written, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public)))
+        half_written.replace(folder / RECORD)
+
+    def result(self, run: str) -> Ended | None:
+        """How the run has ended; None where that is not known."""
+        try:
+            return decode_ended((self.path_of(run) / RESULT).read_bytes())
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return None
+
+    def journal(self, run: str, position: int) -> tuple[list[Point], int]:
+        """The next points in the journal of a run behind byte `position`, and where they end: there, if there are none.
+
+        An entry that its worker could not finish, because it was killed, is none.
+        """
+        points: list[Point] = []
+        try:
+            with (self.path_of(run) / JOURNAL).open("rb") as file:
+                file.seek(position)
+                begin = position
+                while position - begin < CHUNK and len(head := file.read(LENGTH.size)) == LENGTH.size:
+                    (length,) = LENGTH.unpack(head)
+                    entry = file.read(length)
+                    if len(entry) < length:
+                        break
+                    points += decode_points(entry)
+                    position += LENGTH.size + length
+        except (FileNotFoundError, msgspec.MsgspecError, ValueError):
+            return points, position  # it has watched nothing yet, or ends in what was never written by a worker
+        return points, position
+
+    def remove(self, run: str) -> None:
+        """Remove the folder of a run, and those of the further calls of its job."""
+        for folder in (self.path_of(run), *self._root.glob(f"{run}.*")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def read(self) -> list[RunRecord]:
+        """The runs that have folders; a folder without a readable record is removed, as its run has not begun."""
+        found = []
+        for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
+            try:
+                found.append(msgspec.msgpack.decode((folder / RECORD).read_bytes(), type=RunRecord))
+            except FileNotFoundError:
+                self.remove(folder.name)
+            except (OSError, msgspec.MsgspecError, ValueError) as error:
+                print(f"{folder} is no run that this daemon can take up: {error}", file=sys.stderr, flush=True)
+                self.remove(folder.name)
+        return found

@@ -1,0 +1,79 @@
+"""The frames themselves: a greeting, asks and their answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sandbox_actors.protocol.faults import Fault
+
+PROTOCOL_VERSION = 1
+
+MAX_FRAME = 16 * 1024 * 1024
+"""Bytes. A longer frame costs its sender the connection, before it is decoded."""
+
+
+NOBODY = 0
+"""The id in `Failed` where a message could not be read far enough to know who asked."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=True):
+    """Base of everything on the wire; the tag is the class name."""
+
+
+class Hello(Message, frozen=True, kw_only=True):
+    """First frame of every peer. `token` is what a worker read from its inherited descriptor; clients have none.
+
+    A worker whose daemon has ended tells the next one what it hosts: `run`, which is under way or whose answer it still
+    has, and `model_key`, the model it has loaded: "" for a component that loads none, None before its first run.
+    """
+
+    protocol: int
+    version: str
+    name: str
+    pid: int
+    token: str = ""
+    run: str = ""
+    model_key: str | None = None
+
+
+class Welcome(Message, frozen=True, kw_only=True):
+    protocol: int
+    version: str
+    pid: int
+
+
+class TurnedAway(Message, frozen=True, kw_only=True):
+    """Answer to a `Hello`, or to a frame that broke the protocol. The sender is not listened to any more."""
+
+    fault: Fault
+    protocol: int
+    version: str
+
+
+class Reply(Message, frozen=True, kw_only=True):
+    id: int
+    body: msgspec.Raw
+
+
+class Failed(Message, frozen=True, kw_only=True):
+    id: int
+    fault: Fault
+
+
+class Abandon(Message, frozen=True, kw_only=True):
+    """Whoever sent ask `id` no longer waits for the answer."""
+
+    id: int
+
+
+class Ask(Message, frozen=True, kw_only=True):
+    """`body` is a ClientRequest, a WorkerRequest or a WorkerTask, decoded by whoever knows which."""
+
+    id: int
+    body: msgspec.Raw
+
+
+Frame = Hello | Welcome | TurnedAway | Ask | Reply | Failed | Abandon
+
+encode = msgspec.msgpack.Encoder().encode
+decode_frame = msgspec.msgpack.Decoder(Frame).decode

@@ -1,0 +1,162 @@
+"""What the daemon asks workers, and workers the daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sandbox_actors.protocol.frames import Message
+from sandbox_actors.protocol.rows import MetricRow, Point, ProgressBar
+
+
+class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a component's class is: `module:Class`, and the folders put on `sys.path` before it is looked for.
+
+    `package` is the file or folder of its top-level package, where that is in no folder to be put there as a whole.
+    """
+
+    target: str
+    paths: list[str] = []
+    package: str = ""
+
+
+class Run(Message, frozen=True, kw_only=True):
+    """Build the component from `config` and call its `run(*args, **kwargs)`.
+
+    `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
+    to file descriptors 1 and 2 from here on goes to `log`. `folder` is where the worker keeps what the daemon has to
+    know: the result, and what the component watches in its own process; "" for a run that nobody takes up again.
+    Answer: Outcome.
+    """
+
+    run: str
+    component: ComponentRef
+    config: Any
+    model_key: str
+    cwd: str
+    log: str
+    folder: str = ""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What `run` returned, as values that JSON can hold. `is_tuple` tells several outputs from one that is a list.
+
+    `has_model`: the component has a `load()`, so that its process is the warm one of its model alone.
+    """
+
+    values: list[Any]
+    is_tuple: bool = False
+    load_seconds: float | None = None
+    has_model: bool = False
+
+
+class Rejoin(Message, frozen=True, kw_only=True):
+    """From a new daemon: have the answer of run `run`, which is under way. Answer: that of `Run`, or NotFound."""
+
+    run: str
+
+
+class FollowLog(Message, frozen=True, kw_only=True):
+    """Follow the log of run `run` from byte `begin`, turning lines into points by the component's `_watch_run`.
+
+    Points of lines that end at or before byte `reported` are stored already: those lines are read all the same, so
+    that a component which keeps a state from line to line has the right one, but their points are dropped. So a log
+    watcher that takes the place of a dead one is exact, at the price of reading a large log once more.
+    Answer: Followed, after `EndLog` came and all that was written till then was read.
+    """
+
+    run: str
+    component: ComponentRef
+    config: Any
+    cwd: str
+    log: str
+    begin: int = 0
+    reported: int = 0
+
+
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
+    """`errors` counts the lines at which `_watch_run` raised; `first_error` is the traceback of the first.
+
+    `slow` counts those at which it was stopped because it took too long; `first_slow` is the beginning of the first.
+    `is_given_up`: there were so many that it was given no further line.
+    """
+
+    lines: int
+    points: int
+    errors: int = 0
+    first_error: str = ""
+    slow: int = 0
+    first_slow: str = ""
+    is_given_up: bool = False
+
+
+class EndLog(Message, frozen=True, kw_only=True):
+    """No one writes to the log of run `run` any more. Answer: nothing (nil)."""
+
+    run: str
+
+
+class Ping(Message, frozen=True, kw_only=True):
+    """Show that you are not stuck. Answer: nothing (nil)."""
+
+
+class Exit(Message, frozen=True, kw_only=True):
+    """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
+
+
+WorkerTask = Run | Rejoin | FollowLog | EndLog | Ping | Exit
+
+
+class Report(Message, frozen=True, kw_only=True):
+    """Points and progress of run `run`. Answer: nothing (nil), when the points are stored.
+
+    Each `source` of a run numbers what it reports by a `position` that only grows: the log watcher ("log") by the end
+    of the last line in the log, in bytes, the component ("component") by counting. Points whose position is not beyond
+    the last one that was stored are stored already, and dropped. So a report may be sent again, but a source may have
+    only one under way.
+    """
+
+    run: str
+    source: str
+    position: int
+    points: list[Point] = []
+    progress: ProgressBar | None = None
+
+
+class TakeIn(Message, frozen=True, kw_only=True):
+    """The journal of run `run` has grown. Answer: nothing (nil), when the points in it are stored."""
+
+    run: str
+
+
+class Query(Message, frozen=True, kw_only=True):
+    """`watcher.query(name)`. Answer: the newest value of that metric in the experiment of run `run`, or nil."""
+
+    run: str
+    name: str
+
+
+class Pull(Message, frozen=True, kw_only=True):
+    """For exporters: the metrics of the experiment of run `run` after `after`. Waits up to `wait` seconds.
+
+    Answer: Pulled.
+    """
+
+    run: str
+    after: int
+    wait: float
+
+
+class Pulled(msgspec.Struct, frozen=True, kw_only=True):
+    metrics: list[MetricRow]
+    next: int
+    finished: bool
+
+
+WorkerRequest = Report | TakeIn | Query | Pull
+
+decode_worker_task = msgspec.msgpack.Decoder(WorkerTask).decode
+decode_worker_request = msgspec.msgpack.Decoder(WorkerRequest).decode

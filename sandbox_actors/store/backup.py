@@ -1,0 +1,46 @@
+"""The backup beside the store: `<name>.backup`, made while the store is in use, and a way back from damage."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from sandbox_actors.errors import StoreError
+from sandbox_actors.store.disk_faults import RECOVER
+
+PAGES = 500
+"""Pages (of 4 KiB) that are copied before what was asked for meanwhile is carried out."""
+
+
+def backup_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.backup")
+
+
+def backup_age(path: Path) -> float:
+    """Seconds since the backup of the file `path` was made; infinite where there is none but something to copy, and 0
+    where the file itself is yet to be made."""
+    try:
+        return time.time() - backup_of(path).stat().st_mtime
+    except FileNotFoundError:
+        return math.inf if path.exists() else 0.0
+
+
+def back_up(connection: sqlite3.Connection, path: Path, between: Callable[[], None]) -> None:
+    """Copy the database to its backup, calling `between` after every few pages. The old backup is replaced when the new
+    one is whole and sound. Raises StoreError where the copy shows damage, and what SQLite, the system and `between`
+    raise."""
+    fresh = path.with_name(f"{path.name}.backup.new")
+    fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(fresh)) as target:
+        connection.backup(target, pages=PAGES, progress=lambda *_: between(), sleep=0.0)
+        (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreError(f"the file is damaged ({found}); {RECOVER}")
+        target.execute("PRAGMA journal_mode=DELETE")
+    fresh.replace(backup_of(path))

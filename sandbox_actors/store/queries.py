@@ -1,0 +1,200 @@
+"""What the store asks of its tables. All of it runs in the database's thread, on the connection it is given."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from sandbox_actors.errors import NotFound
+from sandbox_actors.protocol import ExperimentRow, JobRow, MetricRow, Submit
+
+CHANGES_ROWS = 5_000
+CHANGES_BYTES = 4 * 1024 * 1024
+"""The most metrics, and bytes of text in them, that one answer brings; the rest comes with the next one."""
+
+SUGGESTIONS = 3
+
+CFGS = "cfgs"
+"""First part of the names under which configs are watched; only who asks for one by name gets it among metrics."""
+
+Connection = sqlite3.Connection
+S = TypeVar("S", bound=msgspec.Struct)
+
+JOB = ", ".join(f'"{name}"' for name in JobRow.__struct_fields__)
+PUT_JOB = (
+    f"INSERT INTO jobs (experiment, {JOB}) VALUES (:id, {', '.join(f':{name}' for name in JobRow.__struct_fields__)}) "
+    'ON CONFLICT (experiment, iter, "index") DO UPDATE SET '
+    + ", ".join(f'"{name}" = excluded."{name}"' for name in JobRow.__struct_fields__)
+)
+ADD_POINT = """
+    INSERT INTO metrics (seq, experiment, pipeline, job, iter, name, value, step, time)
+    VALUES (:seq, :id, :pipeline, :job, :iter, :name, :value, :step, :time)"""
+ADD_POINTS = """
+    INSERT INTO metrics (seq, experiment, pipeline, job, iter, name, value, step, time)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+POSITION = "SELECT position FROM cursors WHERE run = ? AND source = ?"
+PUT_POSITION = "INSERT OR REPLACE INTO cursors (run, source, position) VALUES (?, ?, ?)"
+DROP_POSITIONS = "DELETE FROM cursors WHERE run GLOB :job || '.*' AND NOT (run = :kept OR run GLOB :kept || '.*')"
+"""Of all runs of a job (`<experiment>.<iter>.<index>`) but those of the attempt `:kept`."""
+
+METRICS = "SELECT seq, name, value, step, time, pipeline, job, iter FROM metrics WHERE experiment = :id"
+EXPERIMENT = """
+    SELECT CAST(id AS TEXT) AS id, seq, name, project, state, source, cwd, work_dir, submitted, started, finished,
+        error, reason,
+        (SELECT count(*) FROM jobs j WHERE j.experiment = e.id) AS jobs_total,
+        (SELECT count(*) FROM jobs j WHERE j.experiment = e.id AND j.state = 'succeeded') AS jobs_done
+    FROM experiments e"""
+NAMED = f"""
+    ((:name = '' AND name NOT GLOB '{CFGS}.*')
+     OR :name IN (name, job || '.' || name, pipeline || '.' || name, pipeline || '.' || job || '.' || name)
+     OR (name = job || '.' || :name
+         AND NOT EXISTS (SELECT 1 FROM metrics m WHERE m.experiment = :id AND m.name = :name)))"""
+"""Whether a metric is meant by `:name`: its own name, with or without its job, its pipeline, or both before it.
+
+Results are named after their job (`evaluate.perplexity`): they are meant by the rest of their name too, unless there
+is a metric of just that name.
+"""
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one job returned. `entry` is the job's mapping in `context_infos`: its `meta_name` and named outputs."""
+
+    iter: int
+    index: int
+    values: list[Any]
+    is_tuple: bool
+    entry: dict[str, Any]
+
+
+def last_seq(db: Connection) -> int:
+    query = "SELECT max(seq) FROM experiments UNION SELECT max(seq) FROM jobs UNION SELECT max(seq) FROM metrics"
+    return max(seq or 0 for (seq,) in db.execute(query))
+
+
+def rows_of(db: Connection, kind: type[S], query: str, values: Any = ()) -> list[S]:
+    cursor = db.execute(query, values)
+    columns = [column for column, *_ in cursor.description]
+    return [msgspec.convert(dict(zip(columns, row, strict=True)), kind, strict=False) for row in cursor]
+
+
+def experiment_row(db: Connection, id: str) -> ExperimentRow:
+    found = rows_of(db, ExperimentRow, f"{EXPERIMENT} WHERE e.id = ?", (id,))
+    if not found:
+        raise NotFound(f"no experiment has the id {id}; `sandbox ls` lists them")
+    return found[0]
+
+
+def drop_experiment(db: Connection, id: str) -> None:
+    """Remove an experiment that has not begun."""
+    for table in ("jobs", "submissions"):
+        db.execute(f"DELETE FROM {table} WHERE experiment = ?", (id,))
+    db.execute("DELETE FROM experiments WHERE id = ?", (id,))
+
+
+def find_experiment(db: Connection, wanted: str) -> ExperimentRow:
+    if place := re.fullmatch(r"@(?:~([0-9]{1,9}))?", wanted):
+        clause, value = "ORDER BY e.id DESC LIMIT 1 OFFSET ?", int(place[1] or 0)
+        found = rows_of(db, ExperimentRow, f"{EXPERIMENT} {clause}", (value,))
+    else:
+        clause = "WHERE e.id = :wanted OR name = :wanted ORDER BY e.id = :wanted DESC, e.id DESC LIMIT 1"
+        found = rows_of(db, ExperimentRow, f"{EXPERIMENT} {clause}", {"wanted": wanted})
+    if found:
+        return found[0]
+    known = [
+        str(each) for row in db.execute("SELECT name, id FROM experiments ORDER BY id DESC LIMIT 1000") for each in row
+    ]
+    if not known:
+        raise NotFound("there is no experiment yet; `sandbox run FILE` starts one")
+    raise NotFound(f"no experiment is called {wanted!r}{_nearest(wanted, known)} `sandbox ls` lists them")
+
+
+def submission(db: Connection, id: str) -> Submit:
+    (encoded,) = db.execute("SELECT submit FROM submissions WHERE experiment = ?", (id,)).fetchone()
+    return msgspec.msgpack.decode(encoded, type=Submit)
+
+
+def job_rows(db: Connection, id: str, after: int = 0) -> list[JobRow]:
+    query = f'SELECT {JOB} FROM jobs WHERE experiment = ? AND seq > ? ORDER BY iter, "index"'
+    return rows_of(db, JobRow, query, (id, after))
+
+
+def outputs(db: Connection, id: str) -> list[Outputs]:
+    query = 'SELECT outputs FROM outputs WHERE experiment = ? ORDER BY iter, "index"'
+    return [msgspec.msgpack.decode(encoded, type=Outputs) for (encoded,) in db.execute(query, (id,))]
+
+
+def find_job(db: Connection, id: str, wanted: str) -> JobRow:
+    query = f"""
+        SELECT {JOB} FROM jobs
+        WHERE experiment = :id AND :wanted IN ('', meta_name, pipeline || '.' || meta_name)
+        ORDER BY started IS NULL, started DESC, iter, "index" LIMIT 1"""
+    found = rows_of(db, JobRow, query, {"id": id, "wanted": wanted})
+    if found:
+        return found[0]
+    known = list(
+        dict.fromkeys(name for job in job_rows(db, id) for name in (job.meta_name, f"{job.pipeline}.{job.meta_name}"))
+    )
+    if not known:
+        raise NotFound(f"experiment {id} has no job")
+    raise NotFound(f"experiment {id} has no job {wanted!r}{_nearest(wanted, known)} `sandbox show {id}` lists them")
+
+
+def _nearest(wanted: str, known: Sequence[str]) -> str:
+    """How a sentence goes on that says `wanted` is not known."""
+    close = difflib.get_close_matches(wanted, dict.fromkeys(known), n=SUGGESTIONS, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ";"
+
+
+def position(db: Connection, run: str, source: str) -> int:
+    found = db.execute(POSITION, (run, source)).fetchone()
+    return found[0] if found else 0
+
+
+def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:
+    for seq, name, value, step, time, pipeline, job, iter in db.execute(query, values):
+        yield MetricRow(
+            seq=seq, name=name, value=_restored(value), step=step, time=time, pipeline=pipeline, job=job, iter=iter
+        )
+
+
+def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict[str, Any]]:
+    """What these jobs have told, in commit order, for `ADD_POINT`. Jobs of one name are told apart by time."""
+    runs: dict[tuple[str, str, int], list[JobRow]] = {}
+    for job in jobs:
+        runs.setdefault((job.pipeline, job.meta_name, job.iter), []).append(job)
+    names = ("pipeline", "job", "iter", "name", "value", "step", "time")
+    query = f"SELECT {', '.join(names)} FROM metrics WHERE experiment = ? AND job != '' ORDER BY seq"
+    for values in db.execute(query, (id,)).fetchall():
+        row = dict(zip(names, values, strict=True))
+        alike = runs.get((row["pipeline"], row["job"], row["iter"]), ())
+        if any((job.started or 0.0) <= row["time"] <= (job.finished or math.inf) for job in alike):
+            yield row
+
+
+def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
+    """The first rows, up to `CHANGES_BYTES` of text in them but one at least, and whether others were left out."""
+    taken: list[MetricRow] = []
+    size = 0
+    for row in rows:
+        size += len(row.value.encode()) if isinstance(row.value, str) else 0
+        if size > CHANGES_BYTES and taken:
+            return taken, True
+        taken.append(row)
+    return taken, False
+
+
+def stored(value: Any) -> Any:
+    """SQLite would make a bool an integer, and NaN a NULL: those go in as msgpack, in a blob, and nothing else does."""
+    if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
+        return msgspec.msgpack.encode(value)
+    return value
+
+
+def _restored(value: Any) -> Any:
+    return msgspec.msgpack.decode(value) if isinstance(value, bytes) else value

@@ -1,0 +1,140 @@
+"""A new store out of what can be read of a damaged one, and of its backup.
+
+Tables are read row by row, and around what cannot be read: a range of keys that fails is halved until what fails is
+one key. Rows of the damaged file come first, being the newer ones; those of the backup fill the gaps. Rows that refer
+to an experiment which neither has are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox_actors.errors import StoreError
+from sandbox_actors.store.backup import backup_of
+from sandbox_actors.store.connect import connect
+
+LAST_KEY = 2**40
+"""Beyond every key in use."""
+
+MOST_FAILURES = 10_000
+"""Reads of one table that may fail before the rest of it is given up."""
+
+
+@dataclass(frozen=True)
+class Salvage:
+    """What `recover` did: where the damaged file is kept, and how many rows came from it, and from the backup only."""
+
+    kept: Path
+    saved: dict[str, int]
+    from_backup: dict[str, int]
+
+
+def recover(path: Path, migrations: Sequence[str], keys: dict[str, str], orphans: Sequence[str]) -> Salvage:
+    """Put a new file in the place of the damaged one, which is renamed. Nobody may have it open.
+
+    `keys` names the tables, in the order in which rows may refer to others, each with a column of integers that its
+    rows are found by; `orphans` are the statements that remove rows which refer to nothing. Raises StoreError where
+    there is nothing to recover.
+    """
+    if not path.exists():
+        raise StoreError(f"{path}: there is no such file, and nothing to recover")
+    fresh = path.with_name(f"{path.name}.recovered")
+    for each in (fresh, _log_of(fresh)):
+        each.unlink(missing_ok=True)
+    with closing(connect(fresh, migrations)) as connection:
+        connection.execute("PRAGMA foreign_keys=OFF")
+        saved = _take_all(connection, path, keys)
+        from_backup = _take_all(connection, backup_of(path), keys)
+        for statement in orphans:
+            connection.execute(statement)
+    kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+    os.link(path, kept)
+    with suppress(FileNotFoundError):  # it must not be taken for the log of the new file
+        _log_of(path).rename(_log_of(kept))
+    fresh.replace(path)
+    _sync_folder(path)
+    return Salvage(kept, saved, from_backup)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _take_all(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) -> dict[str, int]:
+    """Copy into `connection` the rows of `path` that it does not have; how many of each table."""
+    taken = dict.fromkeys(keys, 0)
+    if not path.exists():
+        return taken
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recover-") as folder:
+        copy = Path(folder, path.name)  # reading a file with a log changes it
+        shutil.copyfile(path, copy)
+        if _log_of(path).exists():
+            shutil.copyfile(_log_of(path), _log_of(copy))
+        with closing(sqlite3.connect(copy)) as source:
+            connection.execute("BEGIN IMMEDIATE")
+            for table, key in keys.items():
+                columns = _columns(connection, source, table)
+                marks = ", ".join("?" * len(columns))
+                insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+                select = f"SELECT {key}, {', '.join(columns)} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ?"
+                for row in _Reader(source, f"{select} ORDER BY {key}").rows(0, LAST_KEY):
+                    taken[table] += connection.execute(insert, row[1:]).rowcount
+            connection.execute("COMMIT")
+    return taken
+
+
+def _columns(target: sqlite3.Connection, source: sqlite3.Connection, table: str) -> list[str]:
+    """The columns that both have, or that the target has where the source cannot tell."""
+    query = f"PRAGMA table_info({table})"
+    wanted = [f'"{row[1]}"' for row in target.execute(query)]
+    try:
+        known = {f'"{row[1]}"' for row in source.execute(query)}
+    except sqlite3.DatabaseError:
+        return wanted
+    return [column for column in wanted if column in known] or wanted
+
+
+class _Reader:
+    """Reads what can be read of one table. `query` takes two keys and gives the rows between, the key first."""
+
+    def __init__(self, source: sqlite3.Connection, query: str) -> None:
+        self._source, self._query = source, query
+        self._failures = 0
+
+    def rows(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+        """A row may come more than once."""
+        try:
+            for row in self._source.execute(self._query, (first, last)):
+                yield row
+                first = row[0]
+        except sqlite3.DatabaseError:
+            self._failures += 1
+            if self._failures <= MOST_FAILURES:
+                yield from self._around(first, last)
+
+    def _around(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+        """What a range has behind its first unreadable row, whose key is `first` or the next one."""
+        with suppress(sqlite3.DatabaseError):
+            yield from self._source.execute(f"{self._query} DESC", (first, first))
+        if first < last:
+            middle = (first + 1 + last) // 2
+            yield from self.rows(first + 1, middle)
+            yield from self.rows(middle + 1, last)
+
+
+def _sync_folder(path: Path) -> None:
+    """Have what was renamed in the folder of `path` outlive a power cut."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

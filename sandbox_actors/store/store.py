@@ -1,0 +1,325 @@
+"""What outlives the daemon: experiments, their jobs and outputs, and metrics, in one SQLite file.
+
+Every method returns when what it wrote is committed. All that is acknowledged outlives a power cut, except metrics and
+how far a job is that has not ended: these outlive the daemon.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from sandbox_actors.protocol import ExperimentDetail, ExperimentRow, Iteration, JobRow, MetricRow, Point, Submit
+from sandbox_actors.store import queries
+from sandbox_actors.store.database import Database, open_database
+from sandbox_actors.store.queries import CHANGES_ROWS, Connection
+from sandbox_actors.store.queries import Outputs as Outputs
+from sandbox_actors.store.salvage import Salvage, recover
+from sandbox_actors.store.schema import KEYS, MIGRATIONS, ORPHANS
+
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+"""The states that an experiment or a job does not leave, unless it is resumed."""
+
+
+Place = tuple[int, int]
+"""Iteration and index of a job."""
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows written after some sequence number, up to and including `next`. `is_all`: none is left.
+
+    `state` is that of the experiment, also where its row has not changed.
+    """
+
+    next: int
+    state: str
+    experiment: ExperimentRow | None
+    jobs: list[JobRow]
+    metrics: list[MetricRow]
+    is_all: bool
+
+
+class Store:
+    """Made by `open_store`. Experiments are named by the `id` of their row; `find_experiment` resolves other names."""
+
+    def __init__(self, database: Database, last_seq: int) -> None:
+        self._database = database
+        # Only the database's thread draws from it, in the order of its commits. A number whose transaction failed is
+        # not given out again.
+        self._seq = itertools.count(last_seq + 1)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at present, and what to do; empty where all is well."""
+        return self._database.trouble
+
+    def promptly(self) -> AbstractContextManager[None]:
+        """In the block, this task is told at once (StoreError) where it would have to wait for a disk.
+
+        Elsewhere a full or failing disk is waited for: then what was asked for is done.
+        """
+        return self._database.promptly()
+
+    # --- experiments ----------------------------------------------------------------------------------------------
+
+    async def add_experiment(
+        self, submit: Submit, *, name: str, project: str, work_dir: str, submitted: float, jobs: Sequence[JobRow] = ()
+    ) -> ExperimentRow:
+        """A new experiment in state `waiting`, with the jobs of its first iteration. The `seq` of `jobs` is ignored.
+
+        Where it raises, there is none, or will be none as soon as the disk answers.
+        """
+
+        def work(db: Connection) -> ExperimentRow:
+            cursor = db.execute(
+                "INSERT INTO experiments (seq, name, project, state, source, cwd, work_dir, submitted) "
+                "VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?)",
+                (next(self._seq), name, project, submit.source, submit.cwd, work_dir, submitted),
+            )
+            id = str(cursor.lastrowid)
+            db.execute("INSERT INTO submissions VALUES (?, ?)", (id, msgspec.msgpack.encode(submit)))
+            self._put_jobs(db, id, jobs)
+            return queries.experiment_row(db, id)
+
+        def undo(row: ExperimentRow) -> Callable[[Connection], None]:
+            return lambda db: queries.drop_experiment(db, row.id)
+
+        return await self._database.write(work, undo=undo)
+
+    async def update_experiment(
+        self,
+        id: str,
+        *,
+        state: str | UnsetType = UNSET,
+        started: float | UnsetType | None = UNSET,
+        finished: float | UnsetType | None = UNSET,
+        error: str | UnsetType = UNSET,
+        reason: str | UnsetType = UNSET,
+    ) -> ExperimentRow:
+        """Change what is given, and only that."""
+        given = {"state": state, "started": started, "finished": finished, "error": error, "reason": reason}
+        changed = {column: value for column, value in given.items() if value is not UNSET}
+        assignments = "".join(f", {column} = :{column}" for column in changed)
+
+        def work(db: Connection) -> ExperimentRow:
+            values = {**changed, "seq": next(self._seq), "id": id}
+            db.execute(f"UPDATE experiments SET seq = :seq{assignments} WHERE id = :id", values)
+            return queries.experiment_row(db, id)
+
+        return await self._database.write(work)
+
+    async def find_experiment(self, wanted: str) -> ExperimentRow:
+        """By id, by name (the newest of that name), `@` for the newest of all, `@~1` for the one before."""
+        return await self._database.read(lambda db: queries.find_experiment(db, wanted))
+
+    async def list_experiments(self, limit: int = 1000) -> list[ExperimentRow]:
+        """Newest first."""
+        query = f"{queries.EXPERIMENT} ORDER BY e.id DESC LIMIT ?"
+        return await self._database.read(lambda db: queries.rows_of(db, ExperimentRow, query, (limit,)))
+
+    async def unfinished(self) -> list[ExperimentRow]:
+        """Those that wait or run, oldest first: after a start of the daemon, those that it died with."""
+        query = f"{queries.EXPERIMENT} WHERE state IN ('waiting', 'running') ORDER BY e.id"
+        return await self._database.read(lambda db: queries.rows_of(db, ExperimentRow, query))
+
+    async def submission(self, id: str) -> Submit:
+        """What was submitted, as it was."""
+        return await self._database.read(lambda db: queries.submission(db, id))
+
+    async def experiment_detail(self, id: str) -> ExperimentDetail:
+        """A pipeline of an iteration lists the entries of those of its jobs that recorded outputs, in their order."""
+
+        def work(db: Connection) -> ExperimentDetail:
+            jobs = queries.job_rows(db, id)
+            iterations: dict[int, dict[str, list[dict[str, Any]]]] = {}
+            outputs = {(each.iter, each.index): each.entry for each in queries.outputs(db, id)}
+            for job in jobs:
+                entries = iterations.setdefault(job.iter, {}).setdefault(job.pipeline, [])
+                if (job.iter, job.index) in outputs:
+                    entries.append(outputs[job.iter, job.index])
+            return ExperimentDetail(
+                experiment=queries.experiment_row(db, id),
+                iterations=[Iteration(iter=iter, context_infos=infos) for iter, infos in iterations.items()],
+                jobs=jobs,
+                definition=queries.submission(db, id).definition,
+            )
+
+        return await self._database.read(work)
+
+    # --- jobs -----------------------------------------------------------------------------------------------------
+
+    async def put_jobs(self, id: str, rows: Sequence[JobRow]) -> None:
+        """Insert the rows, or replace those of the same iteration and index. Their `seq` is ignored."""
+        # A job that was under way when the power failed runs again, however far its row had come.
+        is_durable = any(row.state in ENDED for row in rows)
+        await self._database.write(lambda db: self._put_jobs(db, id, rows), durable=is_durable)
+
+    async def finish_job(self, id: str, row: JobRow, outputs: Outputs) -> None:
+        """`put_jobs` for a job that succeeded, and its outputs, in one transaction."""
+
+        def work(db: Connection) -> None:
+            self._put_jobs(db, id, [row])
+            encoded = msgspec.msgpack.encode(outputs)
+            db.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", (id, row.iter, row.index, encoded))
+
+        await self._database.write(work)
+
+    async def history(self, id: str) -> list[Outputs]:
+        """The outputs of all jobs that succeeded, in the order in which the jobs run: what a resume starts from."""
+        return await self._database.read(lambda db: queries.outputs(db, id))
+
+    async def last_in(self, work_dir: str, before: str) -> str | None:
+        """The experiment that was the last to start in `work_dir`, not counting `before`."""
+        query = (
+            "SELECT CAST(id AS TEXT) FROM experiments "
+            "WHERE work_dir = ? AND id != ? AND started IS NOT NULL ORDER BY started DESC LIMIT 1"
+        )
+        found = await self._database.read(lambda db: db.execute(query, (work_dir, before)).fetchone())
+        return found[0] if found else None
+
+    async def take_over(self, id: str, earlier: str, places: Mapping[Place, Place]) -> None:
+        """Copy rows, outputs and metrics of jobs of experiment `earlier`: to the place (iteration, index) in `id` from
+        that in `earlier`. The rows say where they come from."""
+
+        def work(db: Connection) -> None:
+            rows = {(row.iter, row.index): row for row in queries.job_rows(db, earlier)}
+            outputs = {(each.iter, each.index): each for each in queries.outputs(db, earlier)}
+            for (iter, index), then in places.items():
+                reason = rows[then].reason or f"taken from experiment {earlier}"
+                row = msgspec.structs.replace(rows[then], iter=iter, index=index, reason=reason)
+                self._put_jobs(db, id, [row])
+                moved = msgspec.structs.replace(outputs[then], iter=iter, index=index)
+                values = (id, iter, index, msgspec.msgpack.encode(moved))
+                db.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", values)
+            for metric in queries.metrics_of(db, earlier, [rows[then] for then in places.values()]):
+                db.execute(queries.ADD_POINT, {**metric, "id": id, "seq": next(self._seq)})
+
+        await self._database.write(work)
+
+    async def job_rows(self, id: str) -> list[JobRow]:
+        """All jobs of all iterations so far, in the order in which they run."""
+        return await self._database.read(lambda db: queries.job_rows(db, id))
+
+    async def find_job(self, id: str, wanted: str = "") -> JobRow:
+        """The newest job named `wanted`, a meta_name or `pipeline.meta_name`; without a name, the newest of all.
+
+        Newest is: the last to start; where none has started, the first that will.
+        """
+        return await self._database.read(lambda db: queries.find_job(db, id, wanted))
+
+    # --- metrics and changes --------------------------------------------------------------------------------------
+
+    async def add_points(
+        self,
+        id: str,
+        points: Sequence[Point],
+        *,
+        pipeline: str,
+        job: str,
+        iter: int,
+        run: str = "",
+        source: str = "",
+        position: int = 0,
+    ) -> None:
+        """Add points. Those of a `run` are taken only if `position` is beyond that of the last ones from `source`.
+
+        Points and position are written in one transaction: however often they are sent, they are stored once.
+        """
+
+        def work(db: Connection) -> None:
+            if run:
+                if position <= queries.position(db, run, source):
+                    return
+                db.execute(queries.PUT_POSITION, (run, source, position))
+            place = (id, pipeline, job, iter)
+            rows = ((next(self._seq), *place, p.name, queries.stored(p.value), p.step, p.time) for p in points)
+            db.executemany(queries.ADD_POINTS, rows)
+
+        await self._database.write(work, durable=False)
+
+    async def position(self, run: str, source: str) -> int:
+        """How far the points of one source of a run are stored; 0 where none are, or the attempt's end is recorded.
+
+        `run` is `<experiment>.<iter>.<index>.<attempt>`, with `.<stage>` behind it for a job's further calls.
+        """
+        return await self._database.read(lambda db: queries.position(db, run, source))
+
+    async def metrics(self, id: str, name: str = "", after: int = 0, limit: int = 10_000) -> list[MetricRow]:
+        """In commit order. `name` is a metric's, alone or behind its job, its pipeline, or both; empty for all metrics.
+
+        May bring fewer than there are: ask again after the last one until nothing comes.
+        """
+        query = f"{queries.METRICS} AND seq > :after AND {queries.NAMED} ORDER BY seq LIMIT :limit"
+        values = {"id": id, "name": name, "after": after, "limit": limit}
+        return await self._database.read(lambda db: queries.bounded(queries.metric_rows(db, query, values))[0])
+
+    async def job_results(self, id: str, pipeline: str, job: str, iter: int) -> list[MetricRow]:
+        """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
+        query = (
+            f"{queries.METRICS} AND pipeline = :pipeline AND job = :job AND iter = :iter AND step IS NULL ORDER BY seq"
+        )
+        values = {"id": id, "pipeline": pipeline, "job": job, "iter": iter}
+        return await self._database.read(lambda db: list(queries.metric_rows(db, query, values)))
+
+    async def newest_metric(self, id: str, name: str) -> MetricRow | None:
+        query = f"{queries.METRICS} AND {queries.NAMED} ORDER BY seq DESC LIMIT 1"
+        values = {"id": id, "name": name}
+        return await self._database.read(lambda db: next(queries.metric_rows(db, query, values), None))
+
+    async def changes(self, id: str, after: int = 0) -> Delta:
+        """What of an experiment was written after sequence number `after`.
+
+        More than fits into one answer comes in several: ask again after `next` until `is_all`.
+        """
+
+        def work(db: Connection) -> Delta:
+            query = f"{queries.METRICS} AND seq > :after ORDER BY seq LIMIT :limit"
+            values = {"id": id, "after": after, "limit": CHANGES_ROWS}
+            metrics, is_cut = queries.bounded(queries.metric_rows(db, query, values))
+            is_all = not is_cut and len(metrics) < CHANGES_ROWS
+            experiment = queries.experiment_row(db, id)
+            jobs = queries.job_rows(db, id, after)
+            last = max([after, experiment.seq, *(job.seq for job in jobs), *(row.seq for row in metrics[-1:])])
+            end = last if is_all else metrics[-1].seq
+            return Delta(
+                next=end,
+                state=experiment.state,
+                experiment=experiment if after < experiment.seq <= end else None,
+                jobs=[job for job in jobs if job.seq <= end],
+                metrics=metrics,
+                is_all=is_all,
+            )
+
+        return await self._database.read(work)
+
+    def _put_jobs(self, db: Connection, id: str, rows: Iterable[JobRow]) -> None:
+        for row in rows:
+            values = {**msgspec.structs.asdict(row), "seq": next(self._seq), "id": id}
+            db.execute(queries.PUT_JOB, values)
+            # Who recorded the end of an attempt takes in nothing more of it.
+            runs = f"{id}.{row.iter}.{row.index}"
+            kept = "" if row.state in ENDED else f"{runs}.{row.attempt}"
+            db.execute(queries.DROP_POSITIONS, {"job": runs, "kept": kept})
+        # The experiment's row counts its jobs, so it has changed too.
+        db.execute("UPDATE experiments SET seq = ? WHERE id = ?", (next(self._seq), id))
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator[Store]:
+    """Open the store in the file `path`, or make it; at the end commits what was asked for, and closes it.
+
+    Only one process has it open at a time. Raises StoreError, here and from every method, naming the file.
+    """
+    async with open_database(path, MIGRATIONS) as database:
+        yield Store(database, await database.read(queries.last_seq))
+
+
+def recover_store(path: Path) -> Salvage:
+    """Make a new store of what can be read of the damaged one in `path`, which is kept. Nobody may have it open."""
+    return recover(path, MIGRATIONS, KEYS, ORPHANS)

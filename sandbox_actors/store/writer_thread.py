@@ -1,0 +1,325 @@
+"""The thread that has the connection: carries out calls in order, in as few commits as it can, whatever the disk does.
+
+A connection with which anything but want of room has happened is not trusted again: after a failed fsync it believes
+to be written what is not. The file is opened anew, all of its log is written to it once more and synced, and the number
+of the last commit in it tells whether the one that failed took place.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import queue
+import sqlite3
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sandbox_actors.errors import StoreError
+from sandbox_actors.store.backup import back_up, backup_age
+from sandbox_actors.store.calls import Call, Settling
+from sandbox_actors.store.connect import connect, last_commit
+from sandbox_actors.store.disk_faults import Trouble, translated, trouble_of
+
+BATCH_SECONDS = 0.05
+"""The longest that a transaction goes on taking in work before it is committed."""
+
+RETRY_SECONDS = 1.0
+"""Between two attempts to write what waits for a disk."""
+
+BACKUP_SECONDS = 24 * 3600.0
+"""Between two backups."""
+
+BACKUP_AGAIN_SECONDS = 3600.0
+"""Between two attempts to make one."""
+
+
+class Keeper:
+    """Keeps the file `path`. `wake(do)` has `do()` done in trio; `ended` is called there when the thread ends."""
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        wake: Callable[[Callable[[], object]], None],
+        ended: Callable[[], object],
+    ) -> None:
+        self.path = path
+        self.opened = Call(lambda connection: None)
+        self.trouble: Trouble | None = None
+        self._migrations, self._wake, self._ended = migrations, wake, ended
+        self._settling = Settling(wake)
+        self.withdraw = self._settling.withdraw
+        self._queue: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._pending: deque[Call] = deque()
+        self._unsure: tuple[int, list[Call]] | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._commits = 0
+        self._is_ending = False
+        self._busy_since: float | None = None
+        # A daemon thread: a disk that hangs in fsync must not keep the process from exiting.
+        self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
+
+    # --- for trio ---
+
+    def start(self) -> None:
+        """`opened` tells when the file is open, or why it cannot be."""
+        self._thread.start()
+
+    def put(self, call: Call | None) -> None:
+        """Take in a call; None for the last one."""
+        self._queue.put(call)
+
+    def busy_seconds(self) -> float:
+        """For how long the disk has been at one thing."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    # --- the thread ---
+
+    def _serve(self) -> None:
+        try:
+            self._backup_due = time.monotonic() + max(0.0, BACKUP_SECONDS - backup_age(self.path))
+            self._open()
+            self._deliver([self.opened])
+            while not self._is_ending:
+                self._take()
+                self._work()
+                self._back_up_if_due()
+            self._give_up("the store was closed before this could be written")
+        except Exception as error:
+            self.opened.error = translated(error, self.path)
+            self._deliver([self.opened])
+            self._give_up(str(self.opened.error))
+        finally:
+            if self._connection is not None:
+                with suppress(sqlite3.Error):
+                    self._connection.close()
+            self._wake(self._ended)
+
+    def _give_up(self, text: str) -> None:
+        unsure = [] if self._unsure is None else self._unsure[1]
+        self._settling.refuse([*unsure, *self._pending], text)
+
+    def _open(self) -> None:
+        self._connection = connect(self.path, self._migrations)
+        self._commits = last_commit(self._connection)
+
+    def _back_up_if_due(self) -> None:
+        if self._connection is None or self.trouble is not None or time.monotonic() < self._backup_due:
+            return
+        try:
+            back_up(self._connection, self.path, self._go_on)
+            self._backup_due = time.monotonic() + BACKUP_SECONDS
+        except Trouble as trouble:
+            self._enter(trouble)
+        except (StoreError, sqlite3.Error, OSError) as error:
+            _say(f"{self.path}: no backup could be made: {error}")
+            self._backup_due = time.monotonic() + BACKUP_AGAIN_SECONDS
+
+    def _go_on(self) -> None:
+        """Carry out, in the middle of a backup, what was asked for meanwhile. Raises Trouble to end the backup."""
+        with suppress(queue.Empty):
+            while True:
+                self._accept(self._queue.get_nowait())
+        while self._pending and not self._is_ending:
+            self._commit()
+
+    def _take(self) -> None:
+        """Wait for calls, and take all there are. In trouble, no longer than until the next attempt is due."""
+        due = time.monotonic() + RETRY_SECONDS if self.trouble is not None else self._backup_due
+        while True:
+            try:
+                self._accept(self._queue.get(timeout=max(0.0, due - time.monotonic())))
+                while True:
+                    self._accept(self._queue.get_nowait())
+            except queue.Empty:
+                if self.trouble is None or self._is_ending or time.monotonic() >= due:
+                    return
+
+    def _accept(self, call: Call | None) -> None:
+        if call is None:
+            self._is_ending = True
+        elif self.trouble is not None and call.is_prompt:
+            self._perform_in_trouble(call)
+        else:
+            self._pending.append(call)
+
+    def _perform_in_trouble(self, call: Call) -> None:
+        """What is stored can be read while nothing can be written, if the file is open."""
+        assert self.trouble is not None
+        if call.is_write or self._connection is None:
+            self._settling.refuse([call], self.trouble.text)
+            return
+        try:
+            self._perform(self._connection, call)
+        except Trouble as trouble:
+            self._settling.refuse([call], trouble.text)
+        else:
+            self._deliver([call])
+
+    def _work(self) -> None:
+        """Carry out what is pending, as far as the disk allows."""
+        try:
+            if self._connection is None:
+                self._reopen()
+            self._commit_all()
+        except Trouble as trouble:
+            self._enter(trouble)
+        else:
+            self._leave()
+
+    def _commit_all(self) -> None:
+        """Raises Trouble, with what is left kept. What goes wrong once is tried again at once."""
+        failures = 0
+        while self._pending:
+            try:
+                self._commit()
+            except Trouble as trouble:
+                failures += 1
+                if trouble.is_suspect:
+                    self._reopen()
+                if failures > 1 or not trouble.is_suspect:
+                    raise
+            else:
+                failures = 0
+
+    def _commit(self) -> None:
+        """Carry out calls in one transaction, for at most `BATCH_SECONDS`. Raises Trouble, with all calls kept."""
+        assert self._connection is not None
+        batch: list[Call] = []
+        try:
+            with self._at_the_disk():
+                self._transact(self._connection, batch)
+        except Exception as error:
+            trouble = error if isinstance(error, Trouble) else trouble_of(error, self.path)
+            if trouble is not None:
+                traceback.clear_frames(error.__traceback__)  # a cursor in one of them keeps the file locked
+                self._abort(batch, trouble)
+                raise trouble from None
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            for call in batch:
+                call.error = translated(error, self.path)
+        self._deliver(batch)
+
+    @contextmanager
+    def _at_the_disk(self) -> Iterator[None]:
+        self._busy_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._busy_since = None
+
+    def _transact(self, connection: sqlite3.Connection, batch: list[Call]) -> None:
+        pending = self._pending
+        if not any(call.is_write for call in pending):
+            while pending:
+                batch.append(pending.popleft())
+                self._perform(connection, batch[-1])
+            return
+        level = "FULL" if any(call.is_durable for call in pending) else "NORMAL"
+        connection.execute(f"PRAGMA synchronous={level}")
+        connection.execute("BEGIN IMMEDIATE")
+        deadline = time.monotonic() + BATCH_SECONDS
+        while pending and (not batch or time.monotonic() < deadline):
+            batch.append(pending.popleft())
+            if not batch[-1].is_withdrawn:
+                self._perform_apart(connection, batch[-1])
+        connection.execute("UPDATE commits SET number = ?", (self._commits + 1,))
+        connection.execute("COMMIT")
+        self._commits += 1
+
+    def _perform_apart(self, connection: sqlite3.Connection, call: Call) -> None:
+        """Perform a call so that its failure takes nothing of the transaction with it but its own changes."""
+        connection.execute("SAVEPOINT one_call")
+        self._perform(connection, call)
+        if call.error is not None:
+            connection.execute("ROLLBACK TO one_call")
+        connection.execute("RELEASE one_call")
+
+    def _perform(self, connection: sqlite3.Connection, call: Call) -> None:
+        """Raises Trouble where nobody's work would fare better."""
+        try:
+            call.result = call.work(connection)
+        except Exception as error:
+            if trouble := trouble_of(error, self.path):
+                traceback.clear_frames(error.__traceback__)
+                raise trouble from None
+            call.error = translated(error, self.path)
+
+    def _abort(self, batch: list[Call], trouble: Trouble) -> None:
+        """Undo a transaction in trouble, and put its calls back to where they were."""
+        assert self._connection is not None
+        if trouble.is_suspect:
+            connection, self._connection = self._connection, None
+            self._unsure = (self._commits + 1, batch)
+            with suppress(sqlite3.Error):
+                connection.close()
+            return
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._put_back(batch)
+
+    def _reopen(self) -> None:
+        """Open the file anew, and find out what has become of the commit that failed. Raises Trouble."""
+        gc.collect()  # what still refers to the old connection
+        expected = self._commits
+        try:
+            with self._at_the_disk():
+                if not self.path.exists():
+                    raise FileNotFoundError(errno.ENOENT, "the file is gone: put it back, and it goes on")
+                self._open()
+                assert self._connection is not None
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except Exception as error:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                connection.close()
+            self._commits = expected
+            traceback.clear_frames(error.__traceback__)
+            # Without a trouble: the schema of another program, say. The file is no longer the one it was.
+            raise trouble_of(error, self.path) or Trouble(str(error), is_suspect=True) from None
+        if self._commits < expected:
+            lost = expected - self._commits
+            _say(f"{self.path}: the disk has lost the last {lost} writes, which were metrics of the last moments")
+        if self._unsure is not None:
+            (number, batch), self._unsure = self._unsure, None
+            if self._commits == number:
+                self._deliver(batch)
+            else:
+                self._put_back(batch)
+
+    def _put_back(self, batch: list[Call]) -> None:
+        for call in batch:
+            call.forget()
+        self._pending.extendleft(reversed([call for call in batch if not call.is_settled]))
+
+    def _enter(self, trouble: Trouble) -> None:
+        if self.trouble is None or self.trouble.text.partition("(")[0] != trouble.text.partition("(")[0]:
+            _say(f"the store is paused: {trouble.text}")
+        self.trouble = trouble
+        prompt = [call for call in self._pending if call.is_prompt]
+        self._pending = deque(call for call in self._pending if not call.is_prompt)
+        self._settling.refuse(prompt, trouble.text)
+        if self._unsure is not None:
+            number, batch = self._unsure
+            self._unsure = number, [call.withdrawn() if call.is_prompt else call for call in batch]
+            self._settling.refuse([call for call in batch if call.is_prompt], trouble.text)
+
+    def _leave(self) -> None:
+        if self.trouble is not None:
+            self.trouble = None
+            _say(f"the store goes on: {self.path}: what waited is written")
+
+    def _deliver(self, calls: list[Call]) -> None:
+        self._pending.extendleft(self._settling.deliver(calls))
+
+
+def _say(text: str) -> None:
+    print(f"sandbox-daemon: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The operating system: child processes and their trees, limits, the machine, paths."""

@@ -1,0 +1,248 @@
+"""One supervised child process: in a session of its own, on a lifeline, and ended with everything it started.
+
+The child is watched through a pidfd, which becomes readable when the process ends, whatever its sockets and pipes
+say. A lifeline is a pipe of which the child holds the reading end: it ends when this process does, by whatever
+means. (A parent-death signal would not do: it is tied to the thread that spawned, and trio's threads come and go.)
+
+A child may outlive the process that started it. Who comes next can adopt it: it is then watched and ended like a
+child of its own, but its exit status is nobody's to know.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import trio
+
+from sandbox_actors.errors import SandboxError
+from sandbox_actors.system.process_tree import MARK, TERMINATE_GRACE, family, kill_family
+
+TAIL_BYTES = 4096
+
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+_threads = trio.CapacityLimiter(8)  # trio's own limiter may be full of threads that are stuck in a slow disk
+
+
+class SpawnFailed(SandboxError):
+    """The operating system did not start a process."""
+
+    code = "spawn"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended. `status` is its exit status, negative for a signal, None where someone else reaped it."""
+
+    status: int | None
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "ended in a way that nobody saw"
+        if self.status < 0:
+            return f"was ended by {signal.Signals(-self.status).name}"
+        return f"exited with status {self.status}"
+
+
+class Child:
+    """A running child. It lives in the nursery that it was spawned in: when that is cancelled, it is ended.
+
+    `lifeline` is None for one that was adopted. Raises ProcessLookupError where the process has gone.
+    """
+
+    def __init__(self, name: str, pid: int, lifeline: int | None, output: Path) -> None:
+        self.name, self.pid, self.output = name, pid, output
+        self.ending: Ending | None = None
+        self._lifeline = lifeline
+        self._pidfd = os.pidfd_open(pid)
+        self._ended = trio.Event()
+
+    async def wait(self) -> Ending:
+        """Wait until the process, and all that it started, has ended."""
+        await self._ended.wait()
+        assert self.ending is not None
+        return self.ending
+
+    async def end(self, grace: float = TERMINATE_GRACE) -> Ending:
+        """Terminate the process, kill it after `grace` seconds, and wait until it is gone with all that it started."""
+        self.signal(signal.SIGTERM)
+        with trio.move_on_after(grace):
+            return await self.wait()
+        self.signal(signal.SIGKILL)
+        return await self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send `number` to the process itself, if it still runs."""
+        if self._pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def has_ended(self) -> bool:
+        """Whether the process has, also where `wait` has yet to end what it left behind."""
+        poller = select.poll()
+        if self._pidfd < 0:
+            return True
+        poller.register(self._pidfd, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def memory(self) -> int:
+        """Resident bytes of the process; 0 when it has ended."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1] if self.ending is None else 0
+        except OSError:
+            return 0
+        return int(pages) * PAGE
+
+    def last_lines(self, count: int = 20) -> str:
+        """The end of what the process itself wrote, outside of runs."""
+        return tail(self.output, count)
+
+    def forget(self) -> None:
+        """Let go of a process that turned out to be another one."""
+        os.close(self._pidfd)
+        self._pidfd = -1
+
+    async def supervise(self) -> None:
+        """Watch the process to its end, then end what it left behind. The task that `spawn` starts."""
+        try:
+            await trio.lowlevel.wait_readable(self._pidfd)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._finish()
+
+    async def _finish(self) -> None:
+        strays = await self._family()
+        self.signal(signal.SIGTERM)
+        with trio.move_on_after(TERMINATE_GRACE):
+            await trio.lowlevel.wait_readable(self._pidfd)
+        self.signal(signal.SIGKILL)
+        await trio.lowlevel.wait_readable(self._pidfd)
+        self.ending = _reap(self._pidfd)
+        await trio.to_thread.run_sync(kill_family, self.pid, self.name, strays, limiter=_threads)
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._ended.set()
+
+    async def _family(self) -> list[psutil.Process]:
+        return await trio.to_thread.run_sync(family, self.pid, self.name, limiter=_threads)
+
+
+def _reap(pidfd: int) -> Ending:
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        return Ending(None)
+    assert result is not None
+    is_exit = result.si_code == os.CLD_EXITED
+    return Ending(result.si_status if is_exit else -result.si_status)
+
+
+async def spawn(
+    nursery: trio.Nursery,
+    name: str,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    output: Path,
+    secret: str = "",
+    note: Callable[[int], None] = lambda pid: None,
+) -> Child:
+    """Start `command`, with the number of the descriptor that is its lifeline as one more argument.
+
+    `name` marks the child and its descendants; `secret` is the first line on the lifeline, for what must
+    not stand in an argument list. Standard output and error are appended to the file `output`. `note` is called with
+    the pid, in a thread, before the secret is handed over: who has not been noted knows nothing.
+    Raises SpawnFailed.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = await trio.to_thread.run_sync(
+            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, note, limiter=_threads
+        )
+    except BaseException as error:
+        os.close(writing)
+        if isinstance(error, OSError):
+            raise SpawnFailed(f"cannot start {command[0]}: {error.strerror or error}") from error
+        raise
+    finally:
+        os.close(reading)
+    with suppress(BrokenPipeError):  # it was killed at once, which whoever waits for it is told
+        os.write(writing, secret.encode("ascii") + b"\n")
+    child = Child(name, pid, writing, output)
+    nursery.start_soon(child.supervise)
+    return child
+
+
+def adopt(nursery: trio.Nursery, name: str, pid: int, started: str, output: Path) -> Child | None:
+    """A child that another process has spawned; None if it does not run any more. See `started_at`."""
+    try:
+        child = Child(name, pid, None, output)
+    except OSError:
+        return None
+    if started_at(pid) != started:  # looked at with the pidfd open: the pid stands for the same process from here on
+        child.forget()
+        return None
+    nursery.start_soon(child.supervise)
+    return child
+
+
+def started_at(pid: int) -> str:
+    """When a process started, as something that no two processes of the same pid share; "" for one that has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return ""
+    # Behind the program's name, which may hold anything: state, then 18 numbers, then the start in clock ticks.
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else f"{boot.strip()}.{fields[19]}"
+
+
+def _start(
+    command: list[str], environ: dict[str, str], output: Path, lifeline: int, note: Callable[[int], None]
+) -> int:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lifeline,),
+            start_new_session=True,
+        )
+    try:
+        note(process.pid)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    process.returncode = 0  # reaped through the pidfd: keep Popen from doing it, and from warning that nobody did
+    return process.pid
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last `lines` lines of a file, of at most `TAIL_BYTES` bytes; empty where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return ""
+    text = data.decode("utf-8", "replace").replace("\r", "\n")
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

@@ -1,0 +1,1 @@
+"""Bytes between processes: the routers, the gateway behind them, keys, promises."""

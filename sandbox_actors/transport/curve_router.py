@@ -1,0 +1,274 @@
+"""TCP, only when asked for: a ROUTER of libzmq with CURVE, which lets in the keys of an allow-list and no others.
+
+CURVE alone would let in every key: whom it does is decided by a ZAP handler (rfc.zeromq.org/spec/27), here a task that
+reads the list. Whoever has not passed it has sent a few bounded handshake frames and is cut in `GREETING_TIMEOUT`
+seconds; what libzmq does not bound, it does not bound for those whose key is on the list.
+
+pyzmq knows asyncio but not trio. What that takes is little, and easy to get wrong: a socket's file descriptor is
+edge-triggered and tells only that *something* may have changed, and any call on the socket may consume that edge. So
+one task reads a socket, drains it until EAGAIN, and looks at EVENTS again before it sleeps; whoever sends looks at
+EVENTS afterwards and wakes the reader if the send has eaten its wake-up.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as sockets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import trio
+import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import parse_monitor_message
+
+from sandbox_actors.errors import ProtocolError, Refused
+from sandbox_actors.protocol import MAX_FRAME
+from sandbox_actors.transport.base import GREETING_TIMEOUT, Deliver, Lost, PeerGone
+from sandbox_actors.transport.keys import Keys, Pair
+from sandbox_actors.transport.rate_limited_log import Notices
+
+CONNECTIONS = 100
+"""Over TCP; one more is cut."""
+
+HIGH_WATER_MARK = 64
+"""Frames queued for one peer, and of one peer."""
+
+HEARTBEAT = 10_000
+"""Milliseconds between two signs of life that are asked of a peer; after three of them without one, it is gone."""
+
+REVOCATION_CHECK = 0.25
+"""Seconds between two looks at whether the allow-list has changed."""
+
+DOMAIN = b"sandbox"
+"""ZAP is asked for a named domain, and libzmq refuses everybody while nobody answers for it."""
+
+_DONTWAIT, _POLLIN = int(zmq.DONTWAIT), int(zmq.POLLIN)
+
+
+def new_pair() -> Pair:
+    public, secret = (z85.decode(half).hex() for half in zmq.curve_keypair())
+    return Pair(public, secret)
+
+
+class Inlet:
+    """A socket that one task reads."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+        self._descriptor = int(socket.getsockopt(zmq.FD))
+
+    def has_input(self) -> bool:
+        return bool(int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN)
+
+    async def until_readable(self) -> None:
+        if self.has_input():
+            await trio.lowlevel.checkpoint()
+            return
+        with suppress(trio.ClosedResourceError):  # a send has eaten the wake-up, and given this one instead
+            await trio.lowlevel.wait_readable(self._descriptor)
+
+    def wake(self) -> None:
+        """After a send."""
+        if self.has_input():
+            trio.lowlevel.notify_closing(self._descriptor)  # nothing is closed: it wakes the reader
+
+
+class CurveWire:
+    """One peer. `key` is its public key, `name` what the allow-list calls it."""
+
+    def __init__(self, router: CurveRouter, identity: bytes, link: Link, key: str, name: str) -> None:
+        self._router, self._identity, self._link = router, identity, link
+        self.key, self.name = key, name
+
+    @property
+    def origin(self) -> str:
+        return f"key {self.name}"
+
+    def let_in(self) -> None:
+        """Its key has let it in already."""
+
+    def send(self, frame: bytes) -> None:
+        self._router.send(self._identity, frame)
+
+    def cut(self) -> None:
+        self._link.cut()
+
+
+class Link:
+    """A connection of libzmq's, by its descriptor. libzmq closes that whenever it likes, and the number is used again:
+    the inode tells whether it is still the same connection."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._inode = os.fstat(descriptor).st_ino
+
+    def cut(self) -> None:
+        """Shut it down, which libzmq sees as the peer's leaving."""
+        with suppress(OSError):
+            held = os.dup(self.descriptor)  # from here on the number cannot be used again
+            with sockets.socket(fileno=held) as socket:
+                if os.fstat(held).st_ino == self._inode:
+                    socket.shutdown(sockets.SHUT_RDWR)
+
+
+class CurveRouter:
+    """Made by `open_curve_router`."""
+
+    def __init__(self, socket: Any, zap: Any, monitor: Any, keys: Keys) -> None:
+        self._inlet, self._zap, self._monitor = Inlet(socket), Inlet(zap), Inlet(monitor)
+        self._keys = keys
+        self._links: dict[int, Link] = {}
+        self._wires: dict[bytes, CurveWire] = {}
+        self._notices = Notices()
+
+    async def run(self, deliver: Deliver, lost: Lost) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._answer_zap)
+            nursery.start_soon(self._watch_connections, deliver, lost)
+            nursery.start_soon(self._watch_keys)
+            while True:
+                self._drain(deliver)
+                await self._inlet.until_readable()
+
+    def send(self, identity: bytes, frame: bytes) -> None:
+        try:
+            self._inlet.socket.send_multipart([identity, frame], _DONTWAIT)
+        except zmq.ZMQError as error:
+            raise PeerGone(f"the peer does not read any more ({error})") from error
+        finally:
+            self._inlet.wake()
+
+    # --- frames ---
+
+    def _drain(self, deliver: Deliver) -> None:
+        while self._inlet.has_input():
+            identity, *parts = self._inlet.socket.recv_multipart(_DONTWAIT, copy=False)
+            self._receive(bytes(identity.buffer), parts, deliver)
+
+    def _receive(self, identity: bytes, parts: list[Any], deliver: Deliver) -> None:
+        link = self._links.get(int(parts[0].get(zmq.SRCFD)))
+        if link is None:
+            return  # of a connection that is over
+        wire = self._wires.get(identity)
+        if wire is None:
+            key = str(parts[0].get("User-Id"))
+            wire = self._wires[identity] = CurveWire(self, identity, link, key, self._allowed().get(key, "?"))
+        if wire.key not in self._allowed() or len(parts) != 1:
+            wire.cut()
+            return
+        with suppress(PeerGone):
+            deliver(wire, bytes(parts[0].buffer))
+
+    # --- connections ---
+
+    async def _watch_connections(self, deliver: Deliver, lost: Lost) -> None:
+        while True:
+            gone = []
+            while self._monitor.has_input():
+                event = parse_monitor_message(self._monitor.socket.recv_multipart(_DONTWAIT))
+                if event["event"] == zmq.EVENT_ACCEPTED:
+                    self._accept(event["value"])
+                elif event["event"] == zmq.EVENT_DISCONNECTED:
+                    gone.append(event["value"])
+            self._drain(deliver)  # what they had sent before they left
+            for descriptor in gone:
+                self._lose(descriptor, lost)
+            await self._monitor.until_readable()
+
+    def _accept(self, descriptor: int) -> None:
+        try:
+            link = self._links[descriptor] = Link(descriptor)
+        except OSError:
+            return  # gone already
+        if len(self._links) > CONNECTIONS:
+            self._notices.tell("full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit")
+            link.cut()
+
+    def _lose(self, descriptor: int, lost: Lost) -> None:
+        link = self._links.pop(descriptor, None)
+        for identity, wire in list(self._wires.items()):
+            if wire._link is link:
+                del self._wires[identity]
+                lost(wire)
+
+    # --- keys ---
+
+    def _allowed(self) -> dict[str, str]:
+        """Names by key. Nobody, as long as the list cannot be read."""
+        try:
+            return self._keys.allowed()
+        except (OSError, ValueError) as error:
+            self._notices.tell("list", f"nobody is let in over TCP: {error}")
+            return {}
+
+    async def _answer_zap(self) -> None:
+        while True:
+            while self._zap.has_input():
+                version, id, _, address, _, mechanism, *credentials = self._zap.socket.recv_multipart(_DONTWAIT)
+                key = credentials[0].hex() if credentials else ""
+                is_allowed = mechanism == b"CURVE" and key in self._allowed()
+                if not is_allowed:
+                    who = f"{address.decode('ascii', 'replace')} with the key {key}"
+                    self._notices.tell("key", f"{who} was refused: `sandbox daemon keys add NAME KEY` would let it in")
+                status = [b"200", b"OK", key.encode()] if is_allowed else [b"400", b"not let in", b""]
+                self._zap.socket.send_multipart([version, id, *status, b""])
+            await self._zap.until_readable()
+
+    async def _watch_keys(self) -> None:
+        """Cut the connections of keys that are taken off the list."""
+        while True:
+            await trio.sleep(REVOCATION_CHECK)
+            if self._wires:
+                allowed = self._allowed()
+                for wire in self._wires.values():
+                    if wire.key not in allowed:
+                        wire.cut()
+
+
+@asynccontextmanager
+async def open_curve_router(address: str, keys: Keys) -> AsyncIterator[CurveRouter]:
+    """Listen at `tcp://HOST:PORT`; closed on leaving.
+
+    Raises Refused where the daemon has no keys, ProtocolError where the address cannot be listened at.
+    """
+    pair = keys.server()
+    if not address.startswith("tcp://"):
+        raise Refused(f"{address}: to listen for clients elsewhere, give tcp://HOST:PORT")
+    if pair is None:
+        raise Refused(
+            f"{address}: TCP is for keys alone, and there are none; `sandbox daemon keys init` makes the daemon's"
+        )
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        zap, socket = context.socket(zmq.REP), context.socket(zmq.ROUTER)
+        zap.bind("inproc://zeromq.zap.01")
+        for option, setting in _options(pair).items():
+            socket.setsockopt(option, setting)
+        monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            raise ProtocolError(f"cannot listen at {address}: {error}") from error
+        yield CurveRouter(socket, zap, monitor, keys)
+    finally:
+        context.destroy(linger=0)
+
+
+def _options(pair: Pair) -> dict[int, int | bytes]:
+    return {
+        zmq.LINGER: 0,
+        zmq.ROUTER_MANDATORY: 1,
+        zmq.ROUTER_HANDOVER: 0,
+        zmq.MAXMSGSIZE: MAX_FRAME,
+        zmq.SNDHWM: HIGH_WATER_MARK,
+        zmq.RCVHWM: HIGH_WATER_MARK,
+        zmq.HANDSHAKE_IVL: int(GREETING_TIMEOUT * 1000),
+        zmq.HEARTBEAT_IVL: HEARTBEAT,
+        zmq.HEARTBEAT_TIMEOUT: 3 * HEARTBEAT,
+        zmq.IPV6: 1,
+        zmq.ZAP_DOMAIN: DOMAIN,
+        zmq.CURVE_SERVER: 1,
+        zmq.CURVE_SECRETKEY: bytes.fromhex(pair.secret),
+    }

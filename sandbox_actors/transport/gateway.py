@@ -1,0 +1,272 @@
+"""Peers behind a socket: greets them, answers what they ask, and carries asks to them.
+
+One gateway serves clients, another one workers; they differ only in whom they admit and what they answer. Every ask
+of a peer becomes a task of its own, so that one that waits holds up nobody; a peer may have `ASKS_OPEN` of them.
+A malformed message is answered with what is wrong with it; ten in a minute cost their sender the connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from sandbox_actors.errors import ProtocolError, Refused, SandboxError
+from sandbox_actors.protocol import (
+    MAX_FRAME,
+    NOBODY,
+    PROTOCOL_VERSION,
+    Abandon,
+    Ask,
+    Failed,
+    Hello,
+    Reply,
+    TurnedAway,
+    Welcome,
+    decode_frame,
+    encode,
+    error_of,
+    fault_of,
+)
+from sandbox_actors.transport.base import PeerGone, Router, Wire
+from sandbox_actors.transport.promises import Promises
+from sandbox_actors.version import __version__
+
+STRIKES = 10
+WITHIN = 60.0
+"""So many malformed messages in so many seconds are too many."""
+
+
+class Strikes:
+    """The malformed messages of one peer."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=STRIKES)
+
+    def add(self, now: float) -> bool:
+        """One more; whether they are too many."""
+        self._times.append(now)
+        return len(self._times) == STRIKES and now - self._times[0] <= WITHIN
+
+
+ASKS_OPEN = 64
+"""Asks that one peer may have open at a time; one more is refused, not queued. So is one with which those that are open
+have more than MAX_FRAME bytes."""
+
+LOST_GRACE = 10.0
+"""Seconds after the end of a connection in which whoever watches the process may tell what became of it."""
+
+T = TypeVar("T")
+Admit = Callable[[Hello], None]
+Serve = Callable[["Peer", msgspec.Raw], Awaitable[Any]]
+
+
+class Peer:
+    """One process at the other end of the socket; the ActorRef of what runs there."""
+
+    def __init__(self, wire: Wire, hello: Hello) -> None:
+        self.wire, self.hello = wire, hello
+        self.serving: dict[int, trio.CancelScope] = {}
+        self.serving_bytes = 0
+        self._promises = Promises()
+        self._has_ended = False
+
+    @property
+    def name(self) -> str:
+        return self.hello.name
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether it owes anyone an answer."""
+        return len(self._promises) > 0
+
+    async def ask(self, message: Any) -> msgspec.Raw:
+        """Send `message` and wait for the answer, still encoded (see `ask_for`).
+
+        Raises ComponentFailed with the remote traceback, or what `end` was given when the peer went away meanwhile.
+        """
+        id, promise = self._promises.new()
+        try:
+            self.send(Ask(id=id, body=msgspec.Raw(encode(message))))
+            answer: msgspec.Raw = await promise.wait()
+        finally:
+            if self._promises.take(id) is not None:
+                self._abandon(id)
+        return answer
+
+    async def ask_for(self, message: Any, answer: type[T]) -> T:
+        """`ask`, with the answer decoded as `answer`."""
+        return msgspec.msgpack.decode(await self.ask(message), type=answer)
+
+    async def tell(self, message: Any) -> None:
+        """Send `message` without waiting for its answer."""
+        id, _ = self._promises.new()
+        self._promises.take(id)
+        self.send(Ask(id=id, body=msgspec.Raw(encode(message))))
+
+    def send(self, frame: Any) -> None:
+        """Raises PeerGone, or Refused where the frame is longer than a peer takes."""
+        data = encode(frame)
+        if len(data) > MAX_FRAME:
+            raise Refused(f"a message for {self.name} has {len(data)} bytes; a frame may have {MAX_FRAME}")
+        self.wire.send(data)
+
+    def settle(self, frame: Reply | Failed) -> None:
+        """Give an answer from the peer to whoever waits for it."""
+        promise = self._promises.take(frame.id)
+        if promise is None:
+            return
+        if isinstance(frame, Reply):
+            promise.keep(frame.body)
+        else:
+            promise.break_off(error_of(frame.fault))
+
+    def end(self, error: SandboxError) -> None:
+        """The peer is gone: everyone who waits for it gets `error`, the first that is given, and what it had asked is
+        dropped."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._promises.end(error)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection, and what is done for the peer."""
+        self.wire.cut()
+        for scope in self.serving.values():
+            scope.cancel()
+
+    def _abandon(self, id: int) -> None:
+        try:
+            self.send(Abandon(id=id))
+        except PeerGone:
+            return  # whoever watches the process tells what became of it
+
+
+class Gateway:
+    """Serves one router. `admit(hello)` raises to turn a peer away; `serve(peer, body)` answers one ask."""
+
+    def __init__(self, router: Router, admit: Admit, serve: Serve, arrived: Callable[[Peer], None]) -> None:
+        self._router, self._admit, self._serve, self._arrived = router, admit, serve, arrived
+        self._peers: dict[Wire, Peer] = {}
+        self._strikes: dict[Wire, Strikes] = {}
+
+    async def run(self) -> None:
+        """Serve for ever; cancelling it ends every open ask."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self._router.run(self._deliver, self._lose)
+
+    def _deliver(self, wire: Wire, data: bytes) -> None:
+        peer = self._peers.get(wire)
+        try:
+            frame = decode_checked(data)
+            if peer is None:
+                self._greet(wire, frame)
+            else:
+                self._handle(peer, frame, len(data))
+        except (ProtocolError, Refused) as error:
+            self._complain(wire, error)
+
+    def _lose(self, wire: Wire) -> None:
+        self._strikes.pop(wire, None)
+        peer = self._peers.pop(wire, None)
+        if peer is not None:
+            peer.hang_up()
+            if peer.is_waited_for:
+                self._nursery.start_soon(self._give_up, peer)
+
+    async def _give_up(self, peer: Peer) -> None:
+        await trio.sleep(LOST_GRACE)
+        peer.end(PeerGone(f"{peer.name} ({peer.wire.origin}) has closed its connection"))
+
+    def _greet(self, wire: Wire, frame: Any) -> None:
+        if not isinstance(frame, Hello):
+            raise ProtocolError("the first frame of a connection has to be Hello")
+        if frame.protocol != PROTOCOL_VERSION:
+            raise ProtocolError(
+                f"this daemon ({__version__}) speaks protocol {PROTOCOL_VERSION}, "
+                f"{frame.name} ({frame.version}) speaks {frame.protocol}"
+            )
+        self._admit(frame)
+        wire.let_in()
+        peer = self._peers[wire] = Peer(wire, frame)
+        self._arrived(peer)
+        peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
+
+    def _handle(self, peer: Peer, frame: Any, size: int) -> None:
+        if isinstance(frame, Ask):
+            self._take_ask(peer, frame, size)
+        elif isinstance(frame, (Reply, Failed)):
+            peer.settle(frame)
+        elif isinstance(frame, Abandon):
+            abandoned = peer.serving.get(frame.id)
+            if abandoned is not None:
+                abandoned.cancel()
+        else:
+            raise ProtocolError(f"{type(frame).__name__} is not for a peer to send now")
+
+    def _take_ask(self, peer: Peer, ask: Ask, size: int) -> None:
+        if ask.id in peer.serving:
+            raise ProtocolError(f"ask {ask.id} is open already")
+        if len(peer.serving) >= ASKS_OPEN or peer.serving_bytes + size > MAX_FRAME:
+            refusal = Refused(
+                f"{len(peer.serving)} asks of this peer are open already, which is as much as it may have"
+            )
+            self._answer(peer, Failed(id=ask.id, fault=fault_of(refusal)))
+            return
+        scope = peer.serving[ask.id] = trio.CancelScope()
+        peer.serving_bytes += size
+        self._nursery.start_soon(self._serve_ask, peer, ask, size, scope)
+
+    async def _serve_ask(self, peer: Peer, ask: Ask, size: int, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                body = encode(await self._serve(peer, ask.body))
+                if len(body) > MAX_FRAME // 2:
+                    raise Refused(f"the answer has {len(body)} bytes, more than a frame may carry: ask for less")
+                self._answer(peer, Reply(id=ask.id, body=msgspec.Raw(body)))
+            except Exception as error:
+                self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
+                if isinstance(error, ProtocolError) and peer.wire in self._peers:
+                    self._strike(peer.wire, error)
+            finally:
+                peer.serving.pop(ask.id, None)
+                peer.serving_bytes -= size
+
+    def _answer(self, peer: Peer, frame: Reply | Failed) -> None:
+        with suppress(PeerGone):  # its connection ends by itself
+            peer.send(frame)
+
+    def _complain(self, wire: Wire, error: ProtocolError | Refused) -> None:
+        """Tell a peer what is wrong with a message that nobody else answers."""
+        with suppress(PeerGone):
+            if wire in self._peers:
+                wire.send(encode(Failed(id=NOBODY, fault=fault_of(error))))
+            else:
+                wire.send(encode(_farewell(error)))
+        self._strike(wire, error)
+
+    def _strike(self, wire: Wire, error: SandboxError) -> None:
+        if not self._strikes.setdefault(wire, Strikes()).add(trio.current_time()):
+            return
+        last = ProtocolError(f"{STRIKES} messages broke the protocol, the last one: {error}")
+        with suppress(PeerGone):
+            wire.send(encode(_farewell(last)))
+        wire.cut()
+
+
+def _farewell(error: SandboxError) -> TurnedAway:
+    return TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
+
+
+def decode_checked(data: bytes) -> Any:
+    """Decode one frame. Raises ProtocolError for anything that is none, whatever is wrong with it."""
+    try:
+        return decode_frame(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"not a frame of this protocol: {error}") from error

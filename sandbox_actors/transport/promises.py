@@ -1,0 +1,68 @@
+"""Answers that are yet to come."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import trio
+
+from sandbox_actors.errors import SandboxError
+
+
+class Promise:
+    """An answer that is yet to come: set once, awaited by one."""
+
+    __slots__ = ("_error", "_event", "_value")
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def keep(self, value: Any) -> None:
+        if not self._event.is_set():
+            self._value = value
+            self._event.set()
+
+    def break_off(self, error: BaseException) -> None:
+        if not self._event.is_set():
+            self._error = error
+            self._event.set()
+
+    async def wait(self) -> Any:
+        await self._event.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class Promises:
+    """The open asks of one direction of one connection, by id."""
+
+    def __init__(self) -> None:
+        self._ids = itertools.count(1)
+        self._open: dict[int, Promise] = {}
+        self._ended: SandboxError | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def new(self) -> tuple[int, Promise]:
+        """A fresh id and its promise. Raises what `end` was given, once it was called."""
+        if self._ended is not None:
+            raise self._ended
+        id = next(self._ids)
+        promise = self._open[id] = Promise()
+        return id, promise
+
+    def take(self, id: int) -> Promise | None:
+        """The promise of `id`, which is then no longer open; None where nobody waits (any more)."""
+        return self._open.pop(id, None)
+
+    def end(self, error: SandboxError) -> None:
+        """Give `error` to everyone who waits, and to everyone who will ask."""
+        self._ended = error
+        waiting, self._open = self._open, {}
+        for promise in waiting.values():
+            promise.break_off(error)

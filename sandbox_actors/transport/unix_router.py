@@ -1,0 +1,315 @@
+"""Unix sockets on which the daemon speaks ZMTP to DEALER sockets, in trio, without libzmq.
+
+A ROUTER of libzmq cannot be made safe against those who may connect: it aborts the process when accept finds no free
+file, it collects a message of many parts without a limit, it tells neither who connected nor that a peer has gone.
+Here each of these is a line. It is also faster: no thread of libzmq's stands between the socket and the task.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket as sockets
+import struct
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from sandbox_actors.errors import ProtocolError, Refused, SandboxError
+from sandbox_actors.protocol import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode, fault_of
+from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone
+from sandbox_actors.transport.rate_limited_log import Notices
+from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
+from sandbox_actors.version import __version__
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes that fit into a Unix socket address on Linux."""
+
+CONNECTIONS = 1_000
+"""Connections of one router; one more is told so and closed."""
+
+FILES_SHARE = 0.8
+"""Of the files that the process may open, those that connections may use up."""
+
+UNREAD_LIMIT = 2 * MAX_FRAME
+"""Bytes that wait for a peer to read them. It asked for them, so reaching this means that it is stuck."""
+
+READ_SIZE = 65_536
+
+LARGE = READ_SIZE
+LARGE_AT_ONCE = 2
+LARGE_TIMEOUT = 30.0
+"""Frames of more than `LARGE` bytes are received two at a time, in so many seconds each: the others wait unread."""
+
+ACCEPT_PAUSE = 0.05
+"""Seconds until the next attempt when no connection can be accepted."""
+
+LISTENING_CHECK = 2.0
+"""Seconds between two looks at whether a socket can still be found at its path."""
+
+
+class UnixWire:
+    """One accepted connection. Its task reads; `send` writes at once what the kernel takes, and leaves the rest to
+    another task."""
+
+    def __init__(self, router: UnixRouter, connection: sockets.socket, pid: int) -> None:
+        self._router, self._socket, self._pid = router, connection, pid
+        self._decoder = Decoder(HELLO_LIMIT)
+        self._scope = trio.CancelScope(deadline=trio.current_time() + GREETING_TIMEOUT)
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
+        self._is_over = False
+
+    @property
+    def origin(self) -> str:
+        return f"pid {self._pid}"
+
+    def let_in(self) -> None:
+        self._decoder.limit = MAX_FRAME
+        self._scope.deadline = float("inf")
+
+    def send(self, frame: bytes) -> None:
+        data = framed(frame)
+        if self._unsent:
+            self._keep(memoryview(data))
+            return
+        sent = self._write(data)
+        if sent < len(data):
+            self._keep(memoryview(data)[sent:])
+            self._router.start_soon(self._send_rest)
+
+    def cut(self) -> None:
+        self._is_over = True
+        self._scope.cancel()
+
+    async def serve(self, deliver: Deliver, lost: Lost) -> None:
+        """Read to the end of the connection, then close it."""
+        try:
+            with self._scope:
+                self._write(OPENING)
+                await self._read(deliver)
+        except ProtocolError as error:
+            self._say_farewell(error)
+        except PeerGone:
+            pass  # as every peer does
+        finally:
+            self._is_over = True
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+            lost(self)
+
+    async def _read(self, deliver: Deliver) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            if self._decoder.underway > LARGE:
+                async with self._router.large:
+                    await self._read_large(deliver)
+            elif not self._read_once(deliver):
+                return
+
+    async def _read_large(self, deliver: Deliver) -> None:
+        with trio.move_on_after(LARGE_TIMEOUT):
+            while self._decoder.underway > LARGE:
+                await trio.lowlevel.wait_readable(self._socket)
+                if not self._read_once(deliver):
+                    return
+        if self._decoder.underway > LARGE:
+            raise ProtocolError(f"a message of {self._decoder.underway} bytes was not complete in {LARGE_TIMEOUT:g} s")
+
+    def _read_once(self, deliver: Deliver) -> bool:
+        """Take in what has come; whether more may come. Raises ProtocolError."""
+        try:
+            data = self._socket.recv(READ_SIZE)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
+        for frame in self._decoder.feed(data):
+            deliver(self, frame)
+            if self._is_over:
+                return False
+        return bool(data)
+
+    def _write(self, data: bytes | memoryview) -> int:
+        if self._is_over:
+            raise PeerGone(f"{self.origin} is not connected any more")
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
+
+    def _keep(self, data: memoryview) -> None:
+        if self._is_over or self._unsent_bytes + len(data) > UNREAD_LIMIT:
+            self.cut()
+            raise PeerGone(f"{self.origin} does not read what it has asked for")
+        self._unsent.append(data)
+        self._unsent_bytes += len(data)
+
+    async def _send_rest(self) -> None:
+        with suppress(PeerGone, trio.ClosedResourceError):
+            while self._unsent and not self._is_over:
+                await trio.lowlevel.wait_writable(self._socket)
+                sent = self._write(self._unsent[0])
+                self._unsent_bytes -= sent
+                self._unsent[0] = self._unsent[0][sent:]
+                if not self._unsent[0]:
+                    self._unsent.popleft()
+
+    def _say_farewell(self, error: SandboxError) -> None:
+        self._router.notices.tell("protocol", f"{self.origin} was cut off: {error}")
+        with suppress(PeerGone):
+            self.send(encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)))
+
+
+class UnixRouter:
+    """Bound Unix sockets, and their connections. Made by `open_router`."""
+
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
+        self._count = 0
+        self._uids = {os.getuid(), 0}
+        self.large = trio.Semaphore(LARGE_AT_ONCE)
+        self.notices = Notices()
+
+    async def run(self, deliver: Deliver, lost: Lost) -> None:
+        async with trio.open_nursery() as nursery:
+            self.start_soon = nursery.start_soon
+            for listener in self._listeners:
+                nursery.start_soon(listener.keep)
+                nursery.start_soon(self._accept, listener, deliver, lost)
+
+    async def _accept(self, listener: Listener, deliver: Deliver, lost: Lost) -> None:
+        while True:
+            try:
+                connection, _ = await listener.accept()
+            except OSError as error:
+                self.notices.tell("accept", f"cannot accept a connection: {error.strerror}")
+                await trio.sleep(ACCEPT_PAUSE)
+                continue
+            pid, uid = _credentials(connection)
+            if uid not in self._uids:
+                self.notices.tell("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
+                connection.close()
+            elif reason := self._full(connection):
+                self.notices.tell("full", f"a connection of pid {pid} was refused: {reason}")
+                _refuse(connection, reason)
+            else:
+                self._count += 1
+                self.start_soon(self._serve, UnixWire(self, connection, pid), deliver, lost)
+
+    async def _serve(self, wire: UnixWire, deliver: Deliver, lost: Lost) -> None:
+        try:
+            await wire.serve(deliver, lost)
+        finally:
+            self._count -= 1
+
+    def _full(self, connection: sockets.socket) -> str:
+        """Why one more connection is too many; empty if it is not."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if self._count >= CONNECTIONS:
+            return f"{CONNECTIONS} connections are open, which is the limit"
+        if connection.fileno() >= files * FILES_SHARE:
+            return f"{connection.fileno()} of the {files} files that the daemon may open (RLIMIT_NOFILE) are in use"
+        return ""
+
+
+class Listener:
+    """A socket that listens at `path`, and does so anew when the path is gone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = _listen(path)
+        self._place = _place(path)
+
+    async def accept(self) -> tuple[sockets.socket, object]:
+        """The next connection. Raises OSError."""
+        while True:
+            with suppress(trio.ClosedResourceError, BlockingIOError, ConnectionAbortedError):
+                await trio.lowlevel.wait_readable(self._socket)
+                connection, address = self._socket.accept()
+                connection.setblocking(False)
+                return connection, address
+
+    async def keep(self) -> None:
+        """Listen at the path again where it is gone: a folder below /run/user is removed when its user logs out."""
+        while True:
+            await trio.sleep(LISTENING_CHECK)
+            if _place(self._path) is None:
+                with suppress(OSError, SandboxError):  # as long as its folder cannot be made, nobody can log in either
+                    self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                    again = _listen(self._path)
+                    self.close()
+                    self._socket, self._place = again, _place(self._path)
+
+    def close(self) -> None:
+        """Stop listening; the path goes if it still is this socket's."""
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+        if self._place is not None and _place(self._path) == self._place:
+            self._path.unlink()
+
+
+@asynccontextmanager
+async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
+    """Listen at each of `paths`; closed and unlinked on leaving.
+
+    The caller holds whatever lock makes the paths its own: a socket that another process has left there is replaced.
+    Raises ProtocolError where a path is too long for an address, or something other than a socket is in its place.
+    """
+    listeners: list[Listener] = []
+    try:
+        for path in dict.fromkeys(paths):
+            listeners.append(Listener(path))
+        yield UnixRouter(listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _listen(path: Path) -> sockets.socket:
+    length = len(os.fsencode(path))
+    if length > SOCKET_PATH_LIMIT:
+        raise ProtocolError(f"{path}: a socket path may have {SOCKET_PATH_LIMIT} bytes, this has {length}")
+    if path.is_socket():
+        path.unlink()
+    listening = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+    listening.setblocking(False)
+    previous = os.umask(0o077)
+    try:
+        listening.bind(os.fspath(path))
+        listening.listen(CONNECTIONS)
+    except OSError as error:
+        listening.close()
+        raise ProtocolError(f"cannot listen at {path}: {error.strerror}") from error
+    finally:
+        os.umask(previous)
+    return listening
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Which file is at `path`; None if none is."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _credentials(connection: sockets.socket) -> tuple[int, int]:
+    """Pid and uid of the process that connected."""
+    packed = connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", packed)
+    return pid, uid
+
+
+def _refuse(connection: sockets.socket, reason: str) -> None:
+    """Tell a peer why, in what its socket's buffer takes at once, and close."""
+    farewell = TurnedAway(fault=fault_of(Refused(reason)), protocol=PROTOCOL_VERSION, version=__version__)
+    with suppress(OSError):
+        connection.send(OPENING + framed(encode(farewell)))
+    connection.close()

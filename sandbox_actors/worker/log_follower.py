@@ -1,0 +1,157 @@
+"""The log watcher: follows one run's log, in a process of its own, and turns lines into points and progress.
+
+A process of its own, because the one that trains holds the GIL for as long as it likes, and may die: the last lines
+before a crash are those that matter.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from sandbox_actors.protocol import EndLog, Followed, FollowLog, Ping, ProgressBar
+from sandbox_actors.worker.line_limit import LineLimit, LineTookTooLong
+from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.log_lines import Line, LogLines
+from sandbox_actors.worker.reporter import Reporter
+from sandbox_actors.worker.run_watcher import LogRunWatcher
+
+POLL, POLL_IDLE = 0.005, 0.04
+"""Seconds between two looks at a log that grows, and at one that has not grown for a while. A metric is seen within
+this and one commit."""
+
+FLUSH_LINES = 250
+"""Lines after which what was found is handed on, though there are more."""
+
+SLOW_LINES = 3
+"""Lines that may take too long before no more are given to the component."""
+
+QUOTED = 200
+"""Characters of such a line that are told."""
+
+LONGEST_BAR = 2_000
+"""Characters of a line in which a bar is looked for: in a long one that takes too long."""
+
+_BAR = re.compile(
+    r"(?:(?P<label>[^|]*?):\s*)?\s*\d+%\|[^|]*\|\s*(?P<done>[\d.]+)(?P<done_unit>[kMG]?)/(?P<total>[\d.]+)(?P<total_unit>[kMG]?)"
+    r"[^\[]*\[[^\]]*?(?:,\s*[\d.?]+\s*(?:s/)?(?P<unit>[A-Za-z]+)(?:/s)?)?[^\]]*\]"
+)
+_SCALE = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+class LogFollower:
+    """Follows the log of one `FollowLog` task. `component` has `_watch_run`, or is None where only bars are of use."""
+
+    def __init__(self, link: Link, task: FollowLog, component: Any, watcher: LogRunWatcher) -> None:
+        self._link, self._task, self._component, self._watcher = link, task, component, watcher
+        self._lines = LogLines(task.log, task.begin)
+        self._reporter = Reporter(link, task.run)
+        self._limit = LineLimit()
+        self._end: int | None = None
+        self._read = self._errors = self._slow = 0
+        self._first_error = self._first_slow = ""
+
+    def follow(self) -> Followed:
+        """Read until `EndLog` comes, then what is left."""
+        self._reporter.start()
+        poll = POLL
+        with self._limit:
+            while self._end is None:
+                before = self._read
+                self._take(self._lines.read())
+                poll = POLL if self._read > before else min(poll * 1.2, POLL_IDLE)
+                self._look(poll)
+            self._take(self._lines.read())
+            self._take(self._lines.finish())
+        self._reporter.close()
+        while not self._reporter.is_closed:
+            self._look(POLL)
+        self._reporter.flush()
+        self._link.reply(self._end, None)
+        return Followed(
+            lines=self._read,
+            points=self._reporter.points,
+            errors=self._errors,
+            first_error=self._first_error,
+            slow=self._slow,
+            first_slow=self._first_slow,
+            is_given_up=self._slow >= SLOW_LINES,
+        )
+
+    def _look(self, timeout: float) -> None:
+        """Answer what the daemon asks, waiting `timeout` seconds for it."""
+        self._limit.is_due = False
+        asked = self._link.next_task(timeout)
+        if asked is None:
+            return
+        id, message = asked
+        if isinstance(message, Ping):
+            self._link.reply(id, None)
+        elif isinstance(message, EndLog) and message.run == self._task.run:
+            self._end = id
+        else:
+            told = f"a log watcher that follows {self._task.run} cannot {type(message).__name__}"
+            self._link.fail(id, RuntimeError(told))
+
+    def _take(self, lines: Iterator[Line]) -> None:
+        for line, position in lines:
+            self._read += 1
+            bar, text = split_bar(line)
+            if bar is not None:
+                self._reporter.show(bar)
+            if self._component is not None:
+                for part in text:
+                    self._watch(part)
+                self._hand_on(position)
+            if self._read % FLUSH_LINES == 0:
+                self._reporter.flush()
+            while self._limit.is_due or self._reporter.is_full:
+                self._reporter.flush()
+                self._look(POLL if self._reporter.is_full else 0.0)
+        self._reporter.flush()
+
+    def _watch(self, line: str) -> None:
+        """A mistake in a component's `_watch_run` costs the metric, never the training: it is told at the end."""
+        try:
+            self._limit.begin()
+            try:
+                self._component._watch_run(line)
+            except Exception:
+                self._errors += 1
+                self._first_error = self._first_error or traceback.format_exc()
+            self._limit.end()
+        except LineTookTooLong:
+            self._limit.end()
+            self._pass_over(line)
+
+    def _pass_over(self, line: str) -> None:
+        """What `_watch_run` was stopped in the middle of counts for nothing."""
+        self._watcher.points = []
+        self._slow += 1
+        self._first_slow = self._first_slow or line[:QUOTED]
+        if self._slow == SLOW_LINES:
+            self._component = None
+
+    def _hand_on(self, position: int) -> None:
+        """Report the points of the line that ends at `position`, unless another log watcher has."""
+        points = self._watcher.points
+        if points:
+            self._watcher.points = []
+            if position > self._task.reported:
+                self._reporter.add(position, points)
+
+
+def split_bar(line: str) -> tuple[ProgressBar | None, list[str]]:
+    """The progress bar of tqdm that `line` shows, if it shows one, and the line; in two where text follows the bar.
+
+    A bar does not end its line, so that the next `print` continues it: what it printed is a line of its own.
+    """
+    match = _BAR.search(line) if "%|" in line and len(line) <= LONGEST_BAR else None
+    if match is None:
+        return None, [line]
+    done = float(match["done"]) * _SCALE[match["done_unit"]]
+    total = float(match["total"]) * _SCALE[match["total_unit"]]
+    bar = ProgressBar(label=(match["label"] or "").strip(), done=done, total=total, unit=match["unit"] or "")
+    return bar, [part for part in (line[: match.end()], line[match.end() :]) if part.strip()]

@@ -1,0 +1,109 @@
+"""What a log watcher has found, on its way to the daemon: in order, one report at a time, by a thread of its own.
+
+So lines are parsed while the store commits, and a log watcher whose report has to wait (for a full disk, say) still
+answers the daemon.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from sandbox_actors.protocol import Point, ProgressBar, Report
+from sandbox_actors.worker.link import Link
+
+SOURCE = "log"
+
+BATCH_POINTS = 2_000
+BATCH_TEXT = 1024 * 1024
+"""The most points, and characters of text in them, in one report. What one line gave is never divided."""
+
+MOST_WAITING = 20_000
+"""Lines with points that may wait for their report."""
+
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two reports of progress."""
+
+
+class Reporter:
+    """Reports on run `run`. `start` begins; `close` waits until everything is reported."""
+
+    def __init__(self, link: Link, run: str) -> None:
+        self._link, self._run = link, run
+        self._lines: deque[tuple[int, list[Point]]] = deque()
+        self._bar: ProgressBar | None = None
+        self._bar_due = 0.0
+        self._position = 0
+        self._is_closing = False
+        self._news = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="reports", daemon=True)
+        self.points = 0
+        self.failure: Exception | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, position: int, points: list[Point]) -> None:
+        """Points of the line that ends at `position`. Sent with the next `flush`."""
+        self._lines.append((position, points))
+
+    def show(self, bar: ProgressBar) -> None:
+        self._bar = bar
+
+    def flush(self) -> None:
+        """Send what there is. Raises what the daemon answered to an earlier report."""
+        if self.failure is not None:
+            raise self.failure
+        if self._lines or self._bar is not None:
+            self._news.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the daemon has to take in more before more lines are parsed."""
+        return len(self._lines) > MOST_WAITING and self.failure is None
+
+    def close(self) -> None:
+        """Ask for what is left to be sent."""
+        self._is_closing = True
+        self._news.set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all is sent, after `close`; or nothing more can be."""
+        return not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        try:
+            while self._next():
+                continue
+        except Exception as error:
+            self.failure = error
+
+    def _next(self) -> bool:
+        """Wait for something to report, and report it. False when it was the last."""
+        self._news.wait(PROGRESS_INTERVAL if self._bar is not None else None)
+        self._news.clear()
+        is_last = self._is_closing
+        while self._lines:
+            points = self._batch()
+            self._link.ask(self._report(points))
+            self.points += len(points)
+        now = time.monotonic()
+        if self._bar is not None and (is_last or now >= self._bar_due):
+            self._bar_due = now + PROGRESS_INTERVAL
+            self._link.ask(self._report([]))
+        return not is_last
+
+    def _batch(self) -> list[Point]:
+        points: list[Point] = []
+        text = 0
+        while self._lines and len(points) < BATCH_POINTS and text < BATCH_TEXT:
+            self._position, more = self._lines.popleft()
+            points += more
+            text += sum(len(point.value) for point in more if isinstance(point.value, str))
+        return points
+
+    def _report(self, points: list[Point]) -> Report:
+        bar, self._bar = self._bar, None
+        return Report(run=self._run, source=SOURCE, position=self._position, points=points, progress=bar)

@@ -1,0 +1,63 @@
+"""The watcher as a component sees it: `watch` a value, `query` one. The values go to the daemon's SandboxWatcher."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import msgspec
+
+from sandbox_actors.errors import DaemonUnreachable, NotFound
+from sandbox_actors.protocol import Point, Pull, Pulled, Query, Report, TakeIn, points_of
+from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.plain_values import plain
+from sandbox_actors.worker.run_journal import Journal
+
+DIRECT = "direct"
+"""Source of points that come without a journal."""
+
+
+class RunWatcher:
+    """Given to a component in its own process: a call returns when the value is stored, or where there is no daemon,
+    when it is in the journal in `folder`, which the next daemon takes in."""
+
+    def __init__(self, link: Link, run: str, folder: str = "") -> None:
+        self._link, self._run = link, run
+        self._journal = Journal(folder) if folder else None
+        self._turn = threading.Lock()
+
+    def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
+        """Record `res` under `meta_name`, a mapping flattened with dots. Without `step` it is a result."""
+        points = points_of(plain(res, meta_name), meta_name, step)
+        if self._journal is None or not self._journal.append(points):
+            self._report(points)
+            return
+        try:
+            self._link.ask(TakeIn(run=self._run))
+        except (DaemonUnreachable, NotFound):
+            return  # there is no daemon, or one that does not know this run yet: it takes in all when it does
+
+    def _report(self, points: list[Point]) -> None:
+        with self._turn:  # of two reports under way, the daemon might take the later one first
+            self._link.ask(Report(run=self._run, source=DIRECT, position=time.monotonic_ns(), points=points))
+
+    def query(self, meta_name: str) -> Any:
+        """The newest value recorded under `meta_name` in this experiment, or None."""
+        return msgspec.msgpack.decode(self._link.ask_until_answered(Query(run=self._run, name=meta_name)))
+
+    def pull(self, after: int, wait: float) -> Pulled:
+        """The metrics of this experiment after sequence number `after`, waiting up to `wait` seconds for one."""
+        message = Pull(run=self._run, after=after, wait=wait)
+        return msgspec.msgpack.decode(self._link.ask_until_answered(message), type=Pulled)
+
+
+class LogRunWatcher(RunWatcher):
+    """Given to a component in its log watcher: values are gathered, and handed on with the next report."""
+
+    def __init__(self, link: Link, run: str) -> None:
+        super().__init__(link, run)
+        self.points: list[Point] = []
+
+    def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
+        self.points += points_of(plain(res, meta_name), meta_name, step)

@@ -1,0 +1,238 @@
+"""A client's connection, against daemons that answer well, wrongly, late, or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sandbox_actors.client import connection
+from sandbox_actors.client.connection import Connection, listener
+from sandbox_actors.errors import (
+    ComponentFailed,
+    ConfigError,
+    DaemonUnreachable,
+    NotFound,
+    Problem,
+    ProtocolError,
+    Refused,
+    SandboxError,
+)
+from sandbox_actors.protocol import (
+    MAX_FRAME,
+    Abandon,
+    Ask,
+    Failed,
+    Fault,
+    GetStatus,
+    ListExperiments,
+    Reply,
+    TurnedAway,
+    decode_client_request,
+    encode,
+    fault_of,
+)
+from tests.sandbox_actors.client.scripted_daemon import scripted_daemon, welcoming
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "daemon.sock"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SILENCE", 0.05)
+    monkeypatch.setattr(connection, "GREETING_TIMEOUT", 0.2)
+
+
+def reply(ask: Ask, value: Any) -> bytes:
+    return encode(Reply(id=ask.id, body=msgspec.Raw(encode(value))))
+
+
+def request_of(ask: Ask) -> Any:
+    return decode_client_request(ask.body)
+
+
+def test_an_answer_comes_back_decoded(path: Path) -> None:
+    with scripted_daemon(path, welcoming(lambda ask: [reply(ask, ["a", "b"])])):
+        link = Connection(path)
+        assert link.ask(ListExperiments(), list[str]) == ["a", "b"]
+        assert link.pid == link.daemon.pid == os.getpid()
+        link.close()
+
+
+@pytest.mark.parametrize("leftover", ["nothing", "dead socket", "file"])
+def test_where_nobody_listens_it_is_known_at_once(path: Path, leftover: str) -> None:
+    if leftover == "dead socket":
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+    elif leftover == "file":
+        path.write_text("")
+    with pytest.raises(DaemonUnreachable, match=r"no daemon answers at .*daemon.sock; `sandbox daemon start`"):
+        Connection(path)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_listens_but_does_not_greet_is_given_up(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        mute.listen()
+        with pytest.raises(DaemonUnreachable, match=f"pid {os.getpid()}.*does not answer"):
+            Connection(path)
+
+
+def test_a_daemon_of_another_protocol_is_told_with_both_versions(path: Path) -> None:
+    turned_away = TurnedAway(fault=Fault(code="protocol", message="no"), protocol=99, version="9.9")
+    with (
+        scripted_daemon(path, lambda frame: [encode(turned_away)]),
+        pytest.raises(ProtocolError, match=r"speaks protocol 1, the daemon \(version 9\.9, pid \d+\) speaks 99"),
+    ):
+        Connection(path)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xc1", b"GET / HTTP/1.1", encode({"type": "Welcome"}), b"\x91" * 100_000])
+def test_what_is_no_daemon_is_a_protocol_error(path: Path, answer: bytes) -> None:
+    with scripted_daemon(path, lambda frame: [answer]), pytest.raises(ProtocolError):
+        Connection(path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound("no experiment is called 'x'"),
+        Refused("not now"),
+        ConfigError([Problem("a.yaml", "pipelines.b", "unknown: really"), Problem("a.yaml", "", "is empty")]),
+        ComponentFailed("boom", remote_type="ValueError", remote_traceback="Traceback ..."),
+    ],
+)
+def test_an_error_is_raised_as_it_was_there(path: Path, error: SandboxError) -> None:
+    with scripted_daemon(path, welcoming(lambda ask: [encode(Failed(id=ask.id, fault=fault_of(error)))])):
+        link = Connection(path)
+        with pytest.raises(type(error)) as caught:
+            link.ask(ListExperiments(), list[str])
+        link.close()
+    assert str(caught.value) == str(error)
+    assert getattr(caught.value, "problems", None) == getattr(error, "problems", None)
+    assert getattr(caught.value, "remote_traceback", "") == getattr(error, "remote_traceback", "")
+
+
+def test_an_answer_to_an_older_ask_is_passed_over(path: Path) -> None:
+    def late(ask: Ask) -> list[bytes]:
+        return [encode(Reply(id=ask.id + 17, body=msgspec.Raw(encode(["old"])))), reply(ask, ["new"])]
+
+    with scripted_daemon(path, welcoming(late)):
+        link = Connection(path)
+        assert link.ask(ListExperiments(), list[str]) == ["new"]
+        link.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_answer_is_waited_for_as_long_as_the_daemon_gives_a_sign_of_life(path: Path) -> None:
+    open_asks: list[Ask] = []
+
+    def slow(ask: Ask) -> list[bytes]:
+        if not isinstance(request_of(ask), GetStatus):
+            open_asks.append(ask)
+            return []
+        open_asks.append(ask)
+        return [reply(ask, None)] if len(open_asks) < 5 else [reply(ask, None), reply(open_asks[0], ["at last"])]
+
+    with scripted_daemon(path, welcoming(slow)):
+        link = Connection(path)
+        assert link.ask(ListExperiments(), list[str]) == ["at last"]
+        link.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_daemon_without_a_sign_of_life_is_given_up(path: Path) -> None:
+    with scripted_daemon(path, welcoming(lambda ask: [])):
+        link = Connection(path)
+        with pytest.raises(DaemonUnreachable, match="stopped or stuck"):
+            link.ask(ListExperiments(), list[str])
+        link.close()
+
+
+SHORT_LIVED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.sandbox_actors.client.scripted_daemon import scripted_daemon, welcoming
+with scripted_daemon(Path(sys.argv[1]), welcoming(lambda ask: print("asked", flush=True) or [])):
+    print("listens", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def short_lived(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A daemon in a process of its own, which writes a line when it is asked something and never answers."""
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", SHORT_LIVED, str(path), str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listens\n"
+        yield process
+        process.kill()
+
+
+def test_a_daemon_that_is_killed_leaves_nobody_waiting(path: Path, short_lived: subprocess.Popen[str]) -> None:
+    link = Connection(path)
+
+    def kill_when_asked() -> None:
+        assert short_lived.stdout is not None
+        short_lived.stdout.readline()
+        short_lived.send_signal(signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_asked)
+    killer.start()
+    with pytest.raises(DaemonUnreachable, match=f"pid {short_lived.pid}.*has gone"):
+        link.ask(ListExperiments(), list[str])
+    killer.join()
+    link.close()
+
+
+def test_the_listener_is_the_process_that_serves(path: Path, short_lived: subprocess.Popen[str]) -> None:
+    assert listener(path) == short_lived.pid
+    assert listener(path.with_name("other.sock")) is None
+
+
+def test_who_stops_waiting_tells_the_daemon(path: Path) -> None:
+    abandoned = threading.Event()
+
+    def interrupt(frame: Any) -> list[bytes]:
+        if isinstance(frame, Abandon):
+            abandoned.set()
+        else:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return []
+
+    with scripted_daemon(path, welcoming(interrupt)) as received:
+        link = Connection(path)
+        with pytest.raises(KeyboardInterrupt):
+            link.ask(ListExperiments(), list[str])
+        link.close()
+        assert abandoned.wait(10)
+    assert received[-1] == Abandon(id=received[-2].id)
+
+
+def test_a_request_too_large_for_a_frame_is_refused_here(path: Path) -> None:
+    with scripted_daemon(path, welcoming(lambda ask: [])):
+        link = Connection(path)
+        with pytest.raises(Refused, match=str(MAX_FRAME)):
+            link.ask(["x" * MAX_FRAME], list[str])
+        link.close()

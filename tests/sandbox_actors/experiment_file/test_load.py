@@ -1,0 +1,371 @@
+"""Loading an experiment file: what it says, in full, and every way in which it can have the wrong shape."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sandbox_actors.errors import ConfigError
+from sandbox_actors.experiment_file.load import (
+    Experiment,
+    Loaded,
+    Resources,
+    freeze,
+    load_experiment,
+    read_config,
+    thaw,
+)
+
+JOB = "{hook: TrainModelHook, meta_name: train}"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(text: str, name: str = "sandbox.yaml") -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(text)
+    return name
+
+
+def load(text: str, name: str = "sandbox.yaml") -> Loaded:
+    return load_experiment(write(text, name))
+
+
+def experiment_of(text: str, name: str = "sandbox.yaml") -> Experiment:
+    return load(text, name).require()
+
+
+def errors_of(text: str) -> list[str]:
+    loaded = load(text)
+    assert loaded.experiment is None
+    return [str(error) for error in loaded.errors]
+
+
+# --- what a file says ---
+
+
+def test_a_file_of_data_juicer_sandbox_is_read_whole() -> None:
+    write("dataset_path: data.jsonl\nexport_path: out.jsonl\nprocess: [{text_length_filter: {min_len: 3}}]", "dj.yaml")
+    write('{"type": "modelscope", "train_dataset": "data.jsonl", "lr": 3e-4}', "train.json")
+    write("{}", "data.jsonl")
+    experiment = experiment_of("""
+project_name: 'demo'
+experiment_name: 'demo-run0'              # for wandb tracer name
+work_dir: './outputs/demo'
+hpo_config: null
+probe_job_configs:
+  - hook: 'ProbeViaAnalyzerHook'
+    meta_name: 'analysis'
+    dj_configs: 'dj.yaml'
+    extra_configs:
+refine_recipe_job_configs:
+  - hook: 'RefineRecipeViaKSigmaHook'
+    meta_name: 'analysis'
+    output: 'recipe'
+    dj_configs: 'dj.yaml'
+    extra_configs:
+      path_k_sigma_recipe: './outputs/recipe.yaml'
+execution_job_configs:
+  - hook: 'ProcessDataHook'
+    meta_name:
+    input:
+      dj_configs: '-1.recipe'
+    output: ['dataset']
+    dj_configs: '<auto_replaced_with_previous_output>'
+  - hook: 'TrainModelHook'
+    meta_name: 'train'
+    input:
+      extra_configs.train_dataset: '-1.dataset'
+    dj_configs:
+    extra_configs: 'train.json'
+evaluation_job_configs:
+""")
+    (pipeline,) = experiment.pipelines
+    recipe = {"dataset_path": "data.jsonl", "export_path": "out.jsonl"} | {
+        "process": [{"text_length_filter": {"min_len": 3}}]
+    }
+    assert (experiment.project_name, experiment.work_dir, pipeline.name) == ("demo", "./outputs/demo", "anonymous")
+    assert [(name, job.meta_name, job.output) for name, job in pipeline.jobs()] == [
+        ("probe_jobs", "analysis", None),
+        ("refine_recipe_jobs", "analysis", ["recipe"]),
+        ("execution_jobs", "anonymous_meta_name", ["dataset"]),
+        ("execution_jobs", "train", None),
+    ]
+    assert pipeline.probe_jobs[0].dj_configs == recipe
+    assert pipeline.execution_jobs[0].dj_configs == "<auto_replaced_with_previous_output>"
+    assert pipeline.execution_jobs[1].extra_configs == {"type": "modelscope", "train_dataset": "data.jsonl", "lr": 3e-4}
+    assert pipeline.execution_jobs[1].dj_configs is None
+
+
+def test_everything_that_can_be_left_out_has_a_default() -> None:
+    experiment = experiment_of(f"execution_job_configs: [{JOB}]", "runs/first.yaml")
+    assert experiment == Experiment(
+        project_name="sandbox",
+        experiment_name="first",
+        work_dir="./outputs/first",
+        pipelines=experiment.pipelines,
+    )
+    assert (experiment.max_iter_num, experiment.resume, experiment.parallel) == (1, False, False)
+
+
+@pytest.mark.parametrize(
+    "pipelines",
+    [
+        f"pipelines:\n  - b: {{execution_job_configs: [{JOB}]}}\n  - a: {{evaluation_job_configs: [{JOB}]}}",
+        f"pipelines:\n  b: {{execution_job_configs: [{JOB}]}}\n  a: {{evaluation_job_configs: [{JOB}]}}",
+        f'{{"pipelines": {{"b": {{"execution_job_configs": [{JOB}]}}, "a": {{"evaluation_job_configs": [{JOB}]}}}}}}',
+    ],
+)
+def test_pipelines_are_a_list_of_one_key_mappings_or_a_mapping_and_keep_their_order(pipelines: str) -> None:
+    experiment = experiment_of(pipelines)
+    assert [pipeline.name for pipeline in experiment.pipelines] == ["b", "a"]
+    assert [list_name for pipeline in experiment.pipelines for list_name, _ in pipeline.jobs()] == [
+        "execution_jobs",
+        "evaluation_jobs",
+    ]
+
+
+def test_a_job_can_be_the_path_of_a_file_whose_configs_are_paths_again() -> None:
+    write("hook: TrainModelHook\nmeta_name: train\nextra_configs: jobs/extra.json\n", "jobs/train.yaml")
+    write('{"lr": 1}', "jobs/extra.json")
+    (job,) = experiment_of("execution_job_configs: [jobs/train.yaml]").pipelines[0].execution_jobs
+    assert (job.meta_name, job.extra_configs) == ("train", {"lr": 1})
+
+
+def test_a_sweep_is_a_mapping_or_the_path_of_one() -> None:
+    write("method: grid\n", "sweep.yaml")
+    jobs = f"execution_job_configs: [{JOB}]\n"
+    assert experiment_of(jobs + "hpo_config: sweep.yaml").hpo_config == {"method": "grid"}
+    assert experiment_of(jobs + "hpo_config: {method: grid}").hpo_config == {"method": "grid"}
+
+
+def test_envs_are_specs_their_paths_or_names_of_specs() -> None:
+    write("manager: uv\ndeps: [a]\n", "envs/own.yaml")
+    experiment = experiment_of(
+        f"envs: {{own: envs/own.yaml, inline: {{manager: venv}}, named: transformers}}\nexecution_job_configs: [{JOB}]"
+    )
+    assert experiment.envs == {
+        "own": {"manager": "uv", "deps": ["a"]},
+        "inline": {"manager": "venv"},
+        "named": "transformers",
+    }
+
+
+def test_times_and_sizes_of_a_job_come_out_in_seconds_and_bytes() -> None:
+    (job,) = (
+        experiment_of("""
+execution_job_configs:
+  - hook: TrainModelHook
+    env: own
+    resources: {cpus: 1.5, gpus: 0, memory: 4GB}
+    keep_alive: 30m
+    timeout: 1h30m
+    retries: 2
+    component_path: .
+""")
+        .pipelines[0]
+        .execution_jobs
+    )
+    assert job.resources == Resources(cpus=1.5, gpus=0, memory=4 * 10**9)
+    assert (job.keep_alive, job.timeout, job.retries, job.env, job.component_path) == (1800.0, 5400.0, 2, "own", ".")
+
+
+def test_a_config_that_an_earlier_job_writes_is_read_when_its_job_starts() -> None:
+    write("stale: true\n", "out/recipe.yaml")
+    jobs = experiment_of("""
+refine_recipe_job_configs:
+  - {hook: RefineRecipeViaKSigmaHook, extra_configs: {path_k_sigma_recipe: ./out/recipe.yaml}}
+execution_job_configs:
+  - {hook: ProcessDataHook, dj_configs: out/recipe.yaml}
+""").pipelines[0]
+    assert jobs.execution_jobs[0].dj_configs == "out/recipe.yaml"
+
+
+def test_a_config_that_input_replaces_whole_is_not_read() -> None:
+    (job, _) = (
+        experiment_of("""
+execution_job_configs:
+  - {hook: ProcessDataHook, meta_name: a, output: path, dj_configs: {process: []}}
+  - {hook: ProcessDataHook, dj_configs: not/there.yaml, input: {dj_configs: -1.path}}
+""")
+        .pipelines[0]
+        .execution_jobs
+    )
+    assert job.dj_configs == {"process": []}
+
+
+def test_a_config_that_local_replaces_whole_is_read_from_there() -> None:
+    write("process: []\n", "new.yaml")
+    (job,) = (
+        experiment_of(
+            "execution_job_configs: [{hook: ProcessDataHook, dj_configs: old.yaml, local: {dj_configs: new.yaml}}]"
+        )
+        .pipelines[0]
+        .execution_jobs
+    )
+    assert job.local == {"dj_configs": {"process": []}}
+
+
+# --- frozen ---
+
+
+def test_a_frozen_experiment_is_json_and_thaws_to_the_same() -> None:
+    write("process: [a]\n", "dj.yaml")
+    experiment = experiment_of("""
+max_iter_num: 2
+iter_targets: "p.evaluate.loss <= 2"
+iter_updater: {p.evaluate.loss: p.train.extra_configs.lr}
+pipelines:
+  p:
+    execution_job_configs:
+      - {hook: ProcessDataHook, dj_configs: dj.yaml, timeout: 1h}
+      - {hook: TrainModelHook, meta_name: train, extra_configs: {lr: 1, deep: [{a: null}]}, resources: {memory: 1k}}
+    evaluation_job_configs:
+      - {hook: EvaluateModelHook, meta_name: evaluate, output: loss}
+""")
+    definition = json.loads(json.dumps(freeze(experiment)))
+    write("process: [b]\n", "dj.yaml")
+    assert thaw(definition) == experiment
+    assert thaw(definition).pipelines[0].execution_jobs[0].dj_configs == {"process": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [None, 3, {}, {"format": 99, "experiment": {}}, {"format": 1, "experiment": {"project_name": 3}}, {"format": 1}],
+)
+def test_what_is_no_frozen_experiment_does_not_thaw(definition: Any) -> None:
+    with pytest.raises(ConfigError, match="not a frozen experiment"):
+        thaw(definition)
+
+
+def test_the_structs_hold_only_what_json_holds() -> None:
+    experiment = experiment_of(f"execution_job_configs: [{JOB}]")
+    assert msgspec.convert(msgspec.to_builtins(experiment), Experiment) == experiment
+
+
+# --- what is wrong with a file ---
+
+
+def test_every_wrong_key_and_type_of_a_file_is_told_at_once_with_its_line_and_the_nearest_name() -> None:
+    assert errors_of("""\
+project_name: 3
+resum: true
+max_iter_num: -1
+iter_targets_mode: some
+execution_job_configs:
+  - hook: TrainModelHook
+    metaname: train
+    retries: often
+    resources: {cpu: 2, gpus: -1}
+  - meta_name: nameless
+  - 7
+""") == [
+        "sandbox.yaml: project_name: must be text, not 3; quote it (line 1)",
+        "sandbox.yaml: resum: an experiment has no key 'resum'; did you mean 'resume'? (line 2)",
+        "sandbox.yaml: max_iter_num: must be 0 or more, not -1 (line 3)",
+        "sandbox.yaml: iter_targets_mode: must be 'all' or 'any', not the text 'some' (line 4)",
+        "sandbox.yaml: execution_job_configs.0.metaname: "
+        "a job has no key 'metaname'; did you mean 'meta_name'? (line 7)",
+        "sandbox.yaml: execution_job_configs.0.retries: must be a whole number, not the text 'often' (line 8)",
+        "sandbox.yaml: execution_job_configs.0.resources.cpu: "
+        "resources has no key 'cpu'; did you mean 'cpus'? (line 9)",
+        "sandbox.yaml: execution_job_configs.0.resources.gpus: must be 0 or more, not -1 (line 9)",
+        "sandbox.yaml: execution_job_configs.1.hook: a job needs the key 'hook' (line 10)",
+        "sandbox.yaml: execution_job_configs.2: must be a mapping or text, not 7 (line 11)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "sandbox.yaml: must be a mapping, not empty"),
+        ("- a", "sandbox.yaml: must be a mapping, not a list"),
+        ("work_dir: a", "sandbox.yaml: has no jobs"),
+        ("execution_job_configs:", "sandbox.yaml: has no jobs"),
+        ("pipelines: {a: }", "sandbox.yaml: has no jobs"),
+        ("pipelines: 3", "sandbox.yaml: pipelines: must be a list or a mapping, not 3"),
+        ("execution_job_configs: {hook: a}", "sandbox.yaml: execution_job_configs: must be a list, not a mapping"),
+        (f"pipelines: {{a: [{JOB}]}}", "sandbox.yaml: pipelines.a: must be a mapping, not a list"),
+        (
+            f"pipelines:\n  - a:\n    execution_job_configs: [{JOB}]",
+            "sandbox.yaml: pipelines.0: must have one key, the pipeline's name",
+        ),
+        (
+            f"pipelines: {{a: {{execution_job_configs: [{JOB}]}}}}\nprobe_job_configs: [{JOB}]",
+            "sandbox.yaml: pipelines: there are jobs outside it too, in probe_job_configs",
+        ),
+        (
+            f"pipelines:\n  - a: {{execution_job_configs: [{JOB}]}}\n  - a: {{execution_job_configs: [{JOB}]}}",
+            "sandbox.yaml: pipelines.1.a: there are 2 pipelines called 'a' (line 3)",
+        ),
+        (
+            f"pipelines:\n  a: {{execution_job_configs: [{JOB}]}}\n  a: {{execution_job_configs: [{JOB}]}}",
+            "sandbox.yaml: pipelines.a: the key occurs twice in one mapping (line 3)",
+        ),
+        ("execution_job_configs: [{hook: TrainModelHook, timeout: soon}]", "'soon' is no time"),
+        ("execution_job_configs: [{hook: TrainModelHook, resources: {memory: lots}}]", "'lots' is no amount of memory"),
+        ("execution_job_configs: [{hook: TrainModelHook, meta_name: ../x}]", "'../x' cannot name a job"),
+        (f"pipelines: {{a/b: {{execution_job_configs: [{JOB}]}}}}", "'a/b' cannot name a pipeline"),
+        ("execution_job_configs: [{hook: TrainModelHook, output: [a, a]}]", "names 'a' 2 times"),
+        ("execution_job_configs: [{hook: TrainModelHook, output: meta_name}]", "'meta_name' is the key"),
+        ("execution_job_configs: [{hook: TrainModelHook, component_path: none}]", "there is no folder 'none'"),
+        ("execution_job_configs: [{hook: TrainModelHook, dj_configs: 3}]", "must be a mapping or text, not 3"),
+        ("execution_job_configs: [{hook: TrainModelHook, input: {extra_configs.a: 3}}]", "must be text, not 3"),
+    ],
+)
+def test_a_file_that_makes_no_experiment_says_why(text: str, error: str) -> None:
+    assert any(error in each for each in errors_of(text))
+
+
+def test_a_file_that_is_named_and_wrong_is_told_by_its_own_name_and_line() -> None:
+    write("lr: 1\nlr: 2\n", "train.yaml")
+    write("hook: TrainModelHook\ntimeot: 3\n", "job.yaml")
+    write("- a\n", "list.yaml")
+    assert errors_of("""
+execution_job_configs:
+  - {hook: TrainModelHook, extra_configs: train.yaml}
+  - {hook: TrainModelHook, extra_configs: train.yaml}
+  - {hook: TrainModelHook, extra_configs: list.yaml}
+  - job.yaml
+  - {hook: TrainModelHook, extra_configs: trains.yaml}
+  - {hook: TrainModelHook, extra_configs: {train.yaml: }}
+  - jobs.yaml
+""") == [
+        "sandbox.yaml: execution_job_configs.6: there is no file 'jobs.yaml'; did you mean 'job.yaml'? (line 9)",
+        "train.yaml: lr: the key occurs twice in one mapping (line 2)",
+        "list.yaml: must hold a mapping",
+        "sandbox.yaml: execution_job_configs.4.extra_configs: "
+        "there is no file 'trains.yaml'; did you mean 'train.yaml'? (line 7)",
+        "job.yaml: timeot: a job has no key 'timeot'; did you mean 'timeout'? (line 2)",
+    ]
+
+
+def test_a_path_that_exists_beside_the_file_but_not_in_the_current_folder_is_pointed_out() -> None:
+    write("lr: 1\n", "deep/train.yaml")
+    loaded = load("execution_job_configs: [{hook: TrainModelHook, extra_configs: train.yaml}]", "deep/sandbox.yaml")
+    assert "from the current folder, there is one at deep/train.yaml" in loaded.errors[0].message
+
+
+def test_an_experiment_with_errors_cannot_be_required() -> None:
+    with pytest.raises(ConfigError, match="must be text") as raised:
+        load("project_name: 3").require()
+    assert [problem.path for problem in raised.value.problems] == ["project_name", ""]
+
+
+def test_a_config_read_late_is_a_mapping_or_an_error(folder: Path) -> None:
+    write("a: 1\n", "late/config.yaml")
+    write("", "late/empty.yaml")
+    write("- 1\n", "late/list.yaml")
+    assert read_config("late/config.yaml", str(folder)) == {"a": 1}
+    assert read_config("empty.yaml", str(folder / "late")) == {}
+    for name in ("late/list.yaml", "late/none.yaml"):
+        with pytest.raises(ConfigError):
+            read_config(name, str(folder))

@@ -1,0 +1,65 @@
+"""Devices are given to one job at a time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from sandbox_actors.errors import Refused
+from sandbox_actors.experiment.model import Resources
+from sandbox_actors.experiment_file.checks.resources import gpus_missing
+from sandbox_actors.jobs.capacity import Gpus
+from sandbox_actors.system.machine import Machine
+
+
+async def no_wait(reason: str) -> None:
+    raise AssertionError(reason)
+
+
+async def test_each_device_is_held_by_one_job_and_the_first_free_one_is_next() -> None:
+    gpus = Gpus(["0", "1", "2"])
+    async with gpus.hold(2, no_wait) as first:
+        assert first == ("0", "1")
+        async with gpus.hold(0.5, no_wait) as second:
+            assert second == ("2",)
+        assert gpus.next(1) == ("2",)
+    assert gpus.next(3) == ("0", "1", "2")
+
+
+async def test_who_needs_more_than_are_free_waits_and_is_told() -> None:
+    gpus, reasons, order = Gpus(["0", "1"]), list[str](), list[str]()
+    told = trio.Event()
+
+    async def on_wait(reason: str) -> None:
+        reasons.append(reason)
+        told.set()
+
+    async def wants_both() -> None:
+        async with gpus.hold(2, on_wait) as both:
+            order.append(f"got {both}")
+
+    async with trio.open_nursery() as nursery, gpus.hold(1, no_wait):
+        nursery.start_soon(wants_both)
+        await told.wait()
+        order.append("released")
+    assert reasons == ["waits for 2 of 2 gpus, 1 are free"]
+    assert order == ["released", "got ('0', '1')"]
+
+
+async def test_a_job_that_names_no_number_sees_them_all_and_none_is_none() -> None:
+    gpus = Gpus(["0"])
+    async with gpus.hold(None, no_wait) as every, gpus.hold(0, no_wait) as none, gpus.hold(1, no_wait) as one:
+        assert (every, none, one) == (None, (), ("0",))
+
+
+async def test_more_than_there_are_is_refused_at_once() -> None:
+    with pytest.raises(Refused, match="asks for 2 gpus, and this machine has 1"):
+        async with Gpus(["0"]).hold(2, no_wait):
+            pass
+
+
+def test_what_is_missing_is_told_with_the_numbers() -> None:
+    without, with_two = Machine(cpus=1, memory=1), Machine(cpus=1, memory=1, gpus=("0", "1"))
+    assert gpus_missing(Resources(gpus=1), without) == "asks for 1 gpus, and this machine has none"
+    assert gpus_missing(Resources(gpus=3), with_two) == "asks for 3 gpus, and this machine has 2"
+    assert gpus_missing(Resources(gpus=2), with_two) == gpus_missing(Resources(), without) == ""

@@ -1,0 +1,215 @@
+"""The watcher on a real store: who follows an experiment hears of everything, once, and is not made to wait."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from sandbox_actors.errors import NotFound
+from sandbox_actors.protocol import Changed, JobRow, Point, ProgressBar, Pulled, Submit
+from sandbox_actors.store.store import Outputs, open_store
+from sandbox_actors.store.watcher import LONGEST_TEXT, SandboxWatcher
+
+
+def job(index: int, state: str) -> JobRow:
+    return JobRow(
+        seq=0, index=index, pipeline="refined", list="probe_jobs", hook="H", meta_name="probe", iter=1, state=state
+    )
+
+
+def with_watcher(tmp_path: Path, act: Callable[[SandboxWatcher], Awaitable[None]]) -> None:
+    """Calls `act` with a watcher whose store holds one experiment, of id 1, with two jobs."""
+
+    async def main() -> None:
+        with trio.fail_after(20):
+            async with open_store(tmp_path / "state.sqlite3") as store:
+                submit = Submit(definition={}, source="", cwd="")
+                jobs = [job(0, "waiting"), job(1, "waiting")]
+                await store.add_experiment(submit, name="demo", project="", work_dir="", submitted=0.0, jobs=jobs)
+                await act(SandboxWatcher(store))
+
+    trio.run(main)
+
+
+async def follow(watcher: SandboxWatcher, answers: list[Changed]) -> None:
+    """Ask for changes until the experiment has finished."""
+    next, progress = 0, 0
+    while not answers or not answers[-1].finished:
+        answers.append(await watcher.changes("1", next, progress, wait=10.0))
+        next, progress = answers[-1].next, answers[-1].next_progress
+
+
+def test_a_mapping_is_watched_leaf_by_leaf_with_dots(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        await watcher.watch("1", {"text_len": {"mean": 3.5, "top": "a"}, "rows": 7}, "probe", pipeline="refined")
+        await watcher.watch("1", 0.25, "accuracy", step=3)
+        answer = await watcher.changes("1")
+        named = {row.name: row.value for row in answer.metrics}
+        assert named == {"probe.text_len.mean": 3.5, "probe.text_len.top": "a", "probe.rows": 7, "accuracy": 0.25}
+        assert [(row.pipeline, row.job, row.step) for row in answer.metrics[2:]] == [
+            ("refined", "probe", None),
+            ("", "accuracy", 3),
+        ]
+
+    with_watcher(tmp_path, act)
+
+
+def test_a_query_gives_the_newest_value_and_none_where_there_is_none(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        for value in (1.0, math.inf, 0.0):
+            await watcher.watch("1", {"loss": value}, "train")
+        assert await watcher.query("1", "train.loss") == 0.0
+        assert await watcher.query("1", "train.accuracy") is None
+
+    with_watcher(tmp_path, act)
+
+
+def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        await watcher.watch_cfgs("1", {"train": {"dj_configs": None, "extra_configs": {"lr": 0.01, "layers": [1, 2]}}})
+        assert await watcher.query("1", "cfgs.train.extra_configs.lr") == 0.01
+        assert await watcher.query("1", "cfgs.train.extra_configs.layers") == "[1, 2]"
+        assert [row.name for row in (await watcher.pull("1", 0)).metrics][-1] == "cfgs.train.extra_configs.layers"
+        assert (await watcher.changes("1")).metrics == []
+
+    with_watcher(tmp_path, act)
+
+
+def test_a_text_too_long_for_an_answer_is_cut_and_says_so(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        await watcher.watch("1", "x" * (LONGEST_TEXT + 7), "report")
+        assert await watcher.query("1", "report") == "x" * LONGEST_TEXT + "... [7 characters more]"
+
+    with_watcher(tmp_path, act)
+
+
+def test_a_follower_is_answered_when_something_happens(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        start = await watcher.changes("1")
+        answers: list[Changed] = []
+
+        async def wait() -> None:
+            answers.append(await watcher.changes("1", start.next, start.next_progress, wait=60.0))
+
+        changes: list[Callable[[], Awaitable[object]]] = [
+            lambda: watcher.put_jobs("1", [job(0, "running")]),
+            lambda: watcher.watch("1", 1.0, "loss"),
+            lambda: watcher.update_experiment("1", reason="waits for memory"),
+        ]
+        for change in changes:
+            answers.clear()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                await trio.testing.wait_all_tasks_blocked()
+                assert not answers
+                await change()
+            assert answers[0].next > start.next
+            start = answers[0]
+
+    with_watcher(tmp_path, act)
+
+
+def test_a_follower_who_asks_for_no_wait_or_a_short_one_is_answered_with_nothing(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        start = await watcher.changes("1")
+        for wait in (0.0, 0.05):
+            answer = await watcher.changes("1", start.next, start.next_progress, wait=wait)
+            assert (answer.next, answer.jobs, answer.progress, answer.finished) == (start.next, [], None, False)
+            assert await watcher.pull("1", start.next, wait) == Pulled(metrics=[], next=start.next, finished=False)
+
+    with_watcher(tmp_path, act)
+
+
+def test_only_the_newest_bar_of_each_job_is_told_and_those_of_ended_jobs_are_not(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        for done in range(100):
+            watcher.show_progress("1", 0, ProgressBar(label="map", done=done, total=100))
+        watcher.show_progress("1", 1, ProgressBar(label="env", done=1))
+        first = await watcher.changes("1")
+        assert first.progress == {
+            "0": ProgressBar(label="map", done=99, total=100),
+            "1": ProgressBar(label="env", done=1),
+        }
+        assert (await watcher.changes("1", first.next, first.next_progress)).progress is None
+        watcher.show_progress("1", 1, None)
+        second = await watcher.changes("1", first.next, first.next_progress, wait=10.0)
+        assert second.progress is not None
+        assert list(second.progress) == ["0"]
+        outputs = Outputs(iter=1, index=0, values=[], is_tuple=False, entry={"meta_name": "probe"})
+        await watcher.finish_job("1", job(0, "succeeded"), outputs)
+        assert (await watcher.changes("1", second.next, second.next_progress)).progress == {}
+
+    with_watcher(tmp_path, act)
+
+
+def test_the_same_bar_again_wakes_nobody(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        bar = ProgressBar(label="map", done=1)
+        watcher.show_progress("1", 0, bar)
+        first = await watcher.changes("1")
+        watcher.show_progress("1", 0, bar)
+        assert (await watcher.changes("1", first.next, first.next_progress)).next_progress == first.next_progress
+
+    with_watcher(tmp_path, act)
+
+
+def test_many_followers_each_hear_everything_exactly_once_until_the_end(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        heard: list[list[Changed]] = [[] for _ in range(5)]
+        async with trio.open_nursery() as nursery:
+            for answers in heard:
+                nursery.start_soon(follow, watcher, answers)
+            await watcher.update_experiment("1", state="running")
+            for step in range(200):
+                await watcher.watch_points("1", [Point(name="loss", value=1 / (step + 1), step=step)], job="train")
+            await watcher.update_experiment("1", state="succeeded")
+        for answers in heard:
+            assert [row.step for answer in answers for row in answer.metrics] == list(range(200))
+            assert [answer.finished for answer in answers].count(True) == 1
+            assert answers[-1].experiment is not None
+            assert answers[-1].experiment.state == "succeeded"
+
+    with_watcher(tmp_path, act)
+
+
+def test_an_exporter_pulls_metrics_alone_and_learns_of_the_end(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        pulled: list[Pulled] = []
+
+        async def export() -> None:
+            while not pulled or not pulled[-1].finished:
+                pulled.append(await watcher.pull("1", pulled[-1].next if pulled else 0, wait=60.0))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(export)
+            await trio.testing.wait_all_tasks_blocked()
+            await watcher.put_jobs("1", [job(0, "running")])
+            await watcher.watch("1", {"loss": 2.0}, "train")
+            await watcher.update_experiment("1", state="failed")
+        assert [row.name for answer in pulled for row in answer.metrics] == ["train.loss"]
+
+    with_watcher(tmp_path, act)
+
+
+def test_an_ended_experiment_keeps_nobody_waiting_and_can_be_resumed(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        await watcher.update_experiment("1", state="cancelled")
+        ended = await watcher.changes("1", 10**9, 0, wait=60.0)
+        assert ended.finished
+        await watcher.update_experiment("1", state="running")
+        assert not (await watcher.changes("1", ended.next)).finished
+
+    with_watcher(tmp_path, act)
+
+
+def test_following_what_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher) -> None:
+        with pytest.raises(NotFound):
+            await watcher.changes("7", wait=60.0)
+
+    with_watcher(tmp_path, act)

@@ -1,0 +1,78 @@
+"""Where things are, from the environment alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox_actors.errors import Refused
+from sandbox_actors.system.paths import SOCKET_PATH_LIMIT, find_paths
+
+
+def test_the_home_follows_the_xdg_state_folder() -> None:
+    assert find_paths({"XDG_STATE_HOME": "/state"}).home == Path("/state/sandbox-actors")
+    assert find_paths({"XDG_STATE_HOME": "not/absolute"}).home == Path.home() / ".local/state/sandbox-actors"
+    assert find_paths({}).home == Path.home() / ".local/state/sandbox-actors"
+
+
+def test_everything_lies_in_the_home_that_was_asked_for() -> None:
+    paths = find_paths({"SANDBOX_HOME": "/h", "XDG_RUNTIME_DIR": "/tmp"})
+    assert (paths.store, paths.envs) == (Path("/h/state.sqlite3"), Path("/h/envs"))
+    assert (paths.daemon_log, paths.lock) == (Path("/h/daemon.log"), Path("/h/daemon.lock"))
+    assert paths.logs("7") == Path("/h/experiments/7/log")
+    assert (paths.socket, paths.worker_socket) == (Path("/h/daemon.sock"), Path("/h/workers.sock"))
+
+
+def test_the_socket_of_the_default_home_lies_in_the_runtime_folder(tmp_path: Path) -> None:
+    runtime = {"XDG_STATE_HOME": "/state", "XDG_RUNTIME_DIR": str(tmp_path)}
+    if len(str(tmp_path)) < 60:
+        assert find_paths(runtime).socket == tmp_path / "sandbox-actors" / "daemon.sock"
+    gone = {**runtime, "XDG_RUNTIME_DIR": str(tmp_path / "gone")}
+    assert find_paths(gone).socket == Path("/state/sandbox-actors/daemon.sock")
+
+
+def test_a_relative_home_is_the_same_place_wherever_the_daemon_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_paths({"SANDBOX_HOME": "here"}).home == tmp_path / "here"
+
+
+def test_a_socket_that_was_asked_for_is_taken_or_refused_but_not_moved() -> None:
+    assert find_paths({"SANDBOX_SOCKET": "/s/sock"}).socket == Path("/s/sock")
+    with pytest.raises(Refused, match=r"SANDBOX_SOCKET=/ssss.*107 bytes"):
+        find_paths({"SANDBOX_SOCKET": "/" + "s" * SOCKET_PATH_LIMIT})
+
+
+def test_a_home_too_deep_for_a_socket_gets_short_ones_of_its_own() -> None:
+    deep = [find_paths({"SANDBOX_HOME": "/" + "d" * SOCKET_PATH_LIMIT + name}) for name in "aab"]
+    assert all(
+        len(os.fsencode(path)) <= SOCKET_PATH_LIMIT for each in deep for path in (each.socket, each.worker_socket)
+    )
+    assert deep[0] == deep[1]
+    assert deep[0].socket.parent != deep[2].socket.parent
+    assert deep[0].socket != deep[0].worker_socket
+
+
+def test_prepare_makes_folders_for_this_user_alone(tmp_path: Path) -> None:
+    paths = find_paths({"SANDBOX_HOME": str(tmp_path / "h"), "SANDBOX_SOCKET": str(tmp_path / "s" / "sock")})
+    paths.prepare()
+    paths.prepare()
+    assert [folder.stat().st_mode & 0o777 for folder in (tmp_path / "h", tmp_path / "s")] == [0o700, 0o700]
+
+
+def test_a_socket_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    paths = find_paths({"SANDBOX_HOME": str(tmp_path / "h"), "SANDBOX_SOCKET": str(shared / "sock")})
+    with pytest.raises(Refused, match="replaced by others"):
+        paths.prepare()
+
+
+def test_a_home_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match=r"file/home cannot be made: Not a directory; set SANDBOX_HOME"):
+        find_paths({"SANDBOX_HOME": str(tmp_path / "file" / "home")}).prepare()

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+import zmq
+
+from sandbox_actors.errors import ActorStopped, ComponentFailed, NotFound, ProtocolError, Refused, WorkerLost
+from sandbox_actors.protocol import (
+    MAX_FRAME,
+    NOBODY,
+    PROTOCOL_VERSION,
+    Abandon,
+    Ask,
+    Failed,
+    Fault,
+    Hello,
+    Reply,
+    TurnedAway,
+    Welcome,
+    decode_frame,
+    encode,
+    fault_of,
+)
+from sandbox_actors.transport.base import PeerGone
+from sandbox_actors.transport.gateway import ASKS_OPEN, STRIKES, Gateway, Peer, Strikes
+from sandbox_actors.transport.unix_router import open_router
+from tests.sandbox_actors.transport.raw_peer import until
+
+HELLO = Hello(protocol=PROTOCOL_VERSION, version="0", name="tester", pid=1)
+
+
+class Served:
+    """What a gateway under test was asked, who arrived, and how it answers."""
+
+    def __init__(self) -> None:
+        self.peers: list[Peer] = []
+        self.cancelled: list[str] = []
+
+    def admit(self, hello: Hello) -> None:
+        if hello.name == "stranger":
+            raise ProtocolError("strangers stay outside")
+
+    async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
+        word = msgspec.msgpack.decode(body)
+        if isinstance(word, list):
+            word = word[0]
+        if word == "missing":
+            raise NotFound("there is no such thing")
+        if word == "bug":
+            raise ZeroDivisionError("oops")
+        if word == "wait":
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.cancelled.append(word)
+        return {"echo": word}
+
+
+@asynccontextmanager
+async def gateway(tmp_path: Path) -> AsyncIterator[Served]:
+    served = Served()
+    async with open_router(tmp_path / "s") as router, trio.open_nursery() as nursery:
+        nursery.start_soon(Gateway(router, served.admit, served.serve, served.peers.append).run)
+        yield served
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def dealer(tmp_path: Path) -> Iterator[zmq.Socket[bytes]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.connect(f"ipc://{tmp_path / 's'}")
+    try:
+        yield socket
+    finally:
+        context.destroy(linger=0)
+
+
+async def receive(socket: zmq.Socket[bytes]) -> Any:
+    assert await trio.to_thread.run_sync(socket.poll, 20_000), "nothing came"
+    return decode_frame(socket.recv(zmq.DONTWAIT))
+
+
+async def greet(socket: zmq.Socket[bytes]) -> Welcome:
+    socket.send(encode(HELLO))
+    welcome = await receive(socket)
+    assert isinstance(welcome, Welcome)
+    return welcome
+
+
+def ask(id: int, word: Any) -> bytes:
+    return encode(Ask(id=id, body=msgspec.Raw(encode(word))))
+
+
+async def test_a_greeted_peer_is_answered(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            assert (await greet(socket)).protocol == PROTOCOL_VERSION
+            socket.send(ask(1, "hello"))
+            answer = await receive(socket)
+    assert (answer.id, msgspec.msgpack.decode(answer.body)) == (1, {"echo": "hello"})
+
+
+async def test_two_thousand_asks_at_once_are_all_answered(tmp_path: Path) -> None:
+    # An edge-triggered descriptor and one receive for each wake-up would answer the first and then hang.
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            ids = set()
+            for batch in range(0, 2000, ASKS_OPEN):
+                expected = set(range(batch, min(batch + ASKS_OPEN, 2000)))
+                for id in expected:
+                    socket.send(ask(id, "x"))
+                ids |= {(await receive(socket)).id for _ in expected}
+    assert ids == set(range(2000))
+
+
+async def test_errors_keep_their_kind_and_bugs_their_traceback(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "missing"))
+            missing = await receive(socket)
+            socket.send(ask(2, "bug"))
+            bug = await receive(socket)
+    assert isinstance(missing, Failed)
+    assert (missing.fault.code, missing.fault.traceback) == ("not-found", "")
+    assert bug.fault.code == "internal"
+    assert "ZeroDivisionError: oops" in bug.fault.traceback
+
+
+async def test_an_abandoned_ask_is_cancelled_and_not_answered(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "wait"))
+            socket.send(ask(2, "x"))
+            assert (await receive(socket)).id == 2
+            socket.send(encode(Abandon(id=1)))
+            socket.send(ask(3, "x"))
+            assert (await receive(socket)).id == 3
+            await trio.testing.wait_all_tasks_blocked()
+            assert served.cancelled == ["wait"]
+
+
+async def test_more_open_asks_than_allowed_are_refused_not_queued(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            for id in range(ASKS_OPEN + 1):
+                socket.send(ask(id, "wait"))
+            refused = await receive(socket)
+    assert (refused.id, refused.fault.code) == (ASKS_OPEN, Refused.code)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"", "not a frame"),
+        (b"\xff\x00 rubbish", "not a frame"),
+        (encode({"type": "Ask"}), "not a frame"),
+        (encode({"type": "Nonsense"}), "not a frame"),
+        (b"\x81\xa4type\xa5Hell\xff", "not a frame"),
+        (b"\x91" * 4_000 + b"\x90", "not a frame"),
+        (b"\x91" * 100_000, "may have 4096 bytes here"),
+        (ask(1, "x"), "has to be Hello"),
+        (encode(msgspec.structs.replace(HELLO, protocol=99)), "speaks 99"),
+        (encode(msgspec.structs.replace(HELLO, name="stranger")), "outside"),
+    ],
+)
+async def test_a_bad_first_frame_is_turned_away_with_the_reason(tmp_path: Path, frame: bytes, reason: str) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            socket.send(frame)
+            answer = await receive(socket)
+    assert isinstance(answer, TurnedAway)
+    assert reason in answer.fault.message
+    assert served.peers == []
+
+
+async def test_a_malformed_message_is_answered_and_ten_in_a_minute_cost_the_connection(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "wait"))
+            for _ in range(STRIKES - 1):
+                socket.send(b"rubbish")
+                complaint = await receive(socket)
+                assert isinstance(complaint, Failed)
+                assert (complaint.id, complaint.fault.code) == (NOBODY, ProtocolError.code)
+            socket.send(ask(2, "x"))
+            assert (await receive(socket)).id == 2
+            socket.send(b"rubbish")
+            assert (await receive(socket)).id == NOBODY
+            farewell = await receive(socket)
+            assert isinstance(farewell, TurnedAway)
+            assert "10 messages broke the protocol, the last one: not a frame" in farewell.fault.message
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert served.cancelled == ["wait"]
+
+
+def test_ten_malformed_messages_are_too_many_only_within_a_minute() -> None:
+    slow, fast = Strikes(), Strikes()
+    assert not any(slow.add(now=7.0 * count) for count in range(100))
+    assert [fast.add(now=6.0 * count) for count in range(STRIKES)] == [False] * (STRIKES - 1) + [True]
+
+
+async def test_an_id_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "wait"))
+            socket.send(ask(1, "x"))
+            complaint = await receive(socket)
+    assert (complaint.id, complaint.fault.message) == (NOBODY, "ask 1 is open already")
+
+
+async def test_asks_may_not_hold_more_bytes_than_one_frame_has(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, ["wait", "x" * (MAX_FRAME // 2)]))
+            socket.send(ask(2, ["wait", "x" * (MAX_FRAME // 2)]))
+            refused = await receive(socket)
+    assert (refused.id, refused.fault.code) == (2, Refused.code)
+
+
+async def test_what_a_peer_had_asked_ends_with_its_connection(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            socket.send(ask(1, "wait"))
+            socket.send(ask(2, "x"))
+            await receive(socket)
+        await until(lambda: served.cancelled)
+
+
+async def test_whoever_asks_a_peer_that_hangs_up_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox_actors.transport.gateway.LOST_GRACE", 0.0)
+
+    async def ask_peer(peer: Peer) -> None:
+        with pytest.raises(PeerGone, match=f"tester .pid {os.getpid()}. has closed its connection"):
+            await peer.ask("question")
+
+    async with gateway(tmp_path) as served, trio.open_nursery() as nursery:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            nursery.start_soon(ask_peer, served.peers[0])
+            await receive(socket)
+
+
+async def test_a_frame_over_the_limit_cuts_its_sender_and_nobody_else(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as large, dealer(tmp_path) as other:
+            await greet(large)
+            await greet(other)
+            large.send(b"x" * (MAX_FRAME + 1))
+            other.send(ask(1, "x"))
+            assert (await receive(other)).id == 1
+
+
+async def test_a_peer_is_an_actor_to_ask(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            (peer,) = served.peers
+            answers: list[Any] = []
+
+            async def ask_peer() -> None:
+                answers.append(await peer.ask_for("question", str))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask_peer)
+                asked = await receive(socket)
+                assert msgspec.msgpack.decode(asked.body) == "question"
+                socket.send(encode(Reply(id=asked.id, body=msgspec.Raw(encode("answer")))))
+    assert answers == ["answer"]
+
+
+async def test_a_remote_error_arrives_with_its_traceback(tmp_path: Path) -> None:
+    fault = Fault(
+        code="internal", message="ValueError: no", kind="ValueError", traceback="Traceback ... ValueError: no"
+    )
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+
+            async def refuse() -> None:
+                asked = await receive(socket)
+                socket.send(encode(Failed(id=asked.id, fault=fault)))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(refuse)
+                with pytest.raises(ComponentFailed, match="ValueError: no") as caught:
+                    await served.peers[0].ask("question")
+    assert caught.value.remote_traceback == fault.traceback
+    assert fault_of(caught.value).traceback == fault.traceback
+
+
+async def test_giving_up_on_an_ask_tells_the_peer(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            with trio.move_on_after(0.02):
+                await served.peers[0].ask("question")
+            asked, abandoned = await receive(socket), await receive(socket)
+    assert isinstance(abandoned, Abandon)
+    assert abandoned.id == asked.id
+
+
+async def test_whoever_waits_for_a_peer_that_ends_is_answered_and_so_are_later_ones(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            (peer,) = served.peers
+
+            async def ask_peer() -> None:
+                with pytest.raises(WorkerLost, match="gone"):
+                    await peer.ask("question")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask_peer)
+                await trio.testing.wait_all_tasks_blocked()
+                peer.end(WorkerLost("gone"))
+            with pytest.raises(WorkerLost, match="gone"):
+                await peer.ask("another")
+
+
+async def test_a_socket_path_that_is_too_long_is_refused_with_the_limit(tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError, match="107"):
+        async with open_router(tmp_path / ("x" * 120)):
+            raise AssertionError("it was bound")
+
+
+async def test_the_socket_is_for_its_owner_only_and_gone_afterwards(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        assert (tmp_path / "s").stat().st_mode & 0o077 == 0
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_error_survives_the_wire() -> None:
+    from sandbox_actors.protocol import error_of
+
+    for error in (NotFound("n"), Refused("r"), ActorStopped("a"), WorkerLost("w")):
+        again = error_of(fault_of(error))
+        assert (type(again), str(again)) == (type(error), str(error))

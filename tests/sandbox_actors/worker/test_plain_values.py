@@ -1,0 +1,129 @@
+"""What components return, as values that JSON can hold."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import os
+import subprocess
+from collections import namedtuple
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from envs.builder import build
+from envs.specs import EnvSpec
+from sandbox_actors.errors import ContextError
+from sandbox_actors.worker.plain_values import MAX_DEPTH, outcome_of, plain
+
+ROOT = Path(__file__).parents[3]
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Scores:
+    good: float
+    where: PurePosixPath
+
+
+Pair = namedtuple("Pair", "left right")
+
+
+@pytest.mark.parametrize(
+    ("value", "held"),
+    [
+        (None, None),
+        (0, 0),
+        ("", ""),
+        ({}, {}),
+        ({1: {True: "x"}, None: 2}, {"1": {"True": "x"}, "None": 2}),
+        ({"b"}, ["b"]),
+        ((1, (2,)), [1, [2]]),
+        (PurePosixPath("out/a.jsonl"), "out/a.jsonl"),
+        (datetime.date(2026, 5, 1), "2026-05-01"),
+        (datetime.datetime(2026, 5, 1, 12, 30, tzinfo=datetime.UTC), "2026-05-01T12:30:00+00:00"),
+        (datetime.time(7, 5), "07:05:00"),
+        (decimal.Decimal("1.5"), 1.5),
+        (Colour.RED, "red"),
+        (Scores(0.5, PurePosixPath("a")), {"good": 0.5, "where": "a"}),
+        (2**64, str(2**64)),
+        (-(2**63), -(2**63)),
+    ],
+)
+def test_what_is_returned_is_recorded_as_json_can_hold_it(value: Any, held: Any) -> None:
+    assert plain(value, "the output") == held
+    json.dumps(plain(value, "the output"))
+
+
+def test_a_tuple_is_several_outputs_and_a_named_one_is_one() -> None:
+    assert outcome_of((1, "a")).values == [1, "a"]
+    assert outcome_of((1, "a")).is_tuple
+    assert outcome_of(Pair(1, 2)).values == [[1, 2]]
+    assert not outcome_of([1, 2]).is_tuple
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (object(), r"^the output is a builtins\.object, which cannot be recorded"),
+        ((1, {"deep": [open]}), r"^output 1\.deep\.0 is a builtins\.builtin_function_or_method"),
+        ({(1, 2): 3}, "^the output has a key of type tuple"),
+        (b"bytes", r"^the output is a builtins\.bytes"),
+    ],
+)
+def test_what_cannot_be_held_is_an_error_that_names_the_output(result: Any, told: str) -> None:
+    with pytest.raises(ContextError, match=told):
+        outcome_of(result)
+
+
+def test_what_contains_itself_is_an_error_and_not_an_endless_walk() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ContextError, match=f"nested more than {MAX_DEPTH} levels deep, or contains itself"):
+        outcome_of(endless)
+
+
+NUMPY_AND_PANDAS = """
+import datetime, json, sys
+import numpy, pandas
+from sandbox_actors.worker.plain_values import plain
+
+values = {
+    "scalar": numpy.float32(0.5),
+    "integer": numpy.int64(7),
+    "truth": numpy.bool_(True),
+    "array": numpy.arange(6).reshape(2, 3),
+    "when": numpy.array(["2026-05-01"], dtype="datetime64[D]"),
+    "frame": pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]}),
+    "series": pandas.Series([0.25, 0.5]),
+    "stamp": pandas.Timestamp("2026-05-01T12:00"),
+}
+json.dump(plain(values, "the output"), sys.stdout)
+"""
+
+
+def test_values_of_numpy_and_pandas_are_recorded_as_numbers_lists_and_mappings(shared_envs: Path) -> None:
+    env = build(EnvSpec(name="frames", manager="uv", deps=("numpy", "pandas")), shared_envs)
+    done = subprocess.run(
+        [env.python, "-c", NUMPY_AND_PANDAS],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {
+        "scalar": 0.5,
+        "integer": 7,
+        "truth": True,
+        "array": [[0, 1, 2], [3, 4, 5]],
+        "when": ["2026-05-01"],
+        "frame": {"a": {"0": 1, "1": 2}, "b": {"0": "x", "1": "y"}},
+        "series": [0.25, 0.5],
+        "stamp": "2026-05-01T12:00:00",
+    }
