@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from components.base import Component
-from sandbox_actors.protocol import MetricRow, Pulled
+from sandbox_actors.protocol.rows import MetricRow
+from sandbox_actors.protocol.worker_requests import Pulled
 
 WAIT = 20.0
 """Seconds that one question for more metrics stays open."""

@@ -13,7 +13,8 @@ import trio
 from sandbox_actors.actors.code_digest import UNKNOWN, Code
 from sandbox_actors.actors.environments import ReadyEnv
 from sandbox_actors.errors import WorkerLost
-from sandbox_actors.protocol import ComponentRef, WorkerRow
+from sandbox_actors.protocol.rows import WorkerRow
+from sandbox_actors.protocol.worker_requests import ComponentRef
 from sandbox_actors.system.child_process import Child
 from sandbox_actors.system.limits import is_oom, memory_limit, oom_kills
 from sandbox_actors.transport.base import PeerGone

@@ -19,7 +19,7 @@ from envs.builder import Ready, find_built
 from envs.router import env_of
 from envs.specs import SPEC_FOLDER, EnvSpec
 from sandbox_actors.errors import EnvError
-from sandbox_actors.protocol import ProgressBar
+from sandbox_actors.protocol.rows import ProgressBar
 
 OnProgress = Callable[[ProgressBar], None]
 

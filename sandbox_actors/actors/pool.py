@@ -26,7 +26,9 @@ from sandbox_actors.actors.eviction import due, outdated
 from sandbox_actors.actors.worker_bundle import ENTRY
 from sandbox_actors.actors.worker_records import WorkerRecord, WorkerRecords, digest_of
 from sandbox_actors.errors import NotFound, ProtocolError, Refused, SandboxError, WorkerLost
-from sandbox_actors.protocol import PROTOCOL_VERSION, Exit, Hello, WorkerRow
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello
+from sandbox_actors.protocol.rows import WorkerRow
+from sandbox_actors.protocol.worker_requests import Exit
 from sandbox_actors.system.child_process import adopt, spawn, started_at
 from sandbox_actors.system.limits import limits_now, oom_kills, require_room
 from sandbox_actors.transport.base import PeerGone

@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 import components
-import sandbox_actors
 
 ENTRY = Path("sandbox_actors", "worker", "__main__.py")
 
@@ -43,7 +42,7 @@ def _copy(sources: list[tuple[Path, Path]], bundle: Path) -> None:
 
 def _sources() -> list[tuple[Path, Path]]:
     """What belongs to the bundle: paths in it, and where they are copied from."""
-    core = Path(sandbox_actors.__file__).parent
+    core = Path(__file__).parents[1]
     found = [(Path("sandbox_actors", name), core / name) for name in ("__init__.py", "errors.py", "version.py")]
     for package in (core / "protocol", core / "worker", Path(components.__file__).parent):
         base = core.parent if package.parent == core else package.parent

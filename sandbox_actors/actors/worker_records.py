@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from sandbox_actors.actors.component_actor import Wanted
-from sandbox_actors.protocol import PROTOCOL_VERSION
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION
 from sandbox_actors.system.process_tree import kill, marked
 
 

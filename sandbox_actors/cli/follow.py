@@ -17,7 +17,7 @@ from sandbox_actors.cli.view.tables import analysis_table, comparison_table, job
 from sandbox_actors.cli.view.targets import targets_of
 from sandbox_actors.cli.view.text import clock, one_line
 from sandbox_actors.client.client import Client
-from sandbox_actors.protocol import ExperimentDetail, JobRow
+from sandbox_actors.protocol.rows import ExperimentDetail, JobRow
 
 
 def follow(client: Client, screen: Screen, experiment: str) -> int:

@@ -14,21 +14,15 @@ from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import start_daemon
 from sandbox_actors.client.remote import find_remote, require_local
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
     Changes,
-    DaemonStatus,
-    ExperimentDetail,
-    ExperimentRow,
     Forecast,
     GetStatus,
-    JobRow,
     ListExperiments,
     ListWorkers,
     LogChunk,
-    MetricRow,
-    PlannedJob,
     ReadLog,
     ReadMetrics,
     ResumeExperiment,
@@ -37,6 +31,14 @@ from sandbox_actors.protocol import (
     StopWorker,
     Submit,
     Submitted,
+)
+from sandbox_actors.protocol.rows import (
+    DaemonStatus,
+    ExperimentDetail,
+    ExperimentRow,
+    JobRow,
+    MetricRow,
+    PlannedJob,
     WorkerRow,
 )
 from sandbox_actors.system.paths import Paths, find_paths

@@ -20,21 +20,20 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.client.remote import SERVER_KEY_VARIABLE, Remote
 from sandbox_actors.errors import ConfigError, DaemonUnreachable, Problem, ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.client_requests import GetStatus
+from sandbox_actors.protocol.faults import Fault, error_of
+from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
     Failed,
-    Fault,
-    GetStatus,
     Hello,
     Reply,
     TurnedAway,
     Welcome,
     decode_frame,
     encode,
-    error_of,
 )
 from sandbox_actors.version import __version__
 

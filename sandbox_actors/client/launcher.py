@@ -10,7 +10,6 @@ import threading
 import time
 from pathlib import Path
 
-import sandbox_actors
 from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
 from sandbox_actors.system.paths import HOME_VARIABLE, SOCKET_VARIABLE, Paths
@@ -56,7 +55,7 @@ def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:
         stderr=log,
         start_new_session=True,
         # Where the package is found also when it is not installed.
-        cwd=Path(sandbox_actors.__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=environ,
     )
 

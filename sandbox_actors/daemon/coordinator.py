@@ -36,7 +36,7 @@ from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.references import NumberedJob, number_jobs
 from sandbox_actors.experiment.secrets import masked
 from sandbox_actors.jobs.job_runner import JobRunner
-from sandbox_actors.protocol import ExperimentRow, JobRow
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow
 from sandbox_actors.store.queries import CFGS, Outputs
 from sandbox_actors.store.watcher import SandboxWatcher
 

@@ -27,7 +27,8 @@ from sandbox_actors.experiment_file.checks.resources import gpus_missing
 from sandbox_actors.hooks.dry_run import forecast
 from sandbox_actors.jobs.job_runner import JobRunner, Workshop
 from sandbox_actors.jobs.wandb_export import export_to_wandb, heeded, is_wanted, run_of
-from sandbox_actors.protocol import ExperimentRow, JobRow, PlannedJob, Submit
+from sandbox_actors.protocol.client_requests import Submit
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, PlannedJob
 from sandbox_actors.store.store import ENDED, Store
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths

@@ -15,38 +15,28 @@ from sandbox_actors.daemon.experiments import Experiments
 from sandbox_actors.errors import NotFound, ProtocolError, StoreError
 from sandbox_actors.jobs.durable_runs import RunPlace
 from sandbox_actors.jobs.job_runner import Workshop
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
     Changes,
-    DaemonStatus,
-    ExperimentDetail,
-    ExperimentRow,
     Forecast,
     GetStatus,
-    Hello,
     ListExperiments,
     ListWorkers,
     LogChunk,
-    MetricRow,
-    PlannedJob,
-    Pull,
-    Pulled,
-    Query,
     ReadLog,
     ReadMetrics,
-    Report,
     ResumeExperiment,
     Show,
     StopDaemon,
     StopWorker,
     Submit,
     Submitted,
-    TakeIn,
-    WorkerRow,
     decode_client_request,
-    decode_worker_request,
 )
+from sandbox_actors.protocol.frames import Hello
+from sandbox_actors.protocol.rows import DaemonStatus, ExperimentDetail, ExperimentRow, MetricRow, PlannedJob, WorkerRow
+from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn, decode_worker_request
 from sandbox_actors.store.store import ENDED, Store
 from sandbox_actors.system.paths import Paths
 from sandbox_actors.transport.decode_limit import require_light

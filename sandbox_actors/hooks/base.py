@@ -15,7 +15,7 @@ from sandbox_actors.errors import ConfigError, Problem
 from sandbox_actors.experiment.hook_specs import HOOKS as SPECS
 from sandbox_actors.experiment.hook_specs import HookSpec
 from sandbox_actors.hooks.call import Call, _at
-from sandbox_actors.protocol import Outcome
+from sandbox_actors.protocol.worker_requests import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from components.factories import REFINERS
 from sandbox_actors.errors import ComponentFailed
 from sandbox_actors.hooks.base import Hook, Recorded
 from sandbox_actors.hooks.call import Call
-from sandbox_actors.protocol import Outcome
+from sandbox_actors.protocol.worker_requests import Outcome
 
 
 class ProbeViaAnalyzerHook(Hook):

@@ -12,7 +12,7 @@ from sandbox_actors.experiment.model import Experiment, Job
 from sandbox_actors.experiment.references import number_jobs
 from sandbox_actors.hooks.call import Call
 from sandbox_actors.hooks.registry import ALL_HOOKS, component_folders
-from sandbox_actors.protocol import PlannedJob
+from sandbox_actors.protocol.rows import PlannedJob
 
 
 @dataclass(frozen=True)

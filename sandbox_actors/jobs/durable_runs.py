@@ -15,7 +15,8 @@ from sandbox_actors.actors.pool import Pool
 from sandbox_actors.errors import NotFound, StoreError
 from sandbox_actors.jobs.capacity import Capacity, Gpus
 from sandbox_actors.jobs.run_folders import RunFolders, RunRecord
-from sandbox_actors.protocol import Outcome, Rejoin, Run, error_of
+from sandbox_actors.protocol.faults import error_of
+from sandbox_actors.protocol.worker_requests import Outcome, Rejoin, Run
 from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.transport.base import PeerGone

@@ -33,7 +33,8 @@ from sandbox_actors.jobs.durable_runs import KeptRuns, RunPlace
 from sandbox_actors.jobs.log_watching import LogWatching
 from sandbox_actors.jobs.run_folders import RunRecord
 from sandbox_actors.jobs.watchdogs import LAST_LINES, MemoryExceeded, _mib, until_over, until_stopped
-from sandbox_actors.protocol import ComponentRef, Outcome, ProgressBar, Run, points_of
+from sandbox_actors.protocol.rows import ProgressBar, points_of
+from sandbox_actors.protocol.worker_requests import ComponentRef, Outcome, Run
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.child_process import tail
 

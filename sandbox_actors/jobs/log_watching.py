@@ -19,7 +19,7 @@ import trio
 from sandbox_actors.actors.component_actor import Lease, Wanted
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
-from sandbox_actors.protocol import EndLog, Followed, FollowLog, Ping, Run
+from sandbox_actors.protocol.worker_requests import EndLog, Followed, FollowLog, Ping, Run
 from sandbox_actors.store.watcher import SandboxWatcher
 
 START_DELAY = 0.02

@@ -14,7 +14,9 @@ from pathlib import Path
 import msgspec
 
 from sandbox_actors.actors.component_actor import Wanted
-from sandbox_actors.protocol import JOURNAL, LENGTH, RESULT, Ended, Point, Run, decode_ended, decode_points
+from sandbox_actors.protocol.rows import Point
+from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, decode_ended, decode_points
+from sandbox_actors.protocol.worker_requests import Run
 
 RECORD = "run"
 

@@ -18,7 +18,8 @@ from sandbox_actors.experiment.model import Experiment
 from sandbox_actors.jobs.actor_request import KEEP_ALIVE
 from sandbox_actors.jobs.durable_runs import RunPlace
 from sandbox_actors.jobs.job_runner import Workshop
-from sandbox_actors.protocol import ComponentRef, ExperimentRow, Run
+from sandbox_actors.protocol.rows import ExperimentRow
+from sandbox_actors.protocol.worker_requests import ComponentRef, Run
 
 TARGET = "components.wandb_exporter:WandbExporter"
 LABEL = "wandb-exporter"

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from sandbox_actors.errors import NotFound
-from sandbox_actors.protocol import ExperimentRow, JobRow, MetricRow, Submit
+from sandbox_actors.protocol.client_requests import Submit
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow
 
 CHANGES_ROWS = 5_000
 CHANGES_BYTES = 4 * 1024 * 1024

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sandbox_actors.protocol import ExperimentDetail, ExperimentRow, Iteration, JobRow, MetricRow, Point, Submit
+from sandbox_actors.protocol.client_requests import Submit
+from sandbox_actors.protocol.rows import ExperimentDetail, ExperimentRow, Iteration, JobRow, MetricRow, Point
 from sandbox_actors.store import queries
 from sandbox_actors.store.database import Database, open_database
 from sandbox_actors.store.queries import CHANGES_ROWS, Connection

@@ -14,7 +14,9 @@ import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
-from sandbox_actors.protocol import Changed, ExperimentRow, JobRow, MetricRow, Point, ProgressBar, Pulled, points_of
+from sandbox_actors.protocol.client_requests import Changed
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, Point, ProgressBar, points_of
+from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.queries import CFGS
 from sandbox_actors.store.store import ENDED, Outputs, Place, Store
 

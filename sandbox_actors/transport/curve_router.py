@@ -24,7 +24,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.errors import ProtocolError, Refused
-from sandbox_actors.protocol import MAX_FRAME
+from sandbox_actors.protocol.frames import MAX_FRAME
 from sandbox_actors.transport.base import GREETING_TIMEOUT, Deliver, Lost, PeerGone
 from sandbox_actors.transport.keys import Keys, Pair
 from sandbox_actors.transport.rate_limited_log import Notices

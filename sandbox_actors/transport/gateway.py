@@ -17,7 +17,8 @@ import msgspec
 import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.faults import error_of, fault_of
+from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     NOBODY,
     PROTOCOL_VERSION,
@@ -30,8 +31,6 @@ from sandbox_actors.protocol import (
     Welcome,
     decode_frame,
     encode,
-    error_of,
-    fault_of,
 )
 from sandbox_actors.transport.base import PeerGone, Router, Wire
 from sandbox_actors.transport.promises import Promises

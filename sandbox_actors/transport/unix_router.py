@@ -19,7 +19,8 @@ from pathlib import Path
 import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode, fault_of
+from sandbox_actors.protocol.faults import fault_of
+from sandbox_actors.protocol.frames import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode
 from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone
 from sandbox_actors.transport.rate_limited_log import Notices
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed

@@ -16,7 +16,9 @@ from typing import Any
 
 from components.base import Config
 from sandbox_actors.errors import ComponentFailed, SandboxError
-from sandbox_actors.protocol import ComponentRef, Ended, EndLog, Exit, Followed, FollowLog, Outcome, Run, fault_of
+from sandbox_actors.protocol.faults import fault_of
+from sandbox_actors.protocol.run_files import Ended
+from sandbox_actors.protocol.worker_requests import ComponentRef, EndLog, Exit, Followed, FollowLog, Outcome, Run
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.log_follower import LogFollower
 from sandbox_actors.worker.output_capture import captured

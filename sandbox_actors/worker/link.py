@@ -23,26 +23,21 @@ import msgspec
 import zmq
 
 from sandbox_actors.errors import ActorStopped, DaemonUnreachable, NotFound, ProtocolError, SandboxError
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.faults import Fault, error_of, fault_of
+from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
     Failed,
-    Fault,
-    FollowLog,
     Hello,
-    Rejoin,
     Reply,
-    Run,
     TurnedAway,
     Welcome,
     decode_frame,
-    decode_worker_task,
     encode,
-    error_of,
-    fault_of,
 )
+from sandbox_actors.protocol.worker_requests import FollowLog, Rejoin, Run, decode_worker_task
 from sandbox_actors.version import __version__
 from sandbox_actors.worker.daemon_watch import end_family, listening, watched
 

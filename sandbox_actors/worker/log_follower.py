@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox_actors.protocol import EndLog, Followed, FollowLog, Ping, ProgressBar
+from sandbox_actors.protocol.rows import ProgressBar
+from sandbox_actors.protocol.worker_requests import EndLog, Followed, FollowLog, Ping
 from sandbox_actors.worker.line_limit import LineLimit, LineTookTooLong
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.log_lines import Line, LogLines

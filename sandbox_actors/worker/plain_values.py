@@ -14,7 +14,7 @@ import os
 from typing import Any
 
 from sandbox_actors.errors import ContextError
-from sandbox_actors.protocol import Outcome
+from sandbox_actors.protocol.worker_requests import Outcome
 
 MAX_DEPTH = 64
 

@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 
-from sandbox_actors.protocol import Point, ProgressBar, Report
+from sandbox_actors.protocol.rows import Point, ProgressBar
+from sandbox_actors.protocol.worker_requests import Report
 from sandbox_actors.worker.link import Link
 
 SOURCE = "log"

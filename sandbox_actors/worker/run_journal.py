@@ -6,7 +6,8 @@ import os
 import threading
 from pathlib import Path
 
-from sandbox_actors.protocol import JOURNAL, LENGTH, RESULT, Ended, Point, encode_kept
+from sandbox_actors.protocol.rows import Point
+from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, encode_kept
 
 
 def keep_result(folder: str, ended: Ended) -> bool:

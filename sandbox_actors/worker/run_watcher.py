@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from sandbox_actors.errors import DaemonUnreachable, NotFound
-from sandbox_actors.protocol import Point, Pull, Pulled, Query, Report, TakeIn, points_of
+from sandbox_actors.protocol.rows import Point, points_of
+from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.plain_values import plain
 from sandbox_actors.worker.run_journal import Journal

@@ -26,7 +26,8 @@ from sandbox_actors.client.client import Client
 from sandbox_actors.daemon.coordinator import waiting_rows
 from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
 from sandbox_actors.experiment.references import number_jobs
-from sandbox_actors.protocol import ExperimentDetail, Submit
+from sandbox_actors.protocol.client_requests import Submit
+from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.store.store import Outputs, Store, open_store
 from sandbox_actors.system.paths import Paths, find_paths
 

@@ -18,7 +18,7 @@ import psutil
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import listener
 from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import find_paths
 from tests.bench.bench_system import tell
 

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from sandbox_actors.client.client import Client
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import find_paths
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -30,7 +30,8 @@ from sandbox_actors.actors.pool import Pool
 from sandbox_actors.actors.worker_records import WorkerRecords
 from sandbox_actors.client.client import Client
 from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
-from sandbox_actors.protocol import ComponentRef, EndLog, encode
+from sandbox_actors.protocol.frames import encode
+from sandbox_actors.protocol.worker_requests import ComponentRef, EndLog
 from sandbox_actors.system.paths import find_paths
 from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.unix_router import open_router

@@ -17,7 +17,7 @@ import pytest
 
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import listener
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import HOME_VARIABLE, find_paths
 from sandbox_actors.system.process_tree import MARK
 

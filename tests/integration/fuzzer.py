@@ -16,29 +16,31 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.client_requests import (
+    CancelExperiment,
+    Changes,
+    Forecast,
+    ListExperiments,
+    ListWorkers,
+    ReadLog,
+    ReadMetrics,
+    Show,
+    Submit,
+)
+from sandbox_actors.protocol.faults import Fault
+from sandbox_actors.protocol.frames import (
     PROTOCOL_VERSION,
     Abandon,
     Ask,
-    CancelExperiment,
-    Changes,
     Failed,
-    Fault,
-    Forecast,
     Hello,
-    ListExperiments,
-    ListWorkers,
-    Point,
-    ReadLog,
-    ReadMetrics,
     Reply,
-    Report,
-    Show,
-    Submit,
     TurnedAway,
     Welcome,
     encode,
 )
+from sandbox_actors.protocol.rows import Point
+from sandbox_actors.protocol.worker_requests import Report
 from sandbox_actors.transport.gateway import STRIKES
 from sandbox_actors.transport.zmtp import OPENING, framed
 

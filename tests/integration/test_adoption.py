@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from sandbox_actors.client.client import Client
-from sandbox_actors.protocol import ExperimentDetail, JobRow
+from sandbox_actors.protocol.rows import ExperimentDetail, JobRow
 
 from .conftest import Sandbox
 

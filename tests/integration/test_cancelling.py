@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_actors.client.client import Client
-from sandbox_actors.protocol import JobRow
+from sandbox_actors.protocol.rows import JobRow
 
 from .conftest import Sandbox
 

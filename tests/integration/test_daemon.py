@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from sandbox_actors.errors import NotFound, Refused
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 
 from .conftest import Sandbox
 
@@ -274,7 +274,7 @@ def test_a_second_daemon_on_the_same_home_is_refused_and_names_the_first(sandbox
 
 
 def test_a_stop_waits_for_what_runs_and_takes_in_nothing_more(sandbox: Sandbox, tmp_path: Path) -> None:
-    from sandbox_actors.protocol import StopDaemon
+    from sandbox_actors.protocol.client_requests import StopDaemon
 
     gate = tmp_path / "gate"
     job = {"type": "Trains", "hook": "TrainModelHook", "meta_name": "train", "steps": 2, "gate": str(gate)}

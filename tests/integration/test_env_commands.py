@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from sandbox_actors.client.client import Client
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 
 from .conftest import Sandbox
 

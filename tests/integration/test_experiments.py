@@ -11,7 +11,7 @@ import pytest
 
 from sandbox_actors.cli.view.targets import targets_of
 from sandbox_actors.client.client import Client
-from sandbox_actors.protocol import JobRow
+from sandbox_actors.protocol.rows import JobRow
 
 from .conftest import Sandbox
 

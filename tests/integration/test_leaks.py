@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 
 from .conftest import Sandbox
 

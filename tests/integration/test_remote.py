@@ -21,7 +21,8 @@ from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.remote import Remote, find_remote
 from sandbox_actors.errors import DaemonUnreachable, Refused
-from sandbox_actors.protocol import DaemonStatus, GetStatus
+from sandbox_actors.protocol.client_requests import GetStatus
+from sandbox_actors.protocol.rows import DaemonStatus
 from sandbox_actors.transport.curve_router import CONNECTIONS, new_pair
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.zmtp import OPENING

@@ -14,7 +14,7 @@ from sandbox_actors.cli.view.text import duration
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.remote import require_local
 from sandbox_actors.daemon.main import only_daemon
-from sandbox_actors.protocol import DaemonStatus
+from sandbox_actors.protocol.rows import DaemonStatus
 from sandbox_actors.store.store import recover_store
 from sandbox_actors.system.paths import find_paths
 

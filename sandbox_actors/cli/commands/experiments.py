@@ -15,7 +15,8 @@ from sandbox_actors.cli.view.log_lines import lines
 from sandbox_actors.cli.view.snapshot import Scene
 from sandbox_actors.cli.view.tables import experiments_table, metrics_table, points_table
 from sandbox_actors.client.client import Client, newest_job
-from sandbox_actors.protocol import Changed, JobRow
+from sandbox_actors.protocol.client_requests import Changed
+from sandbox_actors.protocol.rows import JobRow
 
 TABLE_ROWS = 100
 ALL_ROWS = 1000

@@ -10,7 +10,7 @@ from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.view.sparkline import plot
 from sandbox_actors.cli.view.tables import numbers_of, points_table
 from sandbox_actors.cli.view.text import one_line, value
-from sandbox_actors.protocol import MetricRow
+from sandbox_actors.protocol.rows import MetricRow
 
 HEIGHT = 8
 WIDEST = 100

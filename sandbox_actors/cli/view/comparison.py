@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox_actors.cli.view import text
-from sandbox_actors.protocol import JobRow, MetricRow
+from sandbox_actors.protocol.rows import JobRow, MetricRow
 
 Found = dict[tuple[str, str], Any]
 """The results of one pipeline: values by job and name."""

@@ -20,7 +20,8 @@ from sandbox_actors.cli.view import json_forms
 from sandbox_actors.cli.view.line_view import PlainView
 from sandbox_actors.cli.view.live import FRAMES_A_SECOND, draw
 from sandbox_actors.cli.view.snapshot import Scene
-from sandbox_actors.protocol import Changed, ProgressBar
+from sandbox_actors.protocol.client_requests import Changed
+from sandbox_actors.protocol.rows import ProgressBar
 
 
 class Follower(AbstractContextManager["Follower"]):

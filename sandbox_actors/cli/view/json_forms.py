@@ -12,7 +12,7 @@ import msgspec
 
 from sandbox_actors.cli.view.targets import TargetAt, targets_of
 from sandbox_actors.errors import Problem
-from sandbox_actors.protocol import ExperimentDetail, ExperimentRow, JobRow, MetricRow, ProgressBar, WorkerRow
+from sandbox_actors.protocol.rows import ExperimentDetail, ExperimentRow, JobRow, MetricRow, ProgressBar, WorkerRow
 
 if TYPE_CHECKING:
     from envs.inventory import BuiltEnv

@@ -13,7 +13,7 @@ from rich.text import Text
 from sandbox_actors.cli.view.snapshot import Scene, Series
 from sandbox_actors.cli.view.sparkline import sparkline
 from sandbox_actors.cli.view.text import clock, duration, one_line, value, warmth
-from sandbox_actors.protocol import ExperimentRow, JobRow, ProgressBar
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, ProgressBar
 
 STYLES = {"succeeded": "green", "failed": "red", "running": "cyan", "waiting": "dim", "cancelled": "yellow"}
 MARKS = {"succeeded": "✓", "failed": "✗", "running": "●", "waiting": "○", "cancelled": "◌"}

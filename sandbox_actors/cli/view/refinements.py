@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox_actors.protocol import MetricRow
+from sandbox_actors.protocol.rows import MetricRow
 
 ROWS = ("count", "mean", "std", "min", "50%", "max")
 """Of an analysis, those that a table has room for."""

@@ -16,7 +16,7 @@ from sandbox_actors.cli.view.refinements import ROWS, Analysis, RefinedBound
 from sandbox_actors.cli.view.sparkline import sparkline
 from sandbox_actors.cli.view.targets import TargetAt
 from sandbox_actors.cli.view.text import duration, one_line, size, value, warmth
-from sandbox_actors.protocol import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
 
 if TYPE_CHECKING:
     from envs.inventory import BuiltEnv

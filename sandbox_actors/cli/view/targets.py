@@ -9,7 +9,7 @@ from sandbox_actors.errors import ConfigError
 from sandbox_actors.experiment.context_infos import ContextInfos
 from sandbox_actors.experiment.model import thaw
 from sandbox_actors.experiment.targets import TargetResult, evaluate_target
-from sandbox_actors.protocol import ExperimentDetail
+from sandbox_actors.protocol.rows import ExperimentDetail
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from sandbox_actors.actors.code_digest import Code, read_code
 from sandbox_actors.actors.component_actor import Wanted
 from sandbox_actors.actors.environments import ReadyEnv
-from sandbox_actors.protocol import ComponentRef
+from sandbox_actors.protocol.worker_requests import ComponentRef
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import zmq
 
-from sandbox_actors.protocol import PROTOCOL_VERSION, Hello, Welcome, decode_frame, encode
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello, Welcome, decode_frame, encode
 from sandbox_actors.version import __version__
 
 Answer = Callable[[Any], list[bytes]]

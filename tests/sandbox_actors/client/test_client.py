@@ -14,24 +14,18 @@ import pytest
 from sandbox_actors.client.client import Client, newest_job
 from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.protocol import (
-    PROTOCOL_VERSION,
+from sandbox_actors.protocol.client_requests import (
     Changed,
     Changes,
-    ExperimentRow,
-    Hello,
-    JobRow,
     LogChunk,
-    MetricRow,
     ReadLog,
     ReadMetrics,
-    Reply,
     Submit,
     Submitted,
-    Welcome,
     decode_client_request,
-    encode,
 )
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello, Reply, Welcome, encode
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow
 from sandbox_actors.system.paths import Paths
 from tests.sandbox_actors.client.scripted_daemon import scripted_daemon, welcoming
 

@@ -27,20 +27,9 @@ from sandbox_actors.errors import (
     Refused,
     SandboxError,
 )
-from sandbox_actors.protocol import (
-    MAX_FRAME,
-    Abandon,
-    Ask,
-    Failed,
-    Fault,
-    GetStatus,
-    ListExperiments,
-    Reply,
-    TurnedAway,
-    decode_client_request,
-    encode,
-    fault_of,
-)
+from sandbox_actors.protocol.client_requests import GetStatus, ListExperiments, decode_client_request
+from sandbox_actors.protocol.faults import Fault, fault_of
+from sandbox_actors.protocol.frames import MAX_FRAME, Abandon, Ask, Failed, Reply, TurnedAway, encode
 from tests.sandbox_actors.client.scripted_daemon import scripted_daemon, welcoming
 
 

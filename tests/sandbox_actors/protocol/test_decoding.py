@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 
 from sandbox_actors.daemon.requests import decoded
 from sandbox_actors.errors import ProtocolError, Refused
-from sandbox_actors.protocol import (
-    Ask,
-    ListExperiments,
-    Point,
-    Report,
-    Submit,
-    decode_client_request,
-    decode_frame,
-    decode_worker_request,
-    encode,
-)
+from sandbox_actors.protocol.client_requests import ListExperiments, Submit, decode_client_request
+from sandbox_actors.protocol.frames import Ask, decode_frame, encode
+from sandbox_actors.protocol.rows import Point
+from sandbox_actors.protocol.worker_requests import Report, decode_worker_request
 from sandbox_actors.transport.decode_limit import DECODED_LIMIT, require_light
 from sandbox_actors.transport.gateway import decode_checked
 

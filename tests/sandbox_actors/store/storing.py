@@ -8,7 +8,8 @@ from typing import Any
 
 import trio
 
-from sandbox_actors.protocol import ExperimentRow, JobRow, Submit
+from sandbox_actors.protocol.client_requests import Submit
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow
 from sandbox_actors.store.store import Outputs, Store, open_store
 
 SUBMIT = Submit(definition={"project_name": "p", "ratio": 0.5}, source="sandbox.yaml", cwd="/data", environ={"A": "b"})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from sandbox_actors.protocol import Point
+from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store.queries import CHANGES_BYTES, CHANGES_ROWS
 from sandbox_actors.store.store import Store
 from tests.sandbox_actors.store.storing import add, job, with_store

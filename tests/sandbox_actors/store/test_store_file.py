@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from sandbox_actors.errors import StoreError
-from sandbox_actors.protocol import Point
+from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store.store import Store, open_store
 from tests.sandbox_actors.store.storing import add, nothing, with_store
 

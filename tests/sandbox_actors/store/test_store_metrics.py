@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox_actors.errors import StoreError
-from sandbox_actors.protocol import JobRow, Point
+from sandbox_actors.protocol.rows import JobRow, Point
 from sandbox_actors.store.store import Store
 from tests.sandbox_actors.store.storing import add, job, with_store
 

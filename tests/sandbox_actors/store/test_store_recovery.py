@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.errors import StoreError
-from sandbox_actors.protocol import Point
+from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store import writer_thread
 from sandbox_actors.store.backup import backup_of
 from sandbox_actors.store.database import open_database

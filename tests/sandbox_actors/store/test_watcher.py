@@ -11,7 +11,9 @@ import trio
 import trio.testing
 
 from sandbox_actors.errors import NotFound
-from sandbox_actors.protocol import Changed, JobRow, Point, ProgressBar, Pulled, Submit
+from sandbox_actors.protocol.client_requests import Changed, Submit
+from sandbox_actors.protocol.rows import JobRow, Point, ProgressBar
+from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.store import Outputs, open_store
 from sandbox_actors.store.watcher import LONGEST_TEXT, SandboxWatcher
 

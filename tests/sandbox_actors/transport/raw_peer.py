@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from sandbox_actors.protocol import MAX_FRAME, TurnedAway, decode_frame
+from sandbox_actors.protocol.frames import MAX_FRAME, TurnedAway, decode_frame
 from sandbox_actors.transport.zmtp import OPENING, Decoder
 
 DEALER_OPENING = OPENING.replace(b"\6ROUTER", b"\6DEALER")

@@ -13,21 +13,20 @@ import trio.testing
 import zmq
 
 from sandbox_actors.errors import ActorStopped, ComponentFailed, NotFound, ProtocolError, Refused, WorkerLost
-from sandbox_actors.protocol import (
+from sandbox_actors.protocol.faults import Fault, fault_of
+from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     NOBODY,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
     Failed,
-    Fault,
     Hello,
     Reply,
     TurnedAway,
     Welcome,
     decode_frame,
     encode,
-    fault_of,
 )
 from sandbox_actors.transport.base import PeerGone
 from sandbox_actors.transport.gateway import ASKS_OPEN, STRIKES, Gateway, Peer, Strikes
@@ -347,7 +346,7 @@ async def test_the_socket_is_for_its_owner_only_and_gone_afterwards(tmp_path: Pa
 
 
 def test_an_error_survives_the_wire() -> None:
-    from sandbox_actors.protocol import error_of
+    from sandbox_actors.protocol.faults import error_of
 
     for error in (NotFound("n"), Refused("r"), ActorStopped("a"), WorkerLost("w")):
         again = error_of(fault_of(error))

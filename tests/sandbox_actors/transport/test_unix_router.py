@@ -18,7 +18,7 @@ import trio
 import zmq
 
 from sandbox_actors.errors import ProtocolError
-from sandbox_actors.protocol import MAX_FRAME
+from sandbox_actors.protocol.frames import MAX_FRAME
 from sandbox_actors.transport import unix_router
 from sandbox_actors.transport.base import PeerGone, Wire
 from sandbox_actors.transport.unix_router import open_router

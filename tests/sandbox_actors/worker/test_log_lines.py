@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox_actors.protocol import ProgressBar
+from sandbox_actors.protocol.rows import ProgressBar
 from sandbox_actors.worker import log_lines as lines_module
 from sandbox_actors.worker.log_follower import split_bar
 from sandbox_actors.worker.log_lines import LINE_LIMIT, Line, LogLines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox_actors.cli.view.comparison import compare
-from sandbox_actors.protocol import MetricRow
+from sandbox_actors.protocol.rows import MetricRow
 from tests.sandbox_actors.cli.view.view_rows import job, metric
 
 

@@ -7,7 +7,7 @@ import math
 
 from sandbox_actors.cli.view import json_forms
 from sandbox_actors.errors import Problem
-from sandbox_actors.protocol import ExperimentDetail, Iteration, ProgressBar, WorkerRow
+from sandbox_actors.protocol.rows import ExperimentDetail, Iteration, ProgressBar, WorkerRow
 from tests.sandbox_actors.cli.view.view_rows import experiment, job, metric
 
 INFOS = {"baseline": [{"meta_name": "train", "res_0": 0.0}]}

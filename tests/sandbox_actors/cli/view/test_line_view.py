@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandbox_actors.cli.view.line_view import PROGRESS_SECONDS, PlainView
 from sandbox_actors.cli.view.snapshot import Scene
-from sandbox_actors.protocol import ProgressBar
+from sandbox_actors.protocol.rows import ProgressBar
 from tests.sandbox_actors.cli.view.view_rows import changed, experiment, job, metric
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sandbox_actors.cli.view.live import draw
 from sandbox_actors.cli.view.snapshot import Scene
-from sandbox_actors.protocol import ProgressBar
+from sandbox_actors.protocol.rows import ProgressBar
 from tests.sandbox_actors.cli.view.view_rows import changed, experiment, job, metric
 
 NOW = 1042.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sandbox_actors.cli.view.snapshot import SERIES_POINTS, Scene, Series
-from sandbox_actors.protocol import ProgressBar
+from sandbox_actors.protocol.rows import ProgressBar
 from tests.sandbox_actors.cli.view.view_rows import changed, experiment, job, metric
 
 

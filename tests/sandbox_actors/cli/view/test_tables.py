@@ -21,7 +21,7 @@ from sandbox_actors.cli.view.tables import (
     refinement_table,
     workers_table,
 )
-from sandbox_actors.protocol import MetricRow, WorkerRow
+from sandbox_actors.protocol.rows import MetricRow, WorkerRow
 from tests.sandbox_actors.cli.view.view_rows import experiment, job, metric
 
 

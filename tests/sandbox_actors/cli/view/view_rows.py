@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox_actors.protocol import Changed, ExperimentRow, JobRow, MetricRow, ProgressBar
+from sandbox_actors.protocol.client_requests import Changed
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, ProgressBar
 
 
 def experiment(**fields: Any) -> ExperimentRow:
