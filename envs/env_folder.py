@@ -20,6 +20,8 @@ import msgspec
 
 from envs import processes
 from sandbox_actors.errors import EnvError
+from sandbox_actors.files import write_whole
+from sandbox_actors.home import sandbox_home
 
 MARKER = ".sandbox-env.json"
 
@@ -44,9 +46,7 @@ class _Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 def default_root() -> Path:
     """The folder of the envs that belong to this user."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    home = os.environ.get("SANDBOX_HOME") or f"{state}/sandbox-actors"
-    return Path(home).expanduser().absolute() / "envs"
+    return sandbox_home() / "envs"
 
 
 class Place:
@@ -76,9 +76,7 @@ class Place:
             return None
 
     def write_marker(self, marker: Marker) -> None:
-        draft = self.marker.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(marker))
-        draft.replace(self.marker)
+        write_whole(self.marker, msgspec.json.encode(marker))
 
     def touch(self) -> None:
         """The env is being used."""

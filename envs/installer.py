@@ -15,6 +15,7 @@ import msgspec
 from envs.fingerprint import digest
 from envs.requirement_files import absolute, flattened, local_path, project_name
 from sandbox_actors.errors import EnvError
+from sandbox_actors.files import write_whole
 
 _EDITABLE = re.compile(r"(-e|--editable)[\s=]")
 STAMPS = ".sandbox-satisfied.json"
@@ -91,12 +92,8 @@ class Stamps:
         installed = self._installed()
         stamps = {key: value for key, value in self._read().items() if value == installed}
         stamps[request.key] = installed
-        draft = self._file.with_name(f"{STAMPS}.{os.getpid()}")
-        try:
-            draft.write_bytes(msgspec.json.encode(stamps))
-            draft.replace(self._file)
-        except OSError:
-            draft.unlink(missing_ok=True)  # an env we may not write notes into: the resolver is asked each time
+        with contextlib.suppress(OSError):  # an env we may not write notes into: the resolver is asked each time
+            write_whole(self._file, msgspec.json.encode(stamps))
 
     def _read(self) -> dict[str, str]:
         try:

@@ -25,13 +25,14 @@ ROOMS = (
     "experiment",
     "system",
     "protocol",
+    "dotted files home",
     "errors version bootstrap __init__",
 )
 """From the roof to the ground: a room imports from itself and from those below it, never from one above."""
 
 FLOORS = {room: floor for floor, rooms in enumerate(reversed(ROOMS)) for room in rooms.split()}
 
-PURE = {"experiment": {"experiment", "errors", "protocol", "system"}, "protocol": {"protocol", "errors", "version"}}
+PURE = {"experiment": {"experiment", "dotted", "errors"}, "protocol": {"protocol", "errors", "version"}}
 """What these rooms may import of `sandbox_actors`; nothing there opens a file, a socket or a process of its own."""
 
 ZMQ_USERS = {

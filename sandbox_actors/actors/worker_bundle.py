@@ -13,6 +13,9 @@ from pathlib import Path
 
 import components
 
+GROUND = ("__init__.py", "dotted.py", "errors.py", "files.py", "version.py")
+"""Modules at the root of the core that workers and components may import."""
+
 ENTRY = Path("sandbox_actors", "worker", "__main__.py")
 
 
@@ -43,7 +46,7 @@ def _copy(sources: list[tuple[Path, Path]], bundle: Path) -> None:
 def _sources() -> list[tuple[Path, Path]]:
     """What belongs to the bundle: paths in it, and where they are copied from."""
     core = Path(__file__).parents[1]
-    found = [(Path("sandbox_actors", name), core / name) for name in ("__init__.py", "errors.py", "version.py")]
+    found = [(Path("sandbox_actors", name), core / name) for name in GROUND]
     for package in (core / "protocol", core / "worker", Path(components.__file__).parent):
         base = core.parent if package.parent == core else package.parent
         found += [(path.relative_to(base), path) for path in package.rglob("*") if _is_source(path)]

@@ -7,7 +7,6 @@ the worker's token it holds the digest, and of its env's variables nothing.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION
 from sandbox_actors.system.process_tree import kill, marked
 
@@ -53,10 +53,8 @@ class WorkerRecords:
         """Raises OSError."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
-        half_written = self._folder / f".{record.name}"
-        with open(os.open(half_written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public)))
-        half_written.replace(self._folder / record.name)
+        data = msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public))
+        write_whole(self._folder / record.name, data, mode=0o600)
 
     def remove(self, name: str) -> None:
         """Remove what there is of a worker that has ended."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket as sockets
-import struct
 import sys
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.client.remote import SERVER_KEY_VARIABLE, Remote
 from sandbox_actors.errors import ConfigError, DaemonUnreachable, Problem, ProtocolError, Refused, SandboxError
+from sandbox_actors.protocol import unix_socket
 from sandbox_actors.protocol.client_requests import GetStatus
 from sandbox_actors.protocol.faults import Fault, error_of
 from sandbox_actors.protocol.frames import (
@@ -204,17 +203,12 @@ class Connection:
 
 def listener(path: Path) -> int | None:
     """The process that listens at a Unix socket, None if nobody does. Raises Refused if it is not this user's."""
-    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
-        probe.settimeout(GREETING_TIMEOUT)
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return None  # no file, a file that a dead daemon has left, or a daemon whose queue is full
-        credentials = probe.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, _ = struct.unpack("3i", credentials)
-    if uid not in (os.getuid(), 0):
-        raise Refused(f"{path} belongs to another user (uid {uid}); set SANDBOX_SOCKET to a place of your own")
-    return int(pid)
+    found = unix_socket.listener(path, GREETING_TIMEOUT)
+    if found is None:
+        return None
+    if found.uid not in (os.getuid(), 0):
+        raise Refused(f"{path} belongs to another user (uid {found.uid}); set SANDBOX_SOCKET to a place of your own")
+    return found.pid
 
 
 def _error_of(fault: Fault) -> SandboxError:

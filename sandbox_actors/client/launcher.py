@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.system.paths import HOME_VARIABLE, SOCKET_VARIABLE, Paths
+from sandbox_actors.home import HOME_VARIABLE
+from sandbox_actors.system.paths import SOCKET_VARIABLE, Paths
 
 START_TIMEOUT = 30.0
 RIVAL_TIMEOUT = 5.0

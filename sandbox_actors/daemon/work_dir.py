@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sandbox_actors.experiment.references import NumberedJob
+from sandbox_actors.files import write_whole
 
 CONTEXT_FILE = "context_infos.json"
 
@@ -39,14 +41,8 @@ class WorkDir:
 
         What was in an earlier document is taken to be as it was: only what has come since is encoded.
         """
-        path = self.path / CONTEXT_FILE
-        fresh = path.with_name(f".{path.name}.new")
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write("[\n" + ",\n".join(self._iteration(each) for each in document) + "\n]\n")
-            if is_durable:
-                file.flush()
-                os.fsync(file.fileno())
-        fresh.replace(path)
+        text = "[\n" + ",\n".join(self._iteration(each) for each in document) + "\n]\n"
+        write_whole(self.path / CONTEXT_FILE, text.encode(), is_durable=is_durable)
 
     def _iteration(self, infos: Mapping[str, Any]) -> str:
         pipelines = []
@@ -60,8 +56,7 @@ class WorkDir:
 def _point(link: Path, target: Path) -> None:
     if not link.parent.is_dir():
         link.parent.mkdir(parents=True, exist_ok=True)
-    fresh = link.with_name(f".{link.name}.new")
-    fresh.unlink(missing_ok=True)
+    fresh = link.with_name(f".{secrets.token_hex(8)}.unfinished")
     fresh.symlink_to(target)
     fresh.replace(link)
 

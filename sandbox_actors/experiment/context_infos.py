@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sandbox_actors.dotted import find
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.dotted import find
 
 META_NAME = "meta_name"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sandbox_actors.dotted import put
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.dotted import CONFIGS, is_placeholder, put, with_iteration
 from sandbox_actors.experiment.hook_specs import HOOKS
 from sandbox_actors.experiment.model import Job
+
+CONFIGS = ("dj_configs", "extra_configs")
 
 Setting = tuple[list[str], Any]
 """Keys in one config, none for the config as a whole, and the value put there."""
@@ -73,3 +76,33 @@ def job_configs(job: Job, settings: Iterable[tuple[str, Any]]) -> dict[str, JobC
         name, keys = split_key(key)
         configs[name].add(keys, value)
     return configs
+
+
+def is_placeholder(value: object) -> bool:
+    """Whether a value only marks the place of one that is put there before use: `<replaced_by_the_input>`."""
+    return isinstance(value, str) and value.strip().startswith("<") and value.strip().endswith(">")
+
+
+def with_iteration(config: dict[str, Any], iteration: int) -> dict[str, Any]:
+    """`config` with the folder `iter_<n>` in its `export_path`: before the last part of a file, after a folder."""
+    paths = config.get("export_path")
+    if not paths:
+        return config
+    if isinstance(paths, list):
+        return {**config, "export_path": [_into_iteration(path, iteration) for path in paths]}
+    return {**config, "export_path": _into_iteration(paths, iteration)}
+
+
+def names_file(path: str) -> bool:
+    """Whether a path that need not exist is meant as a file: its last part has a dot that is not its first letter."""
+    last = os.path.basename(path.rstrip("/"))
+    return "." in last and not last.startswith(".")
+
+
+def _into_iteration(path: Any, iteration: int) -> Any:
+    if not isinstance(path, str):
+        return path
+    folder = f"iter_{iteration}"
+    if names_file(path):
+        return os.path.join(os.path.dirname(path), folder, os.path.basename(path))
+    return os.path.join(path, folder)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sandbox_actors.errors import ContextError, did_you_mean
-from sandbox_actors.experiment.dotted import CONFIGS
 from sandbox_actors.experiment.hook_specs import HOOKS
+from sandbox_actors.experiment.job_configs import CONFIGS
 from sandbox_actors.experiment.model import Experiment, Job
 from sandbox_actors.experiment.written_paths import WrittenPaths, strings_in
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox_actors.experiment.dotted import is_placeholder, names_file
+from sandbox_actors.experiment.job_configs import is_placeholder, names_file
 
 _EXPORT = "export_path"
 _OTHERS = re.compile(r"path_\w*recipe|(output|result|save|export|work)_?(path|dir|file)s?|\w+_output_dir|output")

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sandbox_actors.dotted import put
 from sandbox_actors.errors import Problem
-from sandbox_actors.experiment.dotted import CONFIGS, is_placeholder, put
+from sandbox_actors.experiment.job_configs import CONFIGS, is_placeholder
 from sandbox_actors.experiment.model import ANONYMOUS
 from sandbox_actors.experiment.written_paths import WrittenPaths
 from sandbox_actors.experiment_file import missing_paths

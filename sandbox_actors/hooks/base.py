@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.factories import FACTORIES, Entry
+from sandbox_actors.dotted import find_or_none
 from sandbox_actors.errors import ConfigError, Problem
 from sandbox_actors.experiment.hook_specs import HOOKS as SPECS
 from sandbox_actors.experiment.hook_specs import HookSpec
-from sandbox_actors.hooks.call import Call, _at
+from sandbox_actors.hooks.call import Call
 from sandbox_actors.protocol.worker_requests import Outcome
 
 
@@ -79,6 +80,6 @@ class Hook:
         return config
 
     def _require(self, entry: Entry, config: Mapping[str, Any], name: str) -> None:
-        missing = [field for field in entry.required if _at(config, field) is None]
+        missing = [field for field in entry.required if find_or_none(config, field) is None]
         if missing:
             raise ConfigError([Problem(type(self).__name__, f"{name}.{field}", "missing") for field in missing])

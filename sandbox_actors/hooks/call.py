@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from components.factories import PLAIN, Entry
+from sandbox_actors.dotted import find_or_none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +61,7 @@ class Call:
         if not self.entry.is_own and not self.entry.model_fields:
             return ""
         fields = self.entry.model_fields or tuple(self.config)
-        identity = {name: _at(self.config, name) for name in fields}
+        identity = {name: find_or_none(self.config, name) for name in fields}
         digest = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:8]
         names = [value.rstrip("/").rpartition("/")[2] for value in identity.values() if isinstance(value, str)]
         return f"{names[0]}#{digest}" if names and self.entry.model_fields else digest
-
-
-def _at(config: Any, dotted: str) -> Any:
-    """The value at a dotted key, None where there is none."""
-    for part in dotted.split("."):
-        config = config.get(part) if isinstance(config, Mapping) else None
-    return config

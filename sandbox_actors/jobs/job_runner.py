@@ -24,6 +24,7 @@ from sandbox_actors.errors import ConfigError, SandboxError, WorkerLost
 from sandbox_actors.experiment.events import StartJob
 from sandbox_actors.experiment.model import Experiment, Job
 from sandbox_actors.experiment_file.load import read_config
+from sandbox_actors.files import tail
 from sandbox_actors.hooks.base import Hook, Recorded
 from sandbox_actors.hooks.call import Call
 from sandbox_actors.hooks.registry import component_folders, hook_named
@@ -36,7 +37,6 @@ from sandbox_actors.jobs.watchdogs import LAST_LINES, MemoryExceeded, _mib, unti
 from sandbox_actors.protocol.rows import ProgressBar, points_of
 from sandbox_actors.protocol.worker_requests import ComponentRef, Outcome, Run
 from sandbox_actors.store.watcher import SandboxWatcher
-from sandbox_actors.system.child_process import tail
 
 Change = Callable[..., Awaitable[None]]
 

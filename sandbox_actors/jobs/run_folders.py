@@ -5,7 +5,6 @@ A run has its folder from before it begins until its end is recorded in the stor
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, decode_ended, decode_points
 from sandbox_actors.protocol.worker_requests import Run
@@ -53,10 +53,8 @@ class RunFolders:
         shutil.rmtree(folder, ignore_errors=True)  # of an experiment of that id that ended before it was resumed
         folder.mkdir(mode=0o700, parents=True)
         public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
-        half_written = folder / f".{RECORD}"
-        with open(os.open(half_written, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            file.write(msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public)))
-        half_written.replace(folder / RECORD)
+        data = msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public))
+        write_whole(folder / RECORD, data, mode=0o600)
 
     def result(self, run: str) -> Ended | None:
         """How the run has ended; None where that is not known."""

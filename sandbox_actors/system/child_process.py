@@ -23,10 +23,9 @@ import psutil
 import trio
 
 from sandbox_actors.errors import SandboxError
-from sandbox_actors.system.process_tree import MARK, TERMINATE_GRACE, family, kill_family
-
-TAIL_BYTES = 4096
-
+from sandbox_actors.files import tail
+from sandbox_actors.protocol.process_mark import MARK
+from sandbox_actors.system.process_tree import TERMINATE_GRACE, family, kill_family
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -233,16 +232,3 @@ def _start(
         raise
     process.returncode = 0  # reaped through the pidfd: keep Popen from doing it, and from warning that nobody did
     return process.pid
-
-
-def tail(path: Path, lines: int) -> str:
-    """The last `lines` lines of a file, of at most `TAIL_BYTES` bytes; empty where there is no such file."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
-            data = file.read()
-    except OSError:
-        return ""
-    text = data.decode("utf-8", "replace").replace("\r", "\n")
-    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

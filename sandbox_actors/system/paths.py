@@ -15,14 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_actors.errors import Refused
+from sandbox_actors.home import APP, HOME_VARIABLE, sandbox_home
+from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
 
-HOME_VARIABLE = "SANDBOX_HOME"
 SOCKET_VARIABLE = "SANDBOX_SOCKET"
-
-SOCKET_PATH_LIMIT = 107
-"""Bytes that fit into a Unix socket address on Linux."""
-
-APP = "sandbox-actors"
 
 
 @dataclass(frozen=True)
@@ -106,15 +102,8 @@ class Paths:
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     """The places that these environment variables mean. Raises Refused for a socket path that is too long."""
-    home = _home(environ)
+    home = sandbox_home(environ)
     return Paths(home=home, socket=_socket(environ, home), worker_socket=_short(home / "workers.sock"))
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    if given := environ.get(HOME_VARIABLE):
-        return Path(given).expanduser().absolute()
-    state = environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state") / APP
 
 
 def _socket(environ: Mapping[str, str], home: Path) -> Path:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 import psutil
 
-MARK = "SANDBOX_PROCESS"
-"""Environment variable that every child inherits: it finds what left the child's session and process tree."""
-
+from sandbox_actors.protocol import process_mark
 
 TERMINATE_GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -18,17 +16,6 @@ TERMINATE_GRACE = 2.0
 
 SWEEPS = 10
 """The most times that is looked for what a process has left behind: it may hang in the kernel."""
-
-
-EXEC_LOOKS = 4
-
-
-EXEC_PAUSE = 0.002
-"""How often, and with which pause in seconds, the environment of a process is looked at that has none."""
-
-
-KERNEL_THREAD = 0x00200000
-"""A flag in /proc/PID/stat."""
 
 
 def family(pid: int, name: str) -> list[psutil.Process]:
@@ -43,32 +30,11 @@ def family(pid: int, name: str) -> list[psutil.Process]:
 
 def marked(names: Collection[str]) -> list[psutil.Process]:
     """All processes that carry one of these marks."""
-    marks = {f"{MARK}={name}".encode() for name in names}
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                if not marks.isdisjoint(_environ(entry).split(b"\0")):
-                    found.append(psutil.Process(int(entry.name)))
-            except (OSError, psutil.Error):
-                continue  # ended meanwhile, or another user's
+    for pid in process_mark.marked(names):
+        with suppress(psutil.Error):  # ended meanwhile
+            found.append(psutil.Process(pid))
     return found
-
-
-def _environ(entry: Path) -> bytes:
-    """A process's environment, which is empty for a moment while it turns into another program. Raises OSError."""
-    for _ in range(EXEC_LOOKS):
-        environ = (entry / "environ").read_bytes()
-        if environ or not _runs_program(entry):
-            return environ
-        time.sleep(EXEC_PAUSE)
-    return b""
-
-
-def _runs_program(entry: Path) -> bool:
-    """Not so one that has ended and not been reaped, or a thread of the kernel's. Raises OSError."""
-    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-    return fields[0] not in "ZX" and not int(fields[6]) & KERNEL_THREAD
 
 
 def kill_family(pid: int, name: str, known: Sequence[psutil.Process] = ()) -> None:

@@ -7,14 +7,13 @@ hexadecimal digits, which no shell needs quoted. The secret half of a pair never
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_actors.errors import NotFound, Refused
+from sandbox_actors.files import write_whole
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
@@ -100,12 +99,7 @@ class Keys:
         """In one step, so that no reader sees half of it, and nobody else any of it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        descriptor, written = tempfile.mkstemp(dir=self.folder)  # of mode 0600
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(written, path)
+        write_whole(path, text.encode("ascii"), mode=0o600, is_durable=True)
 
 
 def checked(key: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import resource
 import socket as sockets
-import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,13 +20,11 @@ import trio
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.frames import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode
+from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT, credentials
 from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone
 from sandbox_actors.transport.rate_limited_log import Notices
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
 from sandbox_actors.version import __version__
-
-SOCKET_PATH_LIMIT = 107
-"""Bytes that fit into a Unix socket address on Linux."""
 
 CONNECTIONS = 1_000
 """Connections of one router; one more is told so and closed."""
@@ -192,7 +189,7 @@ class UnixRouter:
                 self.notices.tell("accept", f"cannot accept a connection: {error.strerror}")
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
-            pid, uid = _credentials(connection)
+            pid, uid, _ = credentials(connection)
             if uid not in self._uids:
                 self.notices.tell("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
                 connection.close()
@@ -299,13 +296,6 @@ def _place(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _credentials(connection: sockets.socket) -> tuple[int, int]:
-    """Pid and uid of the process that connected."""
-    packed = connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, _ = struct.unpack("3i", packed)
-    return pid, uid
 
 
 def _refuse(connection: sockets.socket, reason: str) -> None:

@@ -5,30 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
-import struct
-from pathlib import Path
+from contextlib import suppress
 from typing import NoReturn
 
-MARK = "SANDBOX_PROCESS"
-"""Environment variable of a worker and of all that it has started, also of what has left its session."""
+from sandbox_actors.protocol.process_mark import MARK, marked
 
 PIDFD_OPEN = 434
 """Number of the system call, the same on every machine."""
-
-CREDENTIALS = struct.Struct("3i")
-
-
-def listening(path: str) -> int | None:
-    """The process that listens at a Unix socket, None if nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except OSError:
-            return None  # no file, the file of a dead daemon, or a daemon whose queue is full
-        pid, _, _ = CREDENTIALS.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
-    return int(pid)
 
 
 def watched(pid: int) -> int:
@@ -45,13 +28,9 @@ def watched(pid: int) -> int:
 
 def end_family() -> NoReturn:
     """Kill this process and all that it has started: its group, and what carries its mark and has left the group."""
-    mark = f"{MARK}={os.environ.get(MARK)}".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except OSError:
-                continue  # ended meanwhile, or another user's
+    for pid in marked({os.environ.get(MARK, "")}):
+        if pid != os.getpid():
+            with suppress(OSError):  # ended meanwhile
+                os.kill(pid, signal.SIGKILL)
     os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

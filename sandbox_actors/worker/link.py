@@ -37,9 +37,10 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
+from sandbox_actors.protocol.unix_socket import listener
 from sandbox_actors.protocol.worker_requests import FollowLog, Rejoin, Run, decode_worker_task
 from sandbox_actors.version import __version__
-from sandbox_actors.worker.daemon_watch import end_family, listening, watched
+from sandbox_actors.worker.daemon_watch import end_family, watched
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""
@@ -210,9 +211,9 @@ class Link:
             is_free = self._hosted is None or self._hosted.answer is not None
             if is_free and time.monotonic() - self._free_since >= self._grace:
                 end_family()
-            pid = listening(self._path)
-            if pid is not None:
-                self._try_daemon(pid)
+            daemon = listener(self._path, timeout=1.0)
+            if daemon is not None:
+                self._try_daemon(daemon.pid)
             else:
                 time.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE)

@@ -6,6 +6,7 @@ import os
 import threading
 from pathlib import Path
 
+from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, encode_kept
 
@@ -15,12 +16,8 @@ def keep_result(folder: str, ended: Ended) -> bool:
 
     A folder that is gone is that of a run whose end nobody waits for.
     """
-    path = Path(folder, RESULT)
-    half_written = path.with_name(f".{RESULT}")
     try:
-        with open(half_written, "wb", opener=_private) as file:
-            file.write(encode_kept(ended))
-        half_written.replace(path)
+        write_whole(Path(folder, RESULT), encode_kept(ended), mode=0o600)
     except FileNotFoundError:
         return True
     except OSError:

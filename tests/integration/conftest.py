@@ -17,9 +17,10 @@ import pytest
 
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import listener
+from sandbox_actors.home import HOME_VARIABLE
+from sandbox_actors.protocol.process_mark import MARK
 from sandbox_actors.protocol.rows import ExperimentDetail
-from sandbox_actors.system.paths import HOME_VARIABLE, find_paths
-from sandbox_actors.system.process_tree import MARK
+from sandbox_actors.system.paths import find_paths
 
 FAULTY = str(Path(__file__).parent)
 

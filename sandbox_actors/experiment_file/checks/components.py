@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from sandbox_actors.errors import ConfigError, did_you_mean
-from sandbox_actors.experiment.dotted import is_placeholder
 from sandbox_actors.experiment.hook_specs import HookSpec
+from sandbox_actors.experiment.job_configs import is_placeholder
 from sandbox_actors.experiment.references import NumberedJob
 from sandbox_actors.experiment_file.catalogue import Catalogue, KnownFactory, KnownType
 from sandbox_actors.experiment_file.checks.config_view import ConfigView

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sandbox_actors.dotted import find, put
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.dotted import CONFIGS, find, is_placeholder, put
+from sandbox_actors.experiment.job_configs import CONFIGS, is_placeholder
 from sandbox_actors.experiment.model import Job
 from sandbox_actors.experiment_file.reader import Path
 

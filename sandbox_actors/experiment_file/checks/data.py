@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 
+from sandbox_actors.dotted import find
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.dotted import find, is_placeholder
+from sandbox_actors.experiment.job_configs import is_placeholder
 from sandbox_actors.experiment.written_paths import WrittenPaths
 from sandbox_actors.experiment_file import missing_paths
 from sandbox_actors.experiment_file.catalogue import KnownType

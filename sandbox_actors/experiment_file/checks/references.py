@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sandbox_actors.dotted import find, put
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.dotted import find, is_placeholder, put
-from sandbox_actors.experiment.job_configs import split_key
+from sandbox_actors.experiment.job_configs import is_placeholder, split_key
 from sandbox_actors.experiment.references import LAST, Names, NumberedJob, Origin
 from sandbox_actors.experiment.targets import parse_target
 from sandbox_actors.experiment_file.checks.config_view import ConfigView, view_configs

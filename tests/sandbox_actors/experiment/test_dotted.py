@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from sandbox_actors.dotted import find, put
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.dotted import find, is_placeholder, put, with_iteration
+from sandbox_actors.experiment.job_configs import is_placeholder, with_iteration
 
 CONFIG: dict[str, Any] = {"train": {"lr": 1, "betas": [0.9, 0.99]}, "eval.loss": {"a": 2}, "eval": {}, "none": None}
 

@@ -61,7 +61,7 @@ def test_work_that_was_asked_for_is_committed_before_the_store_closes(path: Path
 WRITER = """
 import sys, trio
 from pathlib import Path
-from sandbox_actors.protocol import Submit
+from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.store.store import open_store
 
 async def main():

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import trio
 
-from sandbox_actors.system.child_process import Child, SpawnFailed, spawn, tail
+from sandbox_actors.system.child_process import Child, SpawnFailed, spawn
 from sandbox_actors.system.process_tree import family
 
 PRELUDE = "import os, subprocess, sys, time\n"
@@ -99,11 +99,3 @@ async def test_no_descriptor_is_left(tmp_path: Path) -> None:
     for _ in range(5):
         await once()
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_the_tail_of_a_file_is_bounded_and_splits_progress_bars(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(b"x" * 100_000 + b"\nfirst\rsecond\n\nthird \xff\n")
-    assert tail(log, 3) == "first\nsecond\nthird \ufffd"
-    assert len(tail(log, 10)) < 5000
-    assert tail(tmp_path / "none", 3) == ""

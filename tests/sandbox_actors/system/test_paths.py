@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.system.paths import SOCKET_PATH_LIMIT, find_paths
+from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
+from sandbox_actors.system.paths import find_paths
 
 
 def test_the_home_follows_the_xdg_state_folder() -> None:

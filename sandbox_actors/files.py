@@ -1,0 +1,57 @@
+"""Files that are there whole or not at all, and the end of one that is still written to.
+
+Standard library only, on Python 3.10 and later: component envs and their workers write files too.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+TAIL_BYTES = 4096
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o666, is_durable: bool = False) -> Iterator[BinaryIO]:
+    """A file to be written, which replaces `path` when the block ends well, and is removed when it does not.
+
+    Until then it lies beside `path` under a name that cannot be guessed, and is made there: a link that somebody has
+    put in its place is never followed. `mode` is subject to the umask. `is_durable`: it is flushed to the disk before
+    it gets its name, so that a power cut leaves the old file or the new one. Raises OSError.
+    """
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.unfinished")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(unfinished, flags, mode), "wb") as file:
+            yield file
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o666, is_durable: bool = False) -> None:
+    """Write `data` as `whole_file` does. Raises OSError."""
+    with whole_file(path, mode=mode, is_durable=is_durable) as file:
+        file.write(data)
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last `lines` lines of a file that are not blank, of its last `TAIL_BYTES` bytes; "" if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return ""
+    text = data.decode("utf-8", "replace").replace("\r", "\n")
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

@@ -1,0 +1,45 @@
+"""The mark that every process of a worker carries in its environment, also one that has left its session and tree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+MARK = "SANDBOX_PROCESS"
+"""Name of the environment variable."""
+
+EXEC_LOOKS = 4
+EXEC_PAUSE = 0.002
+"""How often, and with which pause in seconds, the environment of a process is looked at that has none."""
+
+KERNEL_THREAD = 0x00200000
+"""A flag in /proc/PID/stat."""
+
+
+def marked(names: Collection[str]) -> Iterator[int]:
+    """The pids of all processes that carry one of these marks; those of other users cannot be looked at."""
+    marks = {f"{MARK}={name}".encode() for name in names}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                if not marks.isdisjoint(_environ(entry).split(b"\0")):
+                    yield int(entry.name)
+            except OSError:
+                continue  # ended meanwhile, or another user's
+
+
+def _environ(entry: Path) -> bytes:
+    """A process's environment, which is empty for a moment while it turns into another program. Raises OSError."""
+    for _ in range(EXEC_LOOKS):
+        environ = (entry / "environ").read_bytes()
+        if environ or not _runs_program(entry):
+            return environ
+        time.sleep(EXEC_PAUSE)
+    return b""
+
+
+def _runs_program(entry: Path) -> bool:
+    """Not so one that has ended and not been reaped, or a thread of the kernel's. Raises OSError."""
+    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    return fields[0] not in "ZX" and not int(fields[6]) & KERNEL_THREAD
