@@ -13,7 +13,7 @@ import trio
 from sandbox_actors.actors.code_digest import UNKNOWN, Code
 from sandbox_actors.actors.environments import ReadyEnv
 from sandbox_actors.errors import WorkerLost
-from sandbox_actors.protocol.rows import WorkerRow
+from sandbox_actors.protocol.rows import WorkerRow, WorkerState
 from sandbox_actors.protocol.worker_requests import ComponentRef
 from sandbox_actors.system.child_process import Child
 from sandbox_actors.system.limits import is_oom, memory_limit, oom_kills
@@ -82,7 +82,7 @@ class ComponentActor:
     is_adopted: bool = False
     reserved_for: str = ""
     peer: Peer | None = None
-    state: str = "starting"
+    state: WorkerState = "starting"
     warm_model: str | None = None
     job: str = ""
     runs: int = 0

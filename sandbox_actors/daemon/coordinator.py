@@ -36,7 +36,7 @@ from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.references import NumberedJob, number_jobs
 from sandbox_actors.experiment.secrets import masked
 from sandbox_actors.jobs.job_runner import JobRunner
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
 from sandbox_actors.store.queries import CFGS, Outputs
 from sandbox_actors.store.watcher import SandboxWatcher
 
@@ -152,7 +152,7 @@ class Coordinator(Actor):
 
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
-        state = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
+        state: State = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
         row = self._ended_row(command.index, state, command.error)
         await self._watcher.put_jobs(self._id, [row])
         await self._runner.forget(row.iter, row.index, row.attempt)
@@ -206,7 +206,7 @@ class Coordinator(Actor):
         self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
         await self._watcher.put_jobs(self._id, [self._rows[index]])
 
-    def _ended_row(self, index: int, state: str, error: str) -> JobRow:
+    def _ended_row(self, index: int, state: State, error: str) -> JobRow:
         row, now = self._rows[index], time.time()
         seconds = round(now - row.started, 3) if row.started else None
         self._rows[index] = msgspec.structs.replace(

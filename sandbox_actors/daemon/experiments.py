@@ -28,8 +28,8 @@ from sandbox_actors.hooks.dry_run import forecast
 from sandbox_actors.jobs.job_runner import JobRunner, Workshop
 from sandbox_actors.jobs.wandb_export import export_to_wandb, heeded, is_wanted, run_of
 from sandbox_actors.protocol.client_requests import Submit
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow, PlannedJob
-from sandbox_actors.store.store import ENDED, Store
+from sandbox_actors.protocol.rows import ENDED, Ended, ExperimentRow, JobRow, PlannedJob
+from sandbox_actors.store.store import Store
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths
 
@@ -243,7 +243,7 @@ class Experiments:
         except ActorStopped:
             return  # it ended before the message came
 
-    async def _give_up(self, id: str, error: str, state: str = "failed") -> None:
+    async def _give_up(self, id: str, error: str, state: Ended = "failed") -> None:
         """End an experiment that has no coordinator (any more)."""
         left = [row for row in await self._store.job_rows(id) if row.state not in ENDED]
         rows = [

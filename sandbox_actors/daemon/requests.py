@@ -35,9 +35,17 @@ from sandbox_actors.protocol.client_requests import (
     decode_client_request,
 )
 from sandbox_actors.protocol.frames import Hello
-from sandbox_actors.protocol.rows import DaemonStatus, ExperimentDetail, ExperimentRow, MetricRow, PlannedJob, WorkerRow
+from sandbox_actors.protocol.rows import (
+    ENDED,
+    DaemonStatus,
+    ExperimentDetail,
+    ExperimentRow,
+    MetricRow,
+    PlannedJob,
+    WorkerRow,
+)
 from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn, decode_worker_request
-from sandbox_actors.store.store import ENDED, Store
+from sandbox_actors.store.store import Store
 from sandbox_actors.system.paths import Paths
 from sandbox_actors.transport.decode_limit import require_light
 from sandbox_actors.transport.gateway import Peer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -58,6 +58,9 @@ class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Event = JobSucceeded | JobFailed | CancelRequested
+
+
+Ending: TypeAlias = Literal["succeeded", "failed", "cancelled"]
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
@@ -130,9 +133,7 @@ class EndIteration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is succeeded, failed or cancelled."""
-
-    state: str
+    state: Ending
     error: str = ""
 
 

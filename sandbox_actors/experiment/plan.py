@@ -21,6 +21,7 @@ from sandbox_actors.experiment.events import (
     Begun,
     CancelRequested,
     Command,
+    Ending,
     EndIteration,
     Event,
     Finish,
@@ -252,7 +253,7 @@ class Plan:
                 self._updates.setdefault(each.index, {})[key] = values[name]
         self._begin_iteration(commands)
 
-    def _finish(self, state: str, error: str, commands: list[Command]) -> None:
+    def _finish(self, state: Ending, error: str, commands: list[Command]) -> None:
         self._end = Finish(state=state, error=error)
         commands.append(self._end)
 

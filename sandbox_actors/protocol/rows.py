@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
+
+Ended: TypeAlias = Literal["succeeded", "failed", "cancelled"]
+State: TypeAlias = Literal["waiting", "running"] | Ended
+"""Of an experiment, or of a job."""
+
+ENDED: frozenset[State] = frozenset(get_args(Ended))
+"""The states that an experiment or a job does not leave, unless it is resumed."""
+
+WorkerState: TypeAlias = Literal["starting", "idle", "running", "stopping", "ended"]
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,8 +62,8 @@ class ProgressBar(msgspec.Struct, frozen=True, kw_only=True):
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     """One job of one iteration. `index` counts the jobs of an iteration from 0, in the order in which they run.
 
-    `state` is waiting, running, succeeded, failed or cancelled; `reason` says what a waiting or running job waits
-    for; `seq` is the store's sequence number of the last change. Times in Unix seconds.
+    `reason` says what a waiting or running job waits for; `seq` is the store's sequence number of the last change.
+    Times in Unix seconds.
     """
 
     seq: int
@@ -64,7 +73,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     hook: str
     meta_name: str
     iter: int
-    state: str
+    state: State
     started: float | None = None
     finished: float | None = None
     seconds: float | None = None
@@ -94,13 +103,11 @@ class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
-    """`state` is waiting, running, succeeded, failed or cancelled."""
-
     seq: int
     id: str
     name: str
     project: str
-    state: str
+    state: State
     source: str
     cwd: str
     work_dir: str
@@ -130,13 +137,13 @@ class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One component actor. `state` is starting, idle, running or stopping; `keep_alive_seconds` is None for ever."""
+    """One component actor. `keep_alive_seconds` is None for ever."""
 
     worker: str
     pid: int
     component: str
     env: str
-    state: str
+    state: WorkerState
     model: str
     rss_bytes: int
     runs: int

@@ -16,17 +16,22 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sandbox_actors.protocol.client_requests import Submit
-from sandbox_actors.protocol.rows import ExperimentDetail, ExperimentRow, Iteration, JobRow, MetricRow, Point
+from sandbox_actors.protocol.rows import (
+    ENDED,
+    ExperimentDetail,
+    ExperimentRow,
+    Iteration,
+    JobRow,
+    MetricRow,
+    Point,
+    State,
+)
 from sandbox_actors.store import queries
 from sandbox_actors.store.database import Database, open_database
 from sandbox_actors.store.queries import CHANGES_ROWS, Connection
 from sandbox_actors.store.queries import Outputs as Outputs
 from sandbox_actors.store.salvage import Salvage, recover
 from sandbox_actors.store.schema import KEYS, MIGRATIONS, ORPHANS
-
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
-"""The states that an experiment or a job does not leave, unless it is resumed."""
-
 
 Place = tuple[int, int]
 """Iteration and index of a job."""
@@ -39,7 +44,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     next: int
-    state: str
+    state: State
     experiment: ExperimentRow | None
     jobs: list[JobRow]
     metrics: list[MetricRow]
@@ -97,7 +102,7 @@ class Store:
         self,
         id: str,
         *,
-        state: str | UnsetType = UNSET,
+        state: State | UnsetType = UNSET,
         started: float | UnsetType | None = UNSET,
         finished: float | UnsetType | None = UNSET,
         error: str | UnsetType = UNSET,

@@ -15,10 +15,10 @@ import trio
 from msgspec import UNSET, UnsetType
 
 from sandbox_actors.protocol.client_requests import Changed
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, Point, ProgressBar, points_of
+from sandbox_actors.protocol.rows import ENDED, ExperimentRow, JobRow, MetricRow, Point, ProgressBar, State, points_of
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.queries import CFGS
-from sandbox_actors.store.store import ENDED, Outputs, Place, Store
+from sandbox_actors.store.store import Outputs, Place, Store
 
 LONGEST_WAIT = 60.0
 """Seconds after which a follower is answered even if nothing has happened."""
@@ -130,7 +130,7 @@ class SandboxWatcher:
         self,
         experiment: str,
         *,
-        state: str | UnsetType = UNSET,
+        state: State | UnsetType = UNSET,
         started: float | UnsetType | None = UNSET,
         finished: float | UnsetType | None = UNSET,
         error: str | UnsetType = UNSET,

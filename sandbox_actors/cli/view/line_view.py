@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sandbox_actors.cli.view.snapshot import ENDED, Scene
+from sandbox_actors.cli.view.snapshot import Scene
 from sandbox_actors.cli.view.text import clock, duration, one_line, value, warmth
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow
+from sandbox_actors.protocol.rows import ENDED, ExperimentRow, JobRow
 
 PROGRESS_SECONDS = 5.0
 """The least time between two lines about how far a job is."""

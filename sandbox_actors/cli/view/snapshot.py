@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 
 from sandbox_actors.cli.view.text import one_line
 from sandbox_actors.protocol.client_requests import Changed
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, ProgressBar
+from sandbox_actors.protocol.rows import ENDED, ExperimentRow, JobRow, MetricRow, ProgressBar
 
 SERIES_POINTS = 512
 """Values kept of one series; of a longer one, means of 2, 4, ... neighbours."""
-
-ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass
