@@ -38,7 +38,7 @@ class Actor:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._inbox_in, self._inbox_out = trio.open_memory_channel[tuple[Any, Promise | None]](INBOX_SIZE)
+        self._inbox_in, self._inbox_out = trio.open_memory_channel[tuple[Any, Promise[Any] | None]](INBOX_SIZE)
         self._stopped = trio.Event()
 
     # --- what subclasses say ---
@@ -60,7 +60,7 @@ class Actor:
     # --- what others do with it ---
 
     async def ask(self, message: Any) -> Any:
-        promise = Promise()
+        promise = Promise[Any]()
         await self._put(message, promise)
         return await promise.wait()
 
@@ -87,7 +87,7 @@ class Actor:
                 await self.on_stop()
             self._stopped.set()
 
-    async def _handle(self, message: Any, promise: Promise | None) -> None:
+    async def _handle(self, message: Any, promise: Promise[Any] | None) -> None:
         try:
             answer = await self.on_receive(message)
         except Exception as error:
@@ -103,7 +103,7 @@ class Actor:
             if promise is not None:
                 promise.keep(answer)
 
-    async def _put(self, message: Any, promise: Promise | None) -> None:
+    async def _put(self, message: Any, promise: Promise[Any] | None) -> None:
         try:
             await self._inbox_in.send((message, promise))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -6,22 +6,19 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import trio
 
 from sandbox_actors.actors.code_digest import UNKNOWN, Code
 from sandbox_actors.actors.environments import ReadyEnv
 from sandbox_actors.errors import WorkerLost
+from sandbox_actors.protocol.frames import Answer, Request
 from sandbox_actors.protocol.rows import WorkerRow, WorkerState
 from sandbox_actors.protocol.worker_requests import ComponentRef
 from sandbox_actors.system.child_process import Child
 from sandbox_actors.system.limits import is_oom, memory_limit, oom_kills
 from sandbox_actors.transport.base import PeerGone
 from sandbox_actors.transport.gateway import Peer
-
-T = TypeVar("T")
-
 
 LAST_BREATH = 5.0
 """Seconds between the end of a connection and that of its process, with all that this one has started."""
@@ -151,11 +148,11 @@ class Lease:
         assert self.actor.peer is not None
         return self.actor.peer
 
-    async def ask_for(self, message: Any, answer: type[T]) -> T:
+    async def ask(self, request: Request[Answer]) -> Answer:
         """Ask the actor. Raises ComponentFailed with the remote traceback, or WorkerLost where its process has ended,
         also where the connection tells before the process does."""
         try:
-            return await self.peer.ask_for(message, answer)
+            return await self.peer.ask(request)
         except PeerGone:
             with trio.move_on_after(LAST_BREATH):
                 await self.actor.gone.wait()

@@ -30,7 +30,6 @@ from sandbox_actors.protocol.client_requests import (
     StopDaemon,
     StopWorker,
     Submit,
-    Submitted,
 )
 from sandbox_actors.protocol.rows import (
     DaemonStatus,
@@ -100,18 +99,18 @@ class Client:
         """Submit what `config.freeze` made; its id. Relative paths in it are looked up from the current folder."""
         environ = {name: value for name, value in os.environ.items() if _is_heeded(name)}
         request = Submit(definition=definition, source=source, cwd=os.getcwd(), environ=environ)
-        return self._connection.ask(request, Submitted).experiment
+        return self._connection.ask(request).experiment
 
     def forecast(self, definition: Any) -> list[PlannedJob]:
         """What `submit_definition` would run, job by job, and which of it would be warm; nothing is submitted."""
-        return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()), list[PlannedJob])
+        return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()))
 
     def experiments(self, limit: int = 1000) -> list[ExperimentRow]:
         """Newest first."""
-        return self._connection.ask(ListExperiments(limit=limit), list[ExperimentRow])
+        return self._connection.ask(ListExperiments(limit=limit))
 
     def show(self, experiment: str = "@") -> ExperimentDetail:
-        return self._connection.ask(Show(experiment=experiment), ExperimentDetail)
+        return self._connection.ask(Show(experiment=experiment))
 
     def follow(self, experiment: str = "@", interval: float = 0.1) -> Iterator[Changed]:
         """All that happened and happens in an experiment, in pieces `interval` seconds apart or more, to its end.
@@ -123,7 +122,7 @@ class Client:
             asked = time.monotonic()
             request = Changes(experiment=experiment, after=after, after_progress=after_progress, wait=WAIT)
             try:
-                changed = self._connection.ask(request, Changed)
+                changed = self._connection.ask(request)
             except DaemonUnreachable:
                 if not self._meet_next_daemon():
                     raise
@@ -146,25 +145,25 @@ class Client:
 
     def cancel(self, experiment: str = "@") -> ExperimentRow:
         """Returns when the experiment has ended."""
-        return self._connection.ask(CancelExperiment(experiment=experiment), ExperimentRow)
+        return self._connection.ask(CancelExperiment(experiment=experiment))
 
     def resume(self, experiment: str = "@") -> str:
         """Go on with an experiment that has ended, at the first job that has not succeeded; its id."""
-        return self._connection.ask(ResumeExperiment(experiment=experiment), Submitted).experiment
+        return self._connection.ask(ResumeExperiment(experiment=experiment)).experiment
 
     def metrics(self, experiment: str = "@", name: str = "") -> list[MetricRow]:
         """All points of a metric (`loss`, `train.loss`, `baseline.train.loss`), or of all, in the order they came."""
         rows: list[MetricRow] = []
         while True:
             after = rows[-1].seq if rows else 0
-            page = self._connection.ask(ReadMetrics(experiment=experiment, name=name, after=after), list[MetricRow])
+            page = self._connection.ask(ReadMetrics(experiment=experiment, name=name, after=after))
             if not page:
                 return rows
             rows += page
 
     def read_log(self, experiment: str = "@", job: str = "", offset: int = 0, wait: float = 0.0) -> LogChunk:
         """What a job's log holds from byte `offset` on; waits up to `wait` seconds for there to be something."""
-        return self._connection.ask(ReadLog(experiment=experiment, job=job, offset=offset, wait=wait), LogChunk)
+        return self._connection.ask(ReadLog(experiment=experiment, job=job, offset=offset, wait=wait))
 
     def log(self, experiment: str = "@", job: str = "", *, follow: bool = False) -> Iterator[bytes]:
         """The log of a job (`meta_name`, `pipeline.meta_name`, or the newest) in pieces; with `follow`, to its end."""
@@ -181,14 +180,14 @@ class Client:
     # --- workers and the daemon -----------------------------------------------------------------------------------
 
     def workers(self) -> list[WorkerRow]:
-        return self._connection.ask(ListWorkers(), list[WorkerRow])
+        return self._connection.ask(ListWorkers())
 
     def stop_worker(self, worker: str, *, force: bool = False) -> WorkerRow:
         """Returns when its process is gone. A worker in use is refused unless `force`."""
-        return self._connection.ask(StopWorker(worker=worker, force=force), WorkerRow)
+        return self._connection.ask(StopWorker(worker=worker, force=force))
 
     def status(self) -> DaemonStatus:
-        return self._connection.ask(GetStatus(), DaemonStatus)
+        return self._connection.ask(GetStatus())
 
     def stop_daemon(self, *, now: bool = False) -> DaemonStatus:
         """Returns when the daemon's process is gone: after the jobs that run, or with `now` at once."""
@@ -196,7 +195,7 @@ class Client:
 
         require_local("stopping a daemon")
         daemon = psutil.Process(self._connection.daemon.pid)
-        status = self._connection.ask(StopDaemon(now=now), DaemonStatus)
+        status = self._connection.ask(StopDaemon(now=now))
         daemon.wait()
         return status
 

@@ -10,7 +10,7 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import zmq
@@ -25,12 +25,15 @@ from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     PROTOCOL_VERSION,
     Abandon,
+    Answer,
     Ask,
     Failed,
     Hello,
     Reply,
+    Request,
     TurnedAway,
     Welcome,
+    decode_answer,
     decode_frame,
     encode,
 )
@@ -48,8 +51,6 @@ REFUSING = LEAVING | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EV
 
 FAREWELL = 500
 """Milliseconds that closing takes at most, to hand over what was sent."""
-
-T = TypeVar("T")
 
 
 class Connection:
@@ -99,7 +100,7 @@ class Connection:
     def close(self) -> None:
         self._context.destroy(linger=FAREWELL)
 
-    def ask(self, request: Any, answer: type[T]) -> T:
+    def ask(self, request: Request[Answer]) -> Answer:
         """Send `request`, wait for its answer however long it takes, and decode it.
 
         Raises what the daemon raised, or DaemonUnreachable. Interrupted, it tells the daemon that nobody waits.
@@ -114,7 +115,7 @@ class Connection:
                 self._send(Abandon(id=id))
         if isinstance(frame, Failed):
             raise _error_of(frame.fault)
-        return msgspec.msgpack.decode(frame.body, type=answer)
+        return decode_answer(request, frame.body)
 
     def _greet(self) -> Welcome:
         name = os.path.basename(sys.argv[0]) or "client"

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, assert_never
 
 import msgspec
 import trio
@@ -19,6 +19,7 @@ from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
     Changes,
+    ClientRequest,
     Forecast,
     GetStatus,
     ListExperiments,
@@ -38,18 +39,16 @@ from sandbox_actors.protocol.frames import Hello
 from sandbox_actors.protocol.rows import (
     ENDED,
     DaemonStatus,
-    ExperimentDetail,
     ExperimentRow,
-    MetricRow,
-    PlannedJob,
-    WorkerRow,
 )
-from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn, decode_worker_request
+from sandbox_actors.protocol.worker_requests import Pull, Query, Report, TakeIn, decode_worker_request
 from sandbox_actors.store.store import Store
 from sandbox_actors.system.paths import Paths
 from sandbox_actors.transport.decode_limit import require_light
 from sandbox_actors.transport.gateway import Peer
 from sandbox_actors.version import __version__
+
+T = TypeVar("T")
 
 LOG_CHUNK = 1024 * 1024
 """Bytes of a log in one answer."""
@@ -69,21 +68,6 @@ class ClientDesk:
     ) -> None:
         self._paths, self._store, self._shop, self._experiments, self._stop = paths, store, shop, experiments, stop
         self._started = time.time()
-        self._answers: dict[type, Any] = {
-            Submit: self._submit,
-            Forecast: self._forecast,
-            ListExperiments: self._list,
-            Show: self._show,
-            Changes: self._changes,
-            ReadLog: self._read_log,
-            ReadMetrics: self._read_metrics,
-            CancelExperiment: self._cancel,
-            ResumeExperiment: self._resume,
-            ListWorkers: self._list_workers,
-            StopWorker: self._stop_worker,
-            GetStatus: self._status,
-            StopDaemon: self._stop_daemon,
-        }
 
     def admit(self, hello: Hello) -> None:
         """Whoever reaches the socket is its owner: the router has looked at the peer's uid."""
@@ -91,53 +75,60 @@ class ClientDesk:
     def arrived(self, peer: Peer) -> None:
         """Nothing is kept about clients: each of their asks stands for itself."""
 
-    async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
+    async def serve(self, peer: Peer, body: msgspec.Raw) -> object:
         require_light(memoryview(body))
         request = decoded(decode_client_request, body)
         try:
             with self._store.promptly():
-                return await self._answers[type(request)](request)
+                return await self._answer(request)
         except StoreError:
             if isinstance(request, Changes) and request.wait:  # who follows an experiment waits for the disk as it does
                 return await self._changes(request)
             raise
 
-    async def _submit(self, request: Submit) -> Submitted:
-        return Submitted(experiment=await self._experiments.submit(request))
-
-    async def _forecast(self, request: Forecast) -> list[PlannedJob]:
-        return await self._experiments.forecast(request.definition, request.cwd)
-
-    async def _list(self, request: ListExperiments) -> list[ExperimentRow]:
-        return await self._store.list_experiments(request.limit)
-
-    async def _show(self, request: Show) -> ExperimentDetail:
-        return await self._store.experiment_detail(await self._id(request.experiment))
+    async def _answer(self, request: ClientRequest) -> object:
+        match request:
+            case Submit():
+                return Submitted(experiment=await self._experiments.submit(request))
+            case Forecast():
+                return await self._experiments.forecast(request.definition, request.cwd)
+            case ListExperiments():
+                return await self._store.list_experiments(request.limit)
+            case Show():
+                return await self._store.experiment_detail(await self._id(request.experiment))
+            case Changes():
+                return await self._changes(request)
+            case ReadLog():
+                return await self._read_log(request)
+            case ReadMetrics():
+                id = await self._id(request.experiment)
+                return await self._store.metrics(id, request.name, request.after, request.limit)
+            case CancelExperiment():
+                return await self._cancel(request)
+            case ResumeExperiment():
+                row = await self._store.find_experiment(request.experiment)
+                return Submitted(experiment=await self._experiments.resume(row))
+            case ListWorkers():
+                return self._shop.pool.rows()
+            case StopWorker():
+                return await self._shop.pool.stop(request.worker, request.force)
+            case GetStatus():
+                return self._status()
+            case StopDaemon():
+                return self._stop_daemon(request)
+            case _:
+                assert_never(request)
 
     async def _changes(self, request: Changes) -> Changed:
         id = await self._id(request.experiment)
         return await self._shop.watcher.changes(id, request.after, request.after_progress, request.wait)
-
-    async def _read_metrics(self, request: ReadMetrics) -> list[MetricRow]:
-        id = await self._id(request.experiment)
-        return await self._store.metrics(id, request.name, request.after, request.limit)
 
     async def _cancel(self, request: CancelExperiment) -> ExperimentRow:
         row = await self._store.find_experiment(request.experiment)
         await self._experiments.cancel(row)
         return await self._store.find_experiment(row.id)
 
-    async def _resume(self, request: ResumeExperiment) -> Submitted:
-        row = await self._store.find_experiment(request.experiment)
-        return Submitted(experiment=await self._experiments.resume(row))
-
-    async def _list_workers(self, request: ListWorkers) -> list[WorkerRow]:
-        return self._shop.pool.rows()
-
-    async def _stop_worker(self, request: StopWorker) -> WorkerRow:
-        return await self._shop.pool.stop(request.worker, request.force)
-
-    async def _status(self, request: GetStatus) -> DaemonStatus:
+    def _status(self) -> DaemonStatus:
         return DaemonStatus(
             pid=os.getpid(),
             socket=str(self._paths.socket),
@@ -149,8 +140,8 @@ class ClientDesk:
             trouble=self._store.trouble,
         )
 
-    async def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:
-        status = await self._status(GetStatus())
+    def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:
+        status = self._status()
         self._experiments.close()
         self._stop(request.now)
         return status
@@ -178,18 +169,23 @@ class WorkerDesk:
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
 
-    async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
+    async def serve(self, peer: Peer, body: msgspec.Raw) -> object:
         request = decoded(decode_worker_request, body)
         place = self._shop.runs.get(request.run)
         if place is None:
             raise NotFound(f"run {request.run} is not under way")
-        if isinstance(request, Report):
-            return await self._report(place, request)
-        if isinstance(request, TakeIn):
-            return await self._shop.kept.take_in(request.run, place)
-        if isinstance(request, Query):
-            return await self._shop.watcher.query(place.experiment, request.name)
-        return await self._pull(place, request)
+        match request:
+            case Report():
+                await self._report(place, request)
+            case TakeIn():
+                await self._shop.kept.take_in(request.run, place)
+            case Query():
+                return await self._shop.watcher.query(place.experiment, request.name)
+            case Pull():
+                return await self._shop.watcher.pull(place.experiment, request.after, request.wait)
+            case _:
+                assert_never(request)
+        return None
 
     async def _report(self, place: RunPlace, report: Report) -> None:
         watcher = self._shop.watcher
@@ -206,11 +202,8 @@ class WorkerDesk:
         if report.progress is not None:
             watcher.show_progress(place.experiment, place.index, report.progress)
 
-    async def _pull(self, place: RunPlace, request: Pull) -> Pulled:
-        return await self._shop.watcher.pull(place.experiment, request.after, request.wait)
 
-
-def decoded(decode: Callable[[msgspec.Raw], Any], body: msgspec.Raw) -> Any:
+def decoded(decode: Callable[[bytes], T], body: msgspec.Raw) -> T:
     """A request from the bytes of an ask. Raises ProtocolError."""
     try:
         return decode(body)

@@ -94,17 +94,17 @@ class KeptRuns:
         Raises ComponentFailed, or WorkerLost where it ends before it answers, which `result` may know better.
         """
         if not is_taken_up:
-            return await lease.ask_for(run, Outcome)
+            return await lease.ask(run)
         peer: Peer | None = None
         while True:
             peer = await lease.actor.peer_after(peer)
             try:
                 if peer.hello.run == run.run:
                     with suppress(NotFound):  # it has ended since the greeting
-                        return await peer.ask_for(Rejoin(run=run.run), Outcome)
+                        return await peer.ask(Rejoin(run=run.run))
                 # An idle worker without a result was never told of the run: the daemon before ended in between.
                 kept = await self.result(run.run)
-                return kept if kept is not None else await peer.ask_for(run, Outcome)
+                return kept if kept is not None else await peer.ask(run)
             except PeerGone:
                 continue  # it greets again
 

@@ -117,7 +117,7 @@ class LogWatching:
             nursery.start_soon(self._end_log, lease, ended)
             nursery.start_soon(self._keep_alive, lease)
             try:
-                followed = await lease.ask_for(task, Followed)
+                followed = await lease.ask(task)
             except SandboxError as error:
                 failure = error
             nursery.cancel_scope.cancel()

@@ -1,16 +1,30 @@
-"""What clients ask the daemon, and under each request its answer."""
+"""What clients ask the daemon. Each request names the type of its answer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from sandbox_actors.protocol.frames import Message
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, ProgressBar
+from sandbox_actors.protocol.frames import Request
+from sandbox_actors.protocol.rows import (
+    DaemonStatus,
+    ExperimentDetail,
+    ExperimentRow,
+    JobRow,
+    MetricRow,
+    PlannedJob,
+    ProgressBar,
+    WorkerRow,
+)
 
 
-class Submit(Message, frozen=True, kw_only=True):
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    experiment: str
+
+
+class Submit(Request[Submitted], frozen=True, kw_only=True):
     """`definition` is the frozen experiment file. `environ` holds the few variables of the caller that a run heeds."""
 
     definition: Any
@@ -19,42 +33,23 @@ class Submit(Message, frozen=True, kw_only=True):
     environ: dict[str, str] = {}
 
 
-class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    experiment: str
-
-
-class Forecast(Message, frozen=True, kw_only=True):
-    """What would be run with what is there now; nothing is submitted. Answer: list[PlannedJob]."""
+class Forecast(Request[list[PlannedJob]], frozen=True, kw_only=True):
+    """What would be run with what is there now; nothing is submitted."""
 
     definition: Any
     cwd: str
 
 
-class ListExperiments(Message, frozen=True, kw_only=True):
-    """Answer: list[ExperimentRow], newest first."""
+class ListExperiments(Request[list[ExperimentRow]], frozen=True, kw_only=True):
+    """Newest first."""
 
     limit: int = 1000
 
 
-class Show(Message, frozen=True, kw_only=True):
-    """`experiment` wherever it occurs: an id, a name (its newest), `@` for the newest of all, `@~1` the one before.
-
-    Answer: ExperimentDetail.
-    """
+class Show(Request[ExperimentDetail], frozen=True, kw_only=True):
+    """`experiment` wherever it occurs: an id, a name (its newest), `@` for the newest of all, `@~1` the one before."""
 
     experiment: str
-
-
-class Changes(Message, frozen=True, kw_only=True):
-    """What has changed in an experiment since an earlier answer. Waits up to `wait` seconds for there to be something.
-
-    Answer: Changed. Start with `after=0, after_progress=0` for everything so far.
-    """
-
-    experiment: str
-    after: int = 0
-    after_progress: int = 0
-    wait: float = 0.0
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,15 +67,15 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
 
 
-class ReadLog(Message, frozen=True, kw_only=True):
-    """Bytes of a job's log from `offset`. `job` is a meta_name, `pipeline.meta_name`, or empty for the newest job.
+class Changes(Request[Changed], frozen=True, kw_only=True):
+    """What has changed in an experiment since an earlier answer. Waits up to `wait` seconds for there to be something.
 
-    Waits up to `wait` seconds for more to be written. Answer: LogChunk.
+    Start with `after=0, after_progress=0` for everything so far.
     """
 
     experiment: str
-    job: str = ""
-    offset: int = 0
+    after: int = 0
+    after_progress: int = 0
     wait: float = 0.0
 
 
@@ -93,10 +88,22 @@ class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
 
 
-class ReadMetrics(Message, frozen=True, kw_only=True):
+class ReadLog(Request[LogChunk], frozen=True, kw_only=True):
+    """Bytes of a job's log from `offset`. `job` is a meta_name, `pipeline.meta_name`, or empty for the newest job.
+
+    Waits up to `wait` seconds for more to be written.
+    """
+
+    experiment: str
+    job: str = ""
+    offset: int = 0
+    wait: float = 0.0
+
+
+class ReadMetrics(Request[list[MetricRow]], frozen=True, kw_only=True):
     """`name` is a metric (`loss`), or qualified by its job (`train.loss`, `baseline.train.loss`); empty for all.
 
-    Answer: list[MetricRow], in commit order, at most `limit` after sequence number `after`.
+    Answered in commit order, with at most `limit` points after sequence number `after`.
     """
 
     experiment: str
@@ -105,35 +112,35 @@ class ReadMetrics(Message, frozen=True, kw_only=True):
     limit: int = 10_000
 
 
-class CancelExperiment(Message, frozen=True, kw_only=True):
-    """Answer: ExperimentRow, when the experiment has ended."""
+class CancelExperiment(Request[ExperimentRow], frozen=True, kw_only=True):
+    """Answered when the experiment has ended."""
 
     experiment: str
 
 
-class ResumeExperiment(Message, frozen=True, kw_only=True):
-    """Go on with an ended experiment at the first job that has not succeeded. Answer: Submitted."""
+class ResumeExperiment(Request[Submitted], frozen=True, kw_only=True):
+    """Go on with an ended experiment at the first job that has not succeeded."""
 
     experiment: str
 
 
-class ListWorkers(Message, frozen=True, kw_only=True):
-    """Answer: list[WorkerRow]."""
+class ListWorkers(Request[list[WorkerRow]], frozen=True, kw_only=True):
+    """All component actors."""
 
 
-class StopWorker(Message, frozen=True, kw_only=True):
-    """Answer: WorkerRow as it was, when the process is gone. A worker in use is refused unless `force`."""
+class StopWorker(Request[WorkerRow], frozen=True, kw_only=True):
+    """Answered with the row as it was, when the process is gone. A worker in use is refused unless `force`."""
 
     worker: str
     force: bool = False
 
 
-class GetStatus(Message, frozen=True, kw_only=True):
-    """Answer: DaemonStatus."""
+class GetStatus(Request[DaemonStatus], frozen=True, kw_only=True):
+    """How the daemon is."""
 
 
-class StopDaemon(Message, frozen=True, kw_only=True):
-    """Answer: DaemonStatus, at once. With `now`, running experiments are cut off; else no job is started any more."""
+class StopDaemon(Request[DaemonStatus], frozen=True, kw_only=True):
+    """Answered at once. With `now`, running experiments are cut off; else no job is started any more."""
 
     now: bool = False
 
@@ -154,4 +161,4 @@ ClientRequest = (
     | StopDaemon
 )
 
-decode_client_request = msgspec.msgpack.Decoder(ClientRequest).decode
+decode_client_request: Callable[[bytes], ClientRequest] = msgspec.msgpack.Decoder(ClientRequest).decode

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, TypeVar, get_args
+
 import msgspec
 
+from sandbox_actors.errors import ProtocolError
 from sandbox_actors.protocol.faults import Fault
+
+Answer = TypeVar("Answer")
 
 PROTOCOL_VERSION = 1
 
@@ -18,6 +25,25 @@ NOBODY = 0
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=True):
     """Base of everything on the wire; the tag is the class name."""
+
+
+class Request(Message, Generic[Answer], frozen=True, kw_only=True):
+    """Base of what is asked. A subclass names the type of its answer: `class Show(Request[ExperimentDetail])`."""
+
+
+def decode_answer(request: Request[Answer], body: msgspec.Raw) -> Answer:
+    """The answer to `request` from its encoded form. Raises ProtocolError where it is not of the named type."""
+    try:
+        answer: Answer = _answer_decoder(type(request)).decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"not an answer to {type(request).__name__}: {error}") from error
+    return answer
+
+
+@cache
+def _answer_decoder(kind: type[Request[Any]]) -> msgspec.msgpack.Decoder[Any]:
+    (answer,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]
+    return msgspec.msgpack.Decoder(answer)
 
 
 class Hello(Message, frozen=True, kw_only=True):
@@ -76,4 +102,4 @@ class Ask(Message, frozen=True, kw_only=True):
 Frame = Hello | Welcome | TurnedAway | Ask | Reply | Failed | Abandon
 
 encode = msgspec.msgpack.Encoder().encode
-decode_frame = msgspec.msgpack.Decoder(Frame).decode
+decode_frame: Callable[[bytes], Frame] = msgspec.msgpack.Decoder(Frame).decode

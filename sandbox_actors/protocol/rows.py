@@ -18,11 +18,15 @@ ENDED: frozenset[State] = frozenset(get_args(Ended))
 WorkerState: TypeAlias = Literal["starting", "idle", "running", "stopping", "ended"]
 
 
+Value: TypeAlias = float | int | str | bool | None
+"""Of a metric."""
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One value of one metric. `step` is None for a result, a number in a series; `time` in Unix seconds."""
 
     name: str
-    value: float | int | str | bool | None
+    value: Value
     step: int | None = None
     time: float = 0.0
 
@@ -42,7 +46,7 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     name: str
-    value: float | int | str | bool | None
+    value: Value
     step: int | None
     time: float
     pipeline: str

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from sandbox_actors.protocol.frames import Message
-from sandbox_actors.protocol.rows import MetricRow, Point, ProgressBar
+from sandbox_actors.protocol.frames import Request
+from sandbox_actors.protocol.rows import MetricRow, Point, ProgressBar, Value
 
 
 class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -19,26 +20,6 @@ class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     target: str
     paths: list[str] = []
     package: str = ""
-
-
-class Run(Message, frozen=True, kw_only=True):
-    """Build the component from `config` and call its `run(*args, **kwargs)`.
-
-    `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
-    to file descriptors 1 and 2 from here on goes to `log`. `folder` is where the worker keeps what the daemon has to
-    know: the result, and what the component watches in its own process; "" for a run that nobody takes up again.
-    Answer: Outcome.
-    """
-
-    run: str
-    component: ComponentRef
-    config: Any
-    model_key: str
-    cwd: str
-    log: str
-    folder: str = ""
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,28 +34,29 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     has_model: bool = False
 
 
-class Rejoin(Message, frozen=True, kw_only=True):
-    """From a new daemon: have the answer of run `run`, which is under way. Answer: that of `Run`, or NotFound."""
+class Run(Request[Outcome], frozen=True, kw_only=True):
+    """Build the component from `config` and call its `run(*args, **kwargs)`.
 
-    run: str
-
-
-class FollowLog(Message, frozen=True, kw_only=True):
-    """Follow the log of run `run` from byte `begin`, turning lines into points by the component's `_watch_run`.
-
-    Points of lines that end at or before byte `reported` are stored already: those lines are read all the same, so
-    that a component which keeps a state from line to line has the right one, but their points are dropped. So a log
-    watcher that takes the place of a dead one is exact, at the price of reading a large log once more.
-    Answer: Followed, after `EndLog` came and all that was written till then was read.
+    `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
+    to file descriptors 1 and 2 from here on goes to `log`. `folder` is where the worker keeps what the daemon has to
+    know: the result, and what the component watches in its own process; "" for a run that nobody takes up again.
     """
 
     run: str
     component: ComponentRef
     config: Any
+    model_key: str
     cwd: str
     log: str
-    begin: int = 0
-    reported: int = 0
+    folder: str = ""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class Rejoin(Request[Outcome], frozen=True, kw_only=True):
+    """From a new daemon: have the answer of run `run`, which is under way. Answered as `Run` is, or with NotFound."""
+
+    run: str
 
 
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,25 +75,43 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
     is_given_up: bool = False
 
 
-class EndLog(Message, frozen=True, kw_only=True):
-    """No one writes to the log of run `run` any more. Answer: nothing (nil)."""
+class FollowLog(Request[Followed], frozen=True, kw_only=True):
+    """Follow the log of run `run` from byte `begin`, turning lines into points by the component's `_watch_run`.
+
+    Points of lines that end at or before byte `reported` are stored already: those lines are read all the same, so
+    that a component which keeps a state from line to line has the right one, but their points are dropped. So a log
+    watcher that takes the place of a dead one is exact, at the price of reading a large log once more.
+    Answered after `EndLog` came and all that was written till then was read.
+    """
+
+    run: str
+    component: ComponentRef
+    config: Any
+    cwd: str
+    log: str
+    begin: int = 0
+    reported: int = 0
+
+
+class EndLog(Request[None], frozen=True, kw_only=True):
+    """No one writes to the log of run `run` any more."""
 
     run: str
 
 
-class Ping(Message, frozen=True, kw_only=True):
-    """Show that you are not stuck. Answer: nothing (nil)."""
+class Ping(Request[None], frozen=True, kw_only=True):
+    """Show that you are not stuck."""
 
 
-class Exit(Message, frozen=True, kw_only=True):
-    """End in good order: unload, then exit. Answer: nothing (nil), before the process ends."""
+class Exit(Request[None], frozen=True, kw_only=True):
+    """End in good order: unload, then exit. Answered before the process ends."""
 
 
 WorkerTask = Run | Rejoin | FollowLog | EndLog | Ping | Exit
 
 
-class Report(Message, frozen=True, kw_only=True):
-    """Points and progress of run `run`. Answer: nothing (nil), when the points are stored.
+class Report(Request[None], frozen=True, kw_only=True):
+    """Points and progress of run `run`. Answered when the points are stored.
 
     Each `source` of a run numbers what it reports by a `position` that only grows: the log watcher ("log") by the end
     of the last line in the log, in bytes, the component ("component") by counting. Points whose position is not beyond
@@ -126,28 +126,17 @@ class Report(Message, frozen=True, kw_only=True):
     progress: ProgressBar | None = None
 
 
-class TakeIn(Message, frozen=True, kw_only=True):
-    """The journal of run `run` has grown. Answer: nothing (nil), when the points in it are stored."""
+class TakeIn(Request[None], frozen=True, kw_only=True):
+    """The journal of run `run` has grown. Answered when the points in it are stored."""
 
     run: str
 
 
-class Query(Message, frozen=True, kw_only=True):
-    """`watcher.query(name)`. Answer: the newest value of that metric in the experiment of run `run`, or nil."""
+class Query(Request[Value], frozen=True, kw_only=True):
+    """`watcher.query(name)`. Answered with the newest value of that metric in the experiment of run `run`, or None."""
 
     run: str
     name: str
-
-
-class Pull(Message, frozen=True, kw_only=True):
-    """For exporters: the metrics of the experiment of run `run` after `after`. Waits up to `wait` seconds.
-
-    Answer: Pulled.
-    """
-
-    run: str
-    after: int
-    wait: float
 
 
 class Pulled(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +145,15 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
 
 
+class Pull(Request[Pulled], frozen=True, kw_only=True):
+    """For exporters: the metrics of the experiment of run `run` after `after`. Waits up to `wait` seconds."""
+
+    run: str
+    after: int
+    wait: float
+
+
 WorkerRequest = Report | TakeIn | Query | Pull
 
-decode_worker_task = msgspec.msgpack.Decoder(WorkerTask).decode
-decode_worker_request = msgspec.msgpack.Decoder(WorkerRequest).decode
+decode_worker_task: Callable[[bytes], WorkerTask] = msgspec.msgpack.Decoder(WorkerTask).decode
+decode_worker_request: Callable[[bytes], WorkerRequest] = msgspec.msgpack.Decoder(WorkerRequest).decode

@@ -8,14 +8,24 @@ one answer and not a queue of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
 from sandbox_actors.protocol.client_requests import Changed
-from sandbox_actors.protocol.rows import ENDED, ExperimentRow, JobRow, MetricRow, Point, ProgressBar, State, points_of
+from sandbox_actors.protocol.rows import (
+    ENDED,
+    ExperimentRow,
+    JobRow,
+    MetricRow,
+    Point,
+    ProgressBar,
+    State,
+    Value,
+    points_of,
+)
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.queries import CFGS
 from sandbox_actors.store.store import Outputs, Place, Store
@@ -28,8 +38,6 @@ LONGEST_TEXT = 32 * 1024
 
 LOG, BEGIN = "log", "log-begin"
 """Sources of a run: its log watcher, and where in the log it began."""
-
-Value: TypeAlias = float | int | str | bool | None
 
 
 class _Feed:

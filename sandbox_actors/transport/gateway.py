@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import trio
@@ -23,12 +23,16 @@ from sandbox_actors.protocol.frames import (
     NOBODY,
     PROTOCOL_VERSION,
     Abandon,
+    Answer,
     Ask,
     Failed,
+    Frame,
     Hello,
     Reply,
+    Request,
     TurnedAway,
     Welcome,
+    decode_answer,
     decode_frame,
     encode,
 )
@@ -60,9 +64,8 @@ have more than MAX_FRAME bytes."""
 LOST_GRACE = 10.0
 """Seconds after the end of a connection in which whoever watches the process may tell what became of it."""
 
-T = TypeVar("T")
 Admit = Callable[[Hello], None]
-Serve = Callable[["Peer", msgspec.Raw], Awaitable[Any]]
+Serve = Callable[["Peer", msgspec.Raw], Awaitable[object]]
 
 
 class Peer:
@@ -72,7 +75,7 @@ class Peer:
         self.wire, self.hello = wire, hello
         self.serving: dict[int, trio.CancelScope] = {}
         self.serving_bytes = 0
-        self._promises = Promises()
+        self._promises = Promises[msgspec.Raw]()
         self._has_ended = False
 
     @property
@@ -84,31 +87,27 @@ class Peer:
         """Whether it owes anyone an answer."""
         return len(self._promises) > 0
 
-    async def ask(self, message: Any) -> msgspec.Raw:
-        """Send `message` and wait for the answer, still encoded (see `ask_for`).
+    async def ask(self, request: Request[Answer]) -> Answer:
+        """Send `request` and wait for its answer. Cancelling the wait tells the peer that the answer is not needed.
 
         Raises ComponentFailed with the remote traceback, or what `end` was given when the peer went away meanwhile.
         """
         id, promise = self._promises.new()
         try:
-            self.send(Ask(id=id, body=msgspec.Raw(encode(message))))
-            answer: msgspec.Raw = await promise.wait()
+            self.send(Ask(id=id, body=msgspec.Raw(encode(request))))
+            body = await promise.wait()
         finally:
             if self._promises.take(id) is not None:
                 self._abandon(id)
-        return answer
+        return decode_answer(request, body)
 
-    async def ask_for(self, message: Any, answer: type[T]) -> T:
-        """`ask`, with the answer decoded as `answer`."""
-        return msgspec.msgpack.decode(await self.ask(message), type=answer)
-
-    async def tell(self, message: Any) -> None:
-        """Send `message` without waiting for its answer."""
+    async def tell(self, request: Request[Any]) -> None:
+        """Send `request` without waiting for its answer."""
         id, _ = self._promises.new()
         self._promises.take(id)
-        self.send(Ask(id=id, body=msgspec.Raw(encode(message))))
+        self.send(Ask(id=id, body=msgspec.Raw(encode(request))))
 
-    def send(self, frame: Any) -> None:
+    def send(self, frame: Frame) -> None:
         """Raises PeerGone, or Refused where the frame is longer than a peer takes."""
         data = encode(frame)
         if len(data) > MAX_FRAME:
@@ -183,7 +182,7 @@ class Gateway:
         await trio.sleep(LOST_GRACE)
         peer.end(PeerGone(f"{peer.name} ({peer.wire.origin}) has closed its connection"))
 
-    def _greet(self, wire: Wire, frame: Any) -> None:
+    def _greet(self, wire: Wire, frame: Frame) -> None:
         if not isinstance(frame, Hello):
             raise ProtocolError("the first frame of a connection has to be Hello")
         if frame.protocol != PROTOCOL_VERSION:
@@ -197,7 +196,7 @@ class Gateway:
         self._arrived(peer)
         peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
 
-    def _handle(self, peer: Peer, frame: Any, size: int) -> None:
+    def _handle(self, peer: Peer, frame: Frame, size: int) -> None:
         if isinstance(frame, Ask):
             self._take_ask(peer, frame, size)
         elif isinstance(frame, (Reply, Failed)):
@@ -263,7 +262,7 @@ def _farewell(error: SandboxError) -> TurnedAway:
     return TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
 
 
-def decode_checked(data: bytes) -> Any:
+def decode_checked(data: bytes) -> Frame:
     """Decode one frame. Raises ProtocolError for anything that is none, whatever is wrong with it."""
     try:
         return decode_frame(data)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Generic, TypeVar
 
 import trio
 
 from sandbox_actors.errors import SandboxError
 
+T = TypeVar("T")
 
-class Promise:
+
+class Promise(Generic[T]):
     """An answer that is yet to come: set once, awaited by one."""
 
     __slots__ = ("_error", "_event", "_value")
 
     def __init__(self) -> None:
         self._event = trio.Event()
-        self._value: Any = None
+        self._value: T  # set by `keep`, before the event is
         self._error: BaseException | None = None
 
-    def keep(self, value: Any) -> None:
+    def keep(self, value: T) -> None:
         if not self._event.is_set():
             self._value = value
             self._event.set()
@@ -30,33 +32,33 @@ class Promise:
             self._error = error
             self._event.set()
 
-    async def wait(self) -> Any:
+    async def wait(self) -> T:
         await self._event.wait()
         if self._error is not None:
             raise self._error
         return self._value
 
 
-class Promises:
+class Promises(Generic[T]):
     """The open asks of one direction of one connection, by id."""
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)
-        self._open: dict[int, Promise] = {}
+        self._open: dict[int, Promise[T]] = {}
         self._ended: SandboxError | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def new(self) -> tuple[int, Promise]:
+    def new(self) -> tuple[int, Promise[T]]:
         """A fresh id and its promise. Raises what `end` was given, once it was called."""
         if self._ended is not None:
             raise self._ended
         id = next(self._ids)
-        promise = self._open[id] = Promise()
+        promise = self._open[id] = Promise[T]()
         return id, promise
 
-    def take(self, id: int) -> Promise | None:
+    def take(self, id: int) -> Promise[T] | None:
         """The promise of `id`, which is then no longer open; None where nobody waits (any more)."""
         return self._open.pop(id, None)
 

@@ -28,12 +28,15 @@ from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     PROTOCOL_VERSION,
     Abandon,
+    Answer,
     Ask,
     Failed,
     Hello,
     Reply,
+    Request,
     TurnedAway,
     Welcome,
+    decode_answer,
     decode_frame,
     encode,
 )
@@ -132,8 +135,8 @@ class Link:
 
     # --- what the daemon is asked ---
 
-    def ask(self, message: Any) -> msgspec.Raw:
-        """Send `message` and wait for the answer, still encoded. For any thread but the reading one.
+    def ask(self, request: Request[Answer]) -> Answer:
+        """Send `request` and wait for its answer. For any thread but the reading one.
 
         Raises DaemonUnreachable where there is no daemon, or it ends before it has answered.
         """
@@ -143,13 +146,13 @@ class Link:
                 raise DaemonUnreachable(_NOBODY)
             id = next(self._ids)
             self._waiting[id] = answers
-            self._send(Ask(id=id, body=msgspec.Raw(encode(message))))
+            self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
         answer = answers.get()
         if isinstance(answer, Failed):
             raise error_of(answer.fault)
-        return answer.body
+        return decode_answer(request, answer.body)
 
-    def ask_until_answered(self, message: Any) -> msgspec.Raw:
+    def ask_until_answered(self, request: Request[Answer]) -> Answer:
         """`ask`, and ask the next daemon where this one ends, or does not know the run yet.
 
         Raises DaemonUnreachable where none has come in `grace` seconds.
@@ -157,7 +160,7 @@ class Link:
         deadline = time.monotonic() + self._grace
         while True:
             try:
-                return self.ask(message)
+                return self.ask(request)
             except (DaemonUnreachable, NotFound):
                 if time.monotonic() >= deadline:
                     raise

@@ -6,8 +6,6 @@ import threading
 import time
 from typing import Any
 
-import msgspec
-
 from sandbox_actors.errors import DaemonUnreachable, NotFound
 from sandbox_actors.protocol.rows import Point, points_of
 from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn
@@ -45,12 +43,12 @@ class RunWatcher:
 
     def query(self, meta_name: str) -> Any:
         """The newest value recorded under `meta_name` in this experiment, or None."""
-        return msgspec.msgpack.decode(self._link.ask_until_answered(Query(run=self._run, name=meta_name)))
+        return self._link.ask_until_answered(Query(run=self._run, name=meta_name))
 
     def pull(self, after: int, wait: float) -> Pulled:
         """The metrics of this experiment after sequence number `after`, waiting up to `wait` seconds for one."""
         message = Pull(run=self._run, after=after, wait=wait)
-        return msgspec.msgpack.decode(self._link.ask_until_answered(message), type=Pulled)
+        return self._link.ask_until_answered(message)
 
 
 class LogRunWatcher(RunWatcher):

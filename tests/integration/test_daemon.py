@@ -280,7 +280,7 @@ def test_a_stop_waits_for_what_runs_and_takes_in_nothing_more(sandbox: Sandbox, 
     job = {"type": "Trains", "hook": "TrainModelHook", "meta_name": "train", "steps": 2, "gate": str(gate)}
     with sandbox.client() as client:
         id = client.submit_definition(sandbox.definition(job))
-        client._connection.ask(StopDaemon(), object)
+        client._connection.ask(StopDaemon())
         with pytest.raises(Refused, match="about to stop"):
             client.submit_definition(sandbox.definition(job))
         gate.touch()

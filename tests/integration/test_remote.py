@@ -22,7 +22,6 @@ from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.remote import Remote, find_remote
 from sandbox_actors.errors import DaemonUnreachable, Refused
 from sandbox_actors.protocol.client_requests import GetStatus
-from sandbox_actors.protocol.rows import DaemonStatus
 from sandbox_actors.transport.curve_router import CONNECTIONS, new_pair
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.zmtp import OPENING
@@ -111,7 +110,7 @@ def test_a_revoked_key_is_cut_at_once_and_no_other(elsewhere: Elsewhere) -> None
     def follow() -> None:
         try:
             while True:
-                revoked.ask(GetStatus(), DaemonStatus)
+                revoked.ask(GetStatus())
         except DaemonUnreachable as error:
             told.append(error)
 
@@ -122,7 +121,7 @@ def test_a_revoked_key_is_cut_at_once_and_no_other(elsewhere: Elsewhere) -> None
     asking.join(20)
     assert "has gone, or lets your key in no more" in str(told[0])
     assert time.monotonic() - started < 15
-    assert other.ask(GetStatus(), DaemonStatus).home == str(elsewhere.place.home)
+    assert other.ask(GetStatus()).home == str(elsewhere.place.home)
     with pytest.raises(DaemonUnreachable, match="does not let your key in"):
         elsewhere.connection()
     for each in (revoked, other):
@@ -139,10 +138,10 @@ def test_crowds_and_those_who_speak_no_curve_change_nothing(elsewhere: Elsewhere
         opened.append(sockets.create_connection(("127.0.0.1", elsewhere.port)))
         said = [b"", OPENING[:32], OPENING, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 200][number % 5]
         opened[-1].send(said)
-    assert mine.ask(GetStatus(), DaemonStatus).pid == daemon.pid
+    assert mine.ask(GetStatus()).pid == daemon.pid
     deadline = time.monotonic() + 20
     while daemon.num_fds() > CONNECTIONS + 60 and time.monotonic() < deadline:
-        mine.ask(GetStatus(), DaemonStatus)
+        mine.ask(GetStatus())
     assert daemon.num_fds() <= CONNECTIONS + 60
     assert daemon.memory_info().rss - before < 32 * 1024 * 1024
     for each in opened:

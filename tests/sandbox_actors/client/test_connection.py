@@ -27,10 +27,16 @@ from sandbox_actors.errors import (
     Refused,
     SandboxError,
 )
-from sandbox_actors.protocol.client_requests import GetStatus, ListExperiments, decode_client_request
+from sandbox_actors.protocol.client_requests import GetStatus, decode_client_request
 from sandbox_actors.protocol.faults import Fault, fault_of
-from sandbox_actors.protocol.frames import MAX_FRAME, Abandon, Ask, Failed, Reply, TurnedAway, encode
+from sandbox_actors.protocol.frames import MAX_FRAME, Abandon, Ask, Failed, Reply, Request, TurnedAway, encode
 from tests.sandbox_actors.client.scripted_daemon import scripted_daemon, welcoming
+
+
+class Names(Request[list[str]], frozen=True, kw_only=True):
+    """As no daemon is asked, to be answered by the tests' own."""
+
+    of: str = ""
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def request_of(ask: Ask) -> Any:
 def test_an_answer_comes_back_decoded(path: Path) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [reply(ask, ["a", "b"])])):
         link = Connection(path)
-        assert link.ask(ListExperiments(), list[str]) == ["a", "b"]
+        assert link.ask(Names()) == ["a", "b"]
         assert link.pid == link.daemon.pid == os.getpid()
         link.close()
 
@@ -108,7 +114,7 @@ def test_an_error_is_raised_as_it_was_there(path: Path, error: SandboxError) -> 
     with scripted_daemon(path, welcoming(lambda ask: [encode(Failed(id=ask.id, fault=fault_of(error)))])):
         link = Connection(path)
         with pytest.raises(type(error)) as caught:
-            link.ask(ListExperiments(), list[str])
+            link.ask(Names())
         link.close()
     assert str(caught.value) == str(error)
     assert getattr(caught.value, "problems", None) == getattr(error, "problems", None)
@@ -121,7 +127,7 @@ def test_an_answer_to_an_older_ask_is_passed_over(path: Path) -> None:
 
     with scripted_daemon(path, welcoming(late)):
         link = Connection(path)
-        assert link.ask(ListExperiments(), list[str]) == ["new"]
+        assert link.ask(Names()) == ["new"]
         link.close()
 
 
@@ -138,7 +144,7 @@ def test_a_slow_answer_is_waited_for_as_long_as_the_daemon_gives_a_sign_of_life(
 
     with scripted_daemon(path, welcoming(slow)):
         link = Connection(path)
-        assert link.ask(ListExperiments(), list[str]) == ["at last"]
+        assert link.ask(Names()) == ["at last"]
         link.close()
 
 
@@ -147,7 +153,7 @@ def test_a_daemon_without_a_sign_of_life_is_given_up(path: Path) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [])):
         link = Connection(path)
         with pytest.raises(DaemonUnreachable, match="stopped or stuck"):
-            link.ask(ListExperiments(), list[str])
+            link.ask(Names())
         link.close()
 
 
@@ -190,7 +196,7 @@ def test_a_daemon_that_is_killed_leaves_nobody_waiting(path: Path, short_lived: 
     killer = threading.Thread(target=kill_when_asked)
     killer.start()
     with pytest.raises(DaemonUnreachable, match=f"pid {short_lived.pid}.*has gone"):
-        link.ask(ListExperiments(), list[str])
+        link.ask(Names())
     killer.join()
     link.close()
 
@@ -213,7 +219,7 @@ def test_who_stops_waiting_tells_the_daemon(path: Path) -> None:
     with scripted_daemon(path, welcoming(interrupt)) as received:
         link = Connection(path)
         with pytest.raises(KeyboardInterrupt):
-            link.ask(ListExperiments(), list[str])
+            link.ask(Names())
         link.close()
         assert abandoned.wait(10)
     assert received[-1] == Abandon(id=received[-2].id)
@@ -223,5 +229,5 @@ def test_a_request_too_large_for_a_frame_is_refused_here(path: Path) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [])):
         link = Connection(path)
         with pytest.raises(Refused, match=str(MAX_FRAME)):
-            link.ask(["x" * MAX_FRAME], list[str])
+            link.ask(Names(of="x" * MAX_FRAME))
         link.close()

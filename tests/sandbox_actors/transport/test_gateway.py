@@ -23,6 +23,7 @@ from sandbox_actors.protocol.frames import (
     Failed,
     Hello,
     Reply,
+    Request,
     TurnedAway,
     Welcome,
     decode_frame,
@@ -34,6 +35,10 @@ from sandbox_actors.transport.unix_router import open_router
 from tests.sandbox_actors.transport.raw_peer import until
 
 HELLO = Hello(protocol=PROTOCOL_VERSION, version="0", name="tester", pid=1)
+
+
+class Question(Request[str], frozen=True, kw_only=True):
+    """As no worker is asked, to be answered by the tests' own peers."""
 
 
 class Served:
@@ -247,7 +252,7 @@ async def test_whoever_asks_a_peer_that_hangs_up_is_answered(tmp_path: Path, mon
 
     async def ask_peer(peer: Peer) -> None:
         with pytest.raises(PeerGone, match=f"tester .pid {os.getpid()}. has closed its connection"):
-            await peer.ask("question")
+            await peer.ask(Question())
 
     async with gateway(tmp_path) as served, trio.open_nursery() as nursery:
         with dealer(tmp_path) as socket:
@@ -274,14 +279,29 @@ async def test_a_peer_is_an_actor_to_ask(tmp_path: Path) -> None:
             answers: list[Any] = []
 
             async def ask_peer() -> None:
-                answers.append(await peer.ask_for("question", str))
+                answers.append(await peer.ask(Question()))
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask_peer)
                 asked = await receive(socket)
-                assert msgspec.msgpack.decode(asked.body) == "question"
+                assert msgspec.msgpack.decode(asked.body, type=Question) == Question()
                 socket.send(encode(Reply(id=asked.id, body=msgspec.Raw(encode("answer")))))
     assert answers == ["answer"]
+
+
+async def test_an_answer_of_another_type_breaks_the_protocol_and_nothing_else(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as served:
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+
+            async def answer_wrongly() -> None:
+                asked = await receive(socket)
+                socket.send(encode(Reply(id=asked.id, body=msgspec.Raw(encode(["not", "text"])))))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(answer_wrongly)
+                with pytest.raises(ProtocolError, match="not an answer to Question"):
+                    await served.peers[0].ask(Question())
 
 
 async def test_a_remote_error_arrives_with_its_traceback(tmp_path: Path) -> None:
@@ -299,7 +319,7 @@ async def test_a_remote_error_arrives_with_its_traceback(tmp_path: Path) -> None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(refuse)
                 with pytest.raises(ComponentFailed, match="ValueError: no") as caught:
-                    await served.peers[0].ask("question")
+                    await served.peers[0].ask(Question())
     assert caught.value.remote_traceback == fault.traceback
     assert fault_of(caught.value).traceback == fault.traceback
 
@@ -309,7 +329,7 @@ async def test_giving_up_on_an_ask_tells_the_peer(tmp_path: Path) -> None:
         with dealer(tmp_path) as socket:
             await greet(socket)
             with trio.move_on_after(0.02):
-                await served.peers[0].ask("question")
+                await served.peers[0].ask(Question())
             asked, abandoned = await receive(socket), await receive(socket)
     assert isinstance(abandoned, Abandon)
     assert abandoned.id == asked.id
@@ -323,14 +343,14 @@ async def test_whoever_waits_for_a_peer_that_ends_is_answered_and_so_are_later_o
 
             async def ask_peer() -> None:
                 with pytest.raises(WorkerLost, match="gone"):
-                    await peer.ask("question")
+                    await peer.ask(Question())
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask_peer)
                 await trio.testing.wait_all_tasks_blocked()
                 peer.end(WorkerLost("gone"))
             with pytest.raises(WorkerLost, match="gone"):
-                await peer.ask("another")
+                await peer.ask(Question())
 
 
 async def test_a_socket_path_that_is_too_long_is_refused_with_the_limit(tmp_path: Path) -> None:
