@@ -1,36 +1,41 @@
-"""Actors: an inbox, one message at a time, and an answer for everyone who asks.
+"""Actors of the daemon's own process: an inbox, one message at a time, and an answer for everyone who asks.
 
-An actor is a task with a bounded inbox. `tell` puts a message there and waits only while the inbox is full; `ask`
-waits for the answer too. An error raised while handling a message goes to whoever asked; raised while handling a
-told message it goes to `on_failure`. When an actor stops, everyone who still waits for it gets ActorStopped.
+Theory of operation. An actor is one task that owns some state and takes messages from an inbox, in the order in which
+they came. Handling one message is never interrupted by another one, and never by whoever sent it: a sender that is
+cancelled stops waiting, and its message is handled all the same. So a decision of several steps is made whole, and
+two that contradict each other (resume twice at once, cancel while it starts) are made one after the other.
 
-`ActorRef` is the face of an actor, the same for one in this process (`Actor.ref`) and for one behind a socket
-(`gateway.Peer`).
+- `ask` waits for the answer. An error raised while the message is handled is the answer, and the actor lives on.
+- `tell` waits only while the inbox is full. An error goes to `on_failure`, which by default ends the actor.
+- `notify` never waits: for the actor's own tasks and callbacks, which must not be held up by their own inbox.
+- A handler must not wait for what takes long, since everyone behind it waits too. It starts a task and returns a
+  promise from `promise()`: that is the answer, kept by the task when there is one.
+- An actor that stops answers everyone who still waits for it with ActorStopped.
+
+Component actors are processes: `transport.gateway.Peer` is what the daemon asks and tells there, in the same words.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from contextlib import suppress
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import trio
 
 from sandbox_actors.errors import ActorStopped
+from sandbox_actors.protocol.frames import Answer, Request
 from sandbox_actors.transport.promises import Promise
 
 INBOX_SIZE = 256
+"""Messages from outside that may wait in an inbox."""
 
 
-class ActorRef(Protocol):
-    """What others hold of an actor."""
-
-    @property
-    def name(self) -> str: ...
-
-    async def ask(self, message: Any) -> Any:
-        """Send `message` and wait for the answer. Cancelling the wait tells the actor that nobody waits any more."""
-
-    async def tell(self, message: Any) -> None:
-        """Send `message`; return when it is in the inbox."""
+class _Letter(NamedTuple):
+    message: Any
+    promise: Promise[Any] | None
+    takes_room: bool
 
 
 class Actor:
@@ -38,7 +43,9 @@ class Actor:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._inbox_in, self._inbox_out = trio.open_memory_channel[tuple[Any, Promise[Any] | None]](INBOX_SIZE)
+        self._inbox_in, self._inbox_out = trio.open_memory_channel[_Letter](math.inf)
+        self._room = trio.Semaphore(INBOX_SIZE)
+        self._promised: WeakSet[Promise[Any]] = WeakSet()
         self._stopped = trio.Event()
 
     # --- what subclasses say ---
@@ -47,28 +54,45 @@ class Actor:
         """Before the first message. An error here ends the actor: everyone who asks gets ActorStopped."""
 
     async def on_receive(self, message: Any) -> Any:
-        """Handle one message; the return value is the answer to an ask."""
+        """Handle one message. The return value is the answer to an ask; of a promise, what it will hold."""
         raise NotImplementedError
 
     async def on_failure(self, message: Any, error: Exception) -> None:
-        """`message` was told, not asked, and handling it raised. By default the error ends the actor."""
+        """`message` was not asked, and handling it raised. By default the error ends the actor."""
         raise error
 
     async def on_stop(self) -> None:
         """After the last message, also when the actor was cancelled or failed. Must not wait without bound."""
 
+    def promise(self) -> Promise[Any]:
+        """An answer that a task of the actor will keep; broken off with ActorStopped if the actor stops before."""
+        made = Promise[Any]()
+        self._promised.add(made)
+        return made
+
     # --- what others do with it ---
 
-    async def ask(self, message: Any) -> Any:
+    async def ask(self, request: Request[Answer]) -> Answer:
+        """Send `request` and wait for its answer. Raises what handling it raised, or ActorStopped."""
         promise = Promise[Any]()
-        await self._put(message, promise)
-        return await promise.wait()
+        await self._put(request, promise)
+        answer = await promise.wait()
+        if isinstance(answer, Promise):
+            answer = await answer.wait()
+        answered: Answer = answer
+        return answered
 
     async def tell(self, message: Any) -> None:
+        """Send `message`; return when it is in the inbox. Raises ActorStopped."""
         await self._put(message, None)
 
+    def notify(self, message: Any) -> None:
+        """Send `message` at once, whether there is room or not; an actor that takes no more messages drops it."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            self._inbox_in.send_nowait(_Letter(message, None, takes_room=False))
+
     def stop(self) -> None:
-        """Take no further messages; what is in the inbox is still handled. `stopped` is set afterwards."""
+        """Take no further messages; what is in the inbox is still handled. `wait_stopped` returns afterwards."""
         self._inbox_in.close()
 
     async def wait_stopped(self) -> None:
@@ -79,8 +103,10 @@ class Actor:
         try:
             await self.on_start()
             task_status.started()
-            async for message, promise in self._inbox_out:
-                await self._handle(message, promise)
+            async for letter in self._inbox_out:
+                if letter.takes_room:
+                    self._room.release()
+                await self._handle(letter.message, letter.promise)
         finally:
             self._turn_away_waiting()
             with trio.CancelScope(shield=True):
@@ -104,21 +130,26 @@ class Actor:
                 promise.keep(answer)
 
     async def _put(self, message: Any, promise: Promise[Any] | None) -> None:
+        await self._room.acquire()
         try:
-            await self._inbox_in.send((message, promise))
+            self._inbox_in.send_nowait(_Letter(message, promise, takes_room=True))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._room.release()  # to the next one who waits, and is turned away as this one is
             raise self._stopped_error() from None
 
     def _turn_away_waiting(self) -> None:
         self._inbox_in.close()
         while True:
             try:
-                _, promise = self._inbox_out.receive_nowait()
+                letter = self._inbox_out.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
-            if promise is not None:
-                promise.break_off(self._stopped_error())
+            if letter.promise is not None:
+                letter.promise.break_off(self._stopped_error())
         self._inbox_out.close()
+        self._room.release()
+        for promised in list(self._promised):
+            promised.break_off(self._stopped_error())
 
     def _stopped_error(self) -> ActorStopped:
         return ActorStopped(f"actor {self.name} has stopped")

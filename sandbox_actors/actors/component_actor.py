@@ -20,14 +20,14 @@ from sandbox_actors.system.limits import is_oom, memory_limit, oom_kills
 from sandbox_actors.transport.base import PeerGone
 from sandbox_actors.transport.gateway import Peer
 
-LAST_BREATH = 5.0
+PROCESS_END_DELAY = 5.0
 """Seconds between the end of a connection and that of its process, with all that this one has started."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ActorNeeds:
     """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads; `gpus`: those that
-    it sees, None for all."""
+    it sees, None for all; `keep_alive`: the seconds that it stays warm afterwards."""
 
     label: str
     component: ComponentRef
@@ -63,19 +63,22 @@ def _threads_environ(cpus: int) -> dict[str, str]:
 
 @dataclass(eq=False)
 class ComponentActor:
-    """One worker process and the component in it.
+    """One worker process and the component in it, as the pool knows it.
+
+    It is made before its process is: `child` is None until that has been started, and `started` is set when it has
+    greeted the daemon, or cannot be started for the reason in `start_error`. `gone` is set when the process has ended.
 
     `warm_model` names what it has loaded: None before its first run, "" where the component loads nothing.
     `secret_digest` is of the token by which the worker is known. `reserved_for` names the run that it was adopted in,
-    and that nobody has taken up yet. `oom_kills` is how many processes of the machine had been killed for want of
-    memory when its run began.
+    and that is not taken up yet. `oom_kills` is how many processes of the machine the kernel's OOM killer had ended
+    when its run began.
     """
 
     name: str
-    wanted: Wanted
-    child: Child
-    secret_digest: str
+    needs: ActorNeeds
     keep_alive: float
+    secret_digest: str = ""
+    child: Child | None = None
     is_adopted: bool = False
     reserved_for: str = ""
     peer: Peer | None = None
@@ -86,13 +89,33 @@ class ComponentActor:
     idle_since: float = field(default_factory=time.monotonic)
     rss: int = 0
     oom_kills: int = field(default_factory=oom_kills)
-    gone: trio.Event = field(default_factory=trio.Event)
+    starting: trio.CancelScope = field(default_factory=trio.CancelScope)
+    start_error: Exception | None = None
+    started: trio.Event = field(default_factory=trio.Event)
     greeted: trio.Event = field(default_factory=trio.Event)
+    gone: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def process(self) -> Child:
+        """Of an actor that was started."""
+        assert self.child is not None
+        return self.child
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has, also where the pool has yet to learn of it."""
+        return self.child is not None and self.child.has_ended()
 
     @property
     def is_expected(self) -> bool:
         """Whether it was adopted and has yet to greet, without a run that would keep it from it."""
         return self.is_adopted and self.state == "starting"
+
+    async def wait_started(self) -> None:
+        """Raises what kept its process from being started."""
+        await self.started.wait()
+        if self.start_error is not None:
+            raise self.start_error
 
     def greet(self, peer: Peer) -> None:
         """The process has greeted the daemon, as it does again when it believes that its greeting was lost."""
@@ -108,23 +131,23 @@ class ComponentActor:
         return self.peer
 
     def last_words(self) -> str:
-        """How its process has ended, and what it said last."""
-        ending = self.child.ending
+        """How its process has ended, and what it wrote last."""
+        ending = self.process.ending
         why = str(ending)
         if ending is not None and is_oom(ending.status, self.oom_kills):
-            why += f", as the kernel does when memory is out (the limit here is {memory_limit() / 1024**2:,.0f} MiB),"
-        told = f"worker {self.name} (pid {self.child.pid}) {why} without delivering a result"
-        return f"{told}\n{self.child.last_lines()}".rstrip()
+            why += f" by the kernel's OOM killer (the memory limit here is {memory_limit() / 1024**2:,.0f} MiB)"
+        text = f"worker {self.name} (pid {self.process.pid}) {why} without delivering a result"
+        return f"{text}\n{self.process.last_lines()}".rstrip()
 
     def row(self) -> WorkerRow:
         return WorkerRow(
             worker=self.name,
-            pid=self.child.pid,
-            component=self.wanted.label,
-            env=self.wanted.env.name,
+            pid=self.process.pid,
+            component=self.needs.label,
+            env=self.needs.env.name,
             state=self.state,
             model=self.warm_model or "",
-            rss_bytes=self.child.memory(),
+            rss_bytes=self.process.memory(),
             runs=self.runs,
             idle_seconds=round(time.monotonic() - self.idle_since, 3) if self.state == "idle" else 0.0,
             keep_alive_seconds=None if math.isinf(self.keep_alive) else self.keep_alive,
@@ -154,7 +177,7 @@ class Lease:
         try:
             return await self.peer.ask(request)
         except PeerGone:
-            with trio.move_on_after(LAST_BREATH):
+            with trio.move_on_after(PROCESS_END_DELAY):
                 await self.actor.gone.wait()
                 raise WorkerLost(self.actor.last_words()) from None
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sandbox_actors.actors.component_actor import ComponentActor, Wanted
+from sandbox_actors.actors.component_actor import ActorNeeds, ComponentActor
 
 
-def outdated(idle: list[ComponentActor], wanted: Wanted) -> list[ComponentActor]:
-    """The idle actors whose code has changed since they were started, as `wanted` tells: no job can use them again."""
-    alike = [actor for actor in idle if actor.wanted.origin == wanted.origin]
-    return [actor for actor in alike if actor.wanted.code.digest != wanted.code.digest]
+def outdated(idle: list[ComponentActor], needs: ActorNeeds) -> list[ComponentActor]:
+    """The idle actors whose code has changed since they were started, as `needs` says: no job can use them again."""
+    alike = [actor for actor in idle if actor.needs.origin == needs.origin]
+    return [actor for actor in alike if actor.needs.code.digest != needs.code.digest]
 
 
 def due(idle: list[ComponentActor], now: float, max_idle: int, max_memory: int) -> list[ComponentActor]:

@@ -1,41 +1,53 @@
-"""Component actors: which are warm, which are leased, and which have to go.
+"""The pool: which component actors are warm, which are leased, and which have to go.
 
-A lease takes an idle actor that hosts the same component in the same env, best one that has the same model loaded,
-and otherwise spawns one. Afterwards the actor stays, idle, until its keep-alive is over, until there are too many or
-too large ones, or until a run fails in it: what a failed run left behind in its process is nobody's to build on.
+Theory of operation. The pool is the actor that owns every worker process; what others hold is a lease.
 
-Workers outlive a daemon that is killed. The next one adopts them: idle ones are warm as before, and those in a run are
-kept for whoever takes the run up again.
+- A lease takes an idle actor that hosts the same component in the same env, at best one that has the same model
+  loaded, and otherwise a new one, which is entered before its process is started: two leases never get one actor.
+  The decision is made in the inbox; starting the process, and ending one, are tasks of the pool, and whoever needs
+  the result waits for an event of the actor (`started`, `gone`), not for the inbox.
+- A lease ends in one of two ways. After a block that ended well the actor is idle, until its keep-alive is over, until
+  there are too many or too large ones, or until its code has changed. A process in which a run failed, or was
+  cancelled, is never reused: nothing is known of what the run left behind.
+- What the operating system reports (a greeting, the end of a process) is recorded where it is seen, not by way of the
+  inbox, so that it is known before the next message is handled, and also while the pool stops.
+- Cancelling the pool ends all processes. A daemon that is killed ends none: workers outlive it, and the next daemon's
+  pool adopts them. Those without a run greet it and are warm as before. Those in a run are reserved until the job that
+  takes the run up rejoins them, and ended if there is none.
+
+Guaranteed: an actor has at most one lease; an actor of which a lease failed runs nothing more; a lease that is
+cancelled while its process starts ends that process; `gone` is set once for every actor, whatever ended it.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal, TypeAlias
 
 import psutil
 import trio
 
-from sandbox_actors.actors.component_actor import ComponentActor, Lease, Wanted
+from sandbox_actors.actors.actor import Actor
+from sandbox_actors.actors.component_actor import ActorNeeds, ComponentActor, Lease
 from sandbox_actors.actors.eviction import due, outdated
-from sandbox_actors.actors.worker_bundle import ENTRY
-from sandbox_actors.actors.worker_records import WorkerRecord, WorkerRecords, digest_of
-from sandbox_actors.errors import NotFound, ProtocolError, Refused, SandboxError, WorkerLost
-from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello
+from sandbox_actors.actors.worker_processes import WorkerProcesses
+from sandbox_actors.actors.worker_records import digest_of
+from sandbox_actors.errors import ActorStopped, NotFound, ProtocolError, Refused, SandboxError, WorkerLost
+from sandbox_actors.protocol.client_requests import ListWorkers, StopWorker
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello, Request
 from sandbox_actors.protocol.rows import WorkerRow
 from sandbox_actors.protocol.worker_requests import Exit
-from sandbox_actors.system.child_process import adopt, spawn, started_at
-from sandbox_actors.system.limits import limits_now, oom_kills, require_room
+from sandbox_actors.system.limits import oom_kills
 from sandbox_actors.transport.base import PeerGone
 from sandbox_actors.transport.gateway import Peer
+from sandbox_actors.transport.promises import Promise
 
-GRACE = 60.0
-"""Seconds that a worker with nothing to do waits for the next daemon when this one has ended."""
+log = logging.getLogger(__name__)
 
 ARRIVAL_TIMEOUT = 60.0
 """Seconds in which a new worker has to greet the daemon. It takes a tenth of one; a machine under load more."""
@@ -55,17 +67,106 @@ MAX_IDLE = 48
 MAX_IDLE_MEMORY = psutil.virtual_memory().total // 2
 """Bytes that idle actors may hold together."""
 
-_threads = trio.CapacityLimiter(4)
+Warmth: TypeAlias = Literal["model", "process", "none"]
+"""What of a lease would be warm: the process with its model loaded, the process alone, or nothing."""
 
 
-class Pool:
-    """Owns every worker process. `run` is its life; `admit` and `arrived` are given to the worker gateway."""
+class LeaseActor(Request[Lease], frozen=True, kw_only=True):
+    """An actor for one run; its process may still have to be started. To be given back by `ReturnActor`."""
 
-    def __init__(self, socket: Path, bundle: Path, logs: Path, records: WorkerRecords, grace: float = GRACE) -> None:
-        self._socket, self._bundle, self._logs, self._records, self._grace = socket, bundle, logs, records, grace
+    needs: ActorNeeds
+
+
+class RejoinActor(Request[Lease], frozen=True, kw_only=True):
+    """The actor that was reserved for `run`, for the rest of it. Raises WorkerLost if it has ended."""
+
+    worker: str
+    run: str
+
+
+class ReturnActor(Request[None], frozen=True, kw_only=True):
+    """A lease ends. `is_clean`: its run ended well, so that the actor may serve another one."""
+
+    actor: ComponentActor
+    is_clean: bool
+
+
+class ReserveActor(Request[None], frozen=True, kw_only=True):
+    """Keep an adopted actor for `run`, before it has greeted. One that has ended cannot be kept."""
+
+    worker: str
+    run: str
+
+
+class DropReserved(Request[None], frozen=True, kw_only=True):
+    """No job takes `run` up: end the actor that is reserved for it, if it still is. Answered when it is gone."""
+
+    worker: str
+    run: str
+
+
+class FindWarm(Request[Warmth], frozen=True, kw_only=True):
+    """What of a lease would be warm now."""
+
+    needs: ActorNeeds
+
+
+class _Evict(Request[None], frozen=True, kw_only=True):
+    """Time has passed, or an actor has become idle."""
+
+
+class Pool(Actor):
+    """`run` is its life; `admit` and `arrived` are given to the worker gateway."""
+
+    def __init__(self, processes: WorkerProcesses) -> None:
+        super().__init__("pool")
+        self._processes = processes
         self._actors: dict[str, ComponentActor] = {}
         self._numbers = itertools.count(1)
         self._changed = trio.Event()
+
+    # --- for those who lease ---
+
+    @asynccontextmanager
+    async def lease(self, needs: ActorNeeds) -> AsyncIterator[Lease]:
+        """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process."""
+        await self._wait_for_adopted(needs)
+        async with self._leased(LeaseActor(needs=needs)) as lease:
+            await lease.actor.wait_started()
+            yield lease
+
+    @asynccontextmanager
+    async def rejoin(self, worker: str, run: str) -> AsyncIterator[Lease]:
+        """The actor that was reserved, for the rest of its run; else as `lease`. Raises WorkerLost if it has ended."""
+        async with self._leased(RejoinActor(worker=worker, run=run)) as lease:
+            yield lease
+
+    def is_reserved(self, worker: str, run: str) -> bool:
+        """Whether `rejoin` would find the actor now."""
+        actor = self._actors.get(worker)
+        return actor is not None and actor.reserved_for == run
+
+    @asynccontextmanager
+    async def _leased(self, request: Request[Lease]) -> AsyncIterator[Lease]:
+        with trio.CancelScope(shield=True):  # no message waits long here, and a lease that is not taken would be lost
+            lease = await self.ask(request)
+        actor = lease.actor
+        is_clean = False
+        try:
+            yield lease
+            is_clean = True
+        finally:
+            with trio.CancelScope(shield=True), suppress(ActorStopped):  # a pool that stops ends them all
+                await self.ask(ReturnActor(actor=actor, is_clean=is_clean))
+                if not is_clean:
+                    await actor.gone.wait()
+
+    async def _wait_for_adopted(self, needs: ActorNeeds) -> None:
+        """Let adopted actors that could be used greet the daemon, which those without a run do at once."""
+        with trio.move_on_after(GREETING):
+            for actor in [*self._actors.values()]:
+                if actor.is_expected and actor.needs.process_key == needs.process_key:
+                    await actor.greeted.wait()
 
     # --- for the worker gateway ---
 
@@ -78,256 +179,233 @@ class Pool:
     def arrived(self, peer: Peer) -> None:
         actor = self._actors[peer.name]
         if actor.peer is not None:
-            actor.peer.end(PeerGone(f"worker {peer.name} has greeted the daemon anew"))
+            actor.peer.end(PeerGone(f"worker {peer.name} has greeted the daemon again"))
         actor.greet(peer)
         if actor.is_adopted:
             actor.warm_model = peer.hello.model_key
         if actor.is_expected:
             if peer.hello.run:
-                self._nursery.start_soon(self._end, actor)  # the run that it is in has ended for everyone else
+                self._send_away(actor)  # no job takes up the run that it is in
             else:
                 self._settle(actor)
 
-    # --- leases ---
+    # --- messages ---
 
-    @asynccontextmanager
-    async def lease(self, wanted: Wanted) -> AsyncIterator[Lease]:
-        """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process."""
-        await self._expect_alike(wanted)
-        for stale in outdated(self._idle(), wanted):
+    async def on_receive(self, message: Request[Any]) -> Any:
+        match message:
+            case LeaseActor(needs=needs):
+                return self._lease(needs)
+            case RejoinActor():
+                return self._rejoin(message)
+            case ReturnActor():
+                self._take_back(message)
+            case ReserveActor():
+                self._reserve(message)
+            case DropReserved():
+                return self._drop(message)
+            case FindWarm(needs=needs):
+                return self._warmth(needs)
+            case ListWorkers():
+                return [actor.row() for actor in self._actors.values() if actor.child is not None]
+            case StopWorker():
+                return self._stop(message)
+            case _Evict():
+                for actor in due(self._idle(), time.monotonic(), MAX_IDLE, MAX_IDLE_MEMORY):
+                    self._send_away(actor)
+        return None
+
+    def _lease(self, needs: ActorNeeds) -> Lease:
+        for stale in outdated(self._idle(), needs):
             self._send_away(stale)
-        actor = self._idle_like(wanted)
-        warm = actor is not None and actor.warm_model in ("", wanted.model_key)
+        # One with another model is left as it is, since a new process keeps both warm; when that makes one too many,
+        # the least recently used goes.
+        same = [actor for actor in self._alike(needs) if actor.warm_model in (needs.model_key, "", None)]
+        actor = max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
+        warm = actor is not None and actor.warm_model is not None
         if actor is None:
-            actor = await self._spawn(wanted)
-        actor.keep_alive = wanted.keep_alive
-        async with self._in_use(actor):
-            yield Lease(actor, warm)
+            actor = ComponentActor(f"{needs.label}-{next(self._numbers)}", needs, needs.keep_alive)
+            self._actors[actor.name] = actor
+            self._nursery.start_soon(self._start, actor)
+        actor.keep_alive = needs.keep_alive
+        self._use(actor)
+        return Lease(actor, warm)
 
-    async def _expect_alike(self, wanted: Wanted) -> None:
-        """Let adopted actors that could be used greet the daemon, which those without a run do at once."""
-        with trio.move_on_after(GREETING):
-            for actor in [*self._actors.values()]:
-                if actor.is_expected and actor.wanted.process_key == wanted.process_key:
-                    await actor.greeted.wait()
-
-    def reserve(self, name: str, run: str) -> None:
-        """Keep an adopted actor for `rejoin` or `drop`, before it has greeted; one that has ended is none."""
-        actor = self._actors.get(name)
-        if actor is not None:
-            actor.state, actor.job, actor.reserved_for = "running", run, run
-
-    def is_reserved(self, name: str, run: str) -> bool:
-        actor = self._actors.get(name)
-        return actor is not None and actor.reserved_for == run
-
-    @asynccontextmanager
-    async def rejoin(self, name: str, run: str) -> AsyncIterator[Lease]:
-        """The actor that was reserved, for the rest of its run; else as `lease`. Raises WorkerLost if it has ended."""
-        if not self.is_reserved(name, run):
-            raise WorkerLost(f"worker {name} ended together with the daemon that had started it")
-        actor = self._actors[name]
+    def _rejoin(self, request: RejoinActor) -> Lease:
+        if not self.is_reserved(request.worker, request.run):
+            raise WorkerLost(f"worker {request.worker} ended together with the daemon that had started it")
+        actor = self._actors[request.worker]
         actor.reserved_for = ""
-        async with self._in_use(actor):
-            yield Lease(actor, warm=True)
+        self._use(actor)
+        return Lease(actor, warm=True)
 
-    @asynccontextmanager
-    async def _in_use(self, actor: ComponentActor) -> AsyncIterator[None]:
+    def _use(self, actor: ComponentActor) -> None:
         actor.state, actor.oom_kills = "running", oom_kills()
-        try:
-            yield
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._end(actor)
-            raise
-        if actor.state == "running":  # else it ended, or was told to stop, while it ran
+
+    def _take_back(self, request: ReturnActor) -> None:
+        actor = request.actor
+        if not request.is_clean:
+            self._send_away(actor)
+        elif actor.state == "running":  # else it ended, or was told to stop, while it ran
             actor.runs += 1
             actor.warm_model = actor.warm_model or ""
             self._settle(actor)
 
-    def _idle_like(self, wanted: Wanted) -> ComponentActor | None:
-        """The idle actor to use: with the same model if there is one, without any model, or none.
+    def _reserve(self, request: ReserveActor) -> None:
+        actor = self._actors.get(request.worker)
+        if actor is not None:
+            actor.state, actor.job, actor.reserved_for = "running", request.run, request.run
 
-        One with another model is left as it is, since a new process keeps both warm; when that makes one too many,
-        the least recently used goes.
-        """
-        same = [actor for actor in self._alike(wanted) if actor.warm_model in (wanted.model_key, "", None)]
-        return max(same, key=lambda actor: (actor.warm_model is not None, actor.idle_since), default=None)
+    def _drop(self, request: DropReserved) -> Promise[None] | None:
+        if not self.is_reserved(request.worker, request.run):
+            return None
+        actor = self._actors[request.worker]
+        self._send_away(actor)
+        return self._when_gone(actor, None)
 
-    def _settle(self, actor: ComponentActor) -> None:
-        """From now on the actor is idle."""
-        actor.rss = actor.child.memory()
-        actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
-        self._wake()
-
-    def has_alike(self, wanted: Wanted) -> bool:
-        """Whether an idle actor has the process for `wanted`, whatever model it has loaded."""
-        return bool(self._alike(wanted))
-
-    def has_warm(self, wanted: Wanted) -> bool:
-        """Whether a lease would be warm now."""
-        return any(actor.warm_model in ("", wanted.model_key) for actor in self._alike(wanted))
-
-    def _alike(self, wanted: Wanted) -> list[ComponentActor]:
-        """The idle actors that have the process for `wanted`. One that was killed just now may count as idle still."""
-        same = [actor for actor in self._idle() if actor.wanted.process_key == wanted.process_key]
-        return [actor for actor in same if not actor.child.has_ended()]
-
-    # --- what the CLI shows and does ---
-
-    def rows(self) -> list[WorkerRow]:
-        return [actor.row() for actor in self._actors.values()]
-
-    async def stop(self, name: str, force: bool) -> WorkerRow:
-        """End one actor. Raises NotFound, or Refused while it is in use, unless `force`."""
-        actor = self._actors.get(name)
-        if actor is None:
-            raise NotFound(f"no worker is called {name}: `sandbox ps` lists them")
-        if actor.state == "running" and not force:
-            raise Refused(f"{name} runs {actor.job}: `sandbox cancel` its experiment, or stop it with --force")
+    def _stop(self, request: StopWorker) -> Promise[WorkerRow]:
+        """Raises NotFound, or Refused while it is in use, unless `force`."""
+        actor = self._actors.get(request.worker)
+        if actor is None or actor.child is None:
+            raise NotFound(f"no worker is called {request.worker}: `sandbox ps` lists them")
+        if actor.state == "running" and not request.force:
+            raise Refused(f"{actor.name} runs {actor.job}: `sandbox cancel` its experiment, or stop it with --force")
         row = actor.row()
-        await self._end(actor)
-        return row
+        self._send_away(actor)
+        return self._when_gone(actor, row)
 
-    # --- processes ---
+    def _when_gone(self, actor: ComponentActor, answer: Any) -> Promise[Any]:
+        promise = self.promise()
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Adopt the workers that a killed daemon has left, then keep all there are, and send away the idle ones that
-        are due. Cancelling it ends them all."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            await self._adopt()
-            task_status.started()
-            while True:
-                self._changed = trio.Event()
-                now = time.monotonic()
-                idle = self._idle()
-                for actor in due(idle, now, MAX_IDLE, MAX_IDLE_MEMORY):
-                    self._send_away(actor)
-                next_due = min((a.idle_since + a.keep_alive - now for a in idle if a.state == "idle"), default=60.0)
-                with trio.move_on_after(min(max(next_due, 0.01), 60.0)):
-                    await self._changed.wait()
+        async def wait() -> None:
+            await actor.gone.wait()
+            promise.keep(answer)
+
+        self._nursery.start_soon(wait)
+        return promise
+
+    # --- what is warm ---
+
+    def _warmth(self, needs: ActorNeeds) -> Warmth:
+        alike = self._alike(needs)
+        if any(actor.warm_model in ("", needs.model_key) for actor in alike):
+            return "model"
+        return "process" if alike else "none"
+
+    def _alike(self, needs: ActorNeeds) -> list[ComponentActor]:
+        """The idle actors that have the process for `needs`. One that was killed just now may count as idle still."""
+        same = [actor for actor in self._idle() if actor.needs.process_key == needs.process_key]
+        return [actor for actor in same if not actor.has_ended]
 
     def _idle(self) -> list[ComponentActor]:
         return [actor for actor in self._actors.values() if actor.state == "idle"]
 
-    def _send_away(self, actor: ComponentActor) -> None:
-        actor.state = "stopping"
-        self._nursery.start_soon(self._end, actor)
+    def _settle(self, actor: ComponentActor) -> None:
+        """From now on the actor is idle."""
+        actor.rss = actor.process.memory()
+        actor.state, actor.job, actor.idle_since = "idle", "", time.monotonic()
+        self._changed.set()
+
+    # --- processes ---
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Adopt the workers that a killed daemon has left, then serve. Cancelling it ends all processes."""
+        async with trio.open_nursery() as self._nursery:
+            await self._adopt()
+            self._nursery.start_soon(self._evict)
+            await super().run(task_status=task_status)
+
+    async def _evict(self) -> None:
+        """Have the idle actors looked at whenever one may be due."""
+        while True:
+            self._changed = trio.Event()
+            self.notify(_Evict())
+            now = time.monotonic()
+            next_due = min((actor.idle_since + actor.keep_alive - now for actor in self._idle()), default=60.0)
+            with trio.move_on_after(min(max(next_due, 0.01), 60.0)):
+                await self._changed.wait()
 
     async def _adopt(self) -> None:
-        left = []
-        records = await trio.to_thread.run_sync(self._records.read, limiter=_threads)
-        for record in records:
-            child = adopt(self._nursery, record.mark, record.pid, record.started, Path(record.output))
-            if child is None:
-                left.append(record)
-                continue
-            actor = self._actors[record.name] = ComponentActor(
-                record.name, record.wanted, child, record.secret_digest, record.wanted.keep_alive, is_adopted=True
+        adopted = await self._processes.adopt(self._nursery)
+        for record, child in adopted.workers:
+            actor = ComponentActor(
+                record.name, record.needs, record.needs.keep_alive, record.secret_digest, child, is_adopted=True
             )
+            self._actors[actor.name] = actor
+            actor.started.set()
             self._nursery.start_soon(self._watch, actor)
             self._nursery.start_soon(self._expect, actor, record.protocol)
-        await trio.to_thread.run_sync(self._records.clear, left, set(self._actors), limiter=_threads)
-        self._numbers = itertools.count(1 + max((record.number for record in records), default=0))
+        self._numbers = itertools.count(1 + adopted.last_number)
 
     async def _expect(self, actor: ComponentActor, protocol: int) -> None:
         """End an adopted actor that does not greet: one without a run has no reason not to."""
         if protocol != PROTOCOL_VERSION:
-            say = (
-                f"worker {actor.name} speaks protocol {protocol}, this daemon {PROTOCOL_VERSION}: it ends after its run"
-            )
-            print(say, file=sys.stderr, flush=True)
+            text = "worker %s speaks protocol %d, this daemon %d: it ends after its run"
+            log.warning(text, actor.name, protocol, PROTOCOL_VERSION)
         with trio.move_on_after(ARRIVAL_TIMEOUT):
             await actor.greeted.wait()
         if actor.state == "starting":
             self._send_away(actor)
 
-    async def _spawn(self, wanted: Wanted) -> ComponentActor:
-        name = f"{wanted.label}-{next(self._numbers)}"
-        token = secrets.token_hex(16)
-        mark, output = f"{name}.{token[:8]}", self._logs / f"{name}.log"
-        command = [wanted.env.python, "-I", "-u", "-X", "utf8", str(self._bundle / ENTRY)]
-        command += [str(self._socket), name, f"{self._grace:g}"]
-        if not wanted.code.is_settled(time.time()):
-            command.insert(1, "-B")
-        actor: ComponentActor | None = None
+    async def _start(self, actor: ComponentActor) -> None:
+        """Start the process of a new actor and wait for its greeting. Whoever leased it learns what goes wrong."""
 
-        def note(pid: int) -> None:
-            started = started_at(pid)
-            self._records.write(
-                WorkerRecord(
-                    name=name,
-                    mark=mark,
-                    pid=pid,
-                    started=started,
-                    secret_digest=digest_of(token),
-                    output=str(output),
-                    wanted=wanted,
-                )
-            )
+        def expect(secret_digest: str) -> None:
+            actor.secret_digest = secret_digest
 
-        await trio.to_thread.run_sync(lambda: require_room(limits_now()), limiter=_threads)
         try:
-            scratch = self._records.scratch_of(name)
-            scratch.mkdir(mode=0o700, parents=True)
-            output.unlink(missing_ok=True)
-            environ = {**wanted.environ(), "TMPDIR": str(scratch)}
-            child = await spawn(self._nursery, mark, command, environ, output, token, note)
-            actor = ComponentActor(name, wanted, child, digest_of(token), wanted.keep_alive)
-            self._actors[name] = actor
-            greeted = actor.greeted
-            self._nursery.start_soon(self._watch, actor)
-            with trio.move_on_after(ARRIVAL_TIMEOUT):
-                await greeted.wait()
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                if actor is None:
-                    await trio.to_thread.run_sync(self._records.remove, name, limiter=_threads)
-                else:
-                    await actor.child.end(0)
-                    await actor.gone.wait()
-            raise
-        if actor.peer is None:
-            ending = await child.end(0)
-            raise WorkerLost(f"worker {name} {ending} before it had started\n{child.last_lines()}".rstrip())
-        return actor
+            with actor.starting:
+                actor.child = await self._processes.start(self._nursery, actor.name, actor.needs, expect)
+                self._nursery.start_soon(self._watch, actor)
+                with trio.move_on_after(ARRIVAL_TIMEOUT):
+                    await actor.greeted.wait()
+                if actor.peer is None:
+                    ending = await actor.child.end(0)
+                    last = actor.child.last_lines()
+                    raise WorkerLost(f"worker {actor.name} {ending} before it had started\n{last}".rstrip())
+        except Exception as error:
+            actor.start_error = error
+        finally:
+            if actor.child is None:
+                with trio.CancelScope(shield=True):
+                    await self._processes.forget(actor.name)
+                self._bury(actor)
+            actor.started.set()
 
     async def _watch(self, actor: ComponentActor) -> None:
-        """Wait for the end of an actor's process, then tell everyone who waits for an answer of it."""
+        """Wait for the end of an actor's process."""
         with trio.CancelScope(shield=True):  # cancelling the pool ends the child, and others wait for `gone`
-            await actor.child.wait()
+            await actor.process.wait()
             await trio.sleep(LAST_WORDS)
-            await trio.to_thread.run_sync(self._records.remove, actor.name, limiter=_threads)
+            await self._processes.forget(actor.name)
+        self._bury(actor)
+
+    def _bury(self, actor: ComponentActor) -> None:
+        """The actor has no process (any more): tell everyone who waits for something of it."""
         self._actors.pop(actor.name, None)
         actor.state = "ended"
         actor.greeted.set()
         if actor.peer is not None:
             actor.peer.end(WorkerLost(actor.last_words()))
         actor.gone.set()
-        self._wake()
 
-    async def _end(self, actor: ComponentActor) -> None:
-        """Ask an idle actor to exit; terminate one that runs, or does not exit. Returns when the process is gone."""
-        is_idle = actor.state in ("idle", "stopping")
+    def _send_away(self, actor: ComponentActor) -> None:
+        """End an actor: one that is idle is asked to exit, one that runs, or does not exit, is terminated."""
+        if actor.state in ("stopping", "ended"):
+            return
+        is_idle = actor.state == "idle"
         actor.state = "stopping"
+        self._nursery.start_soon(self._end, actor, is_idle)
+
+    async def _end(self, actor: ComponentActor, is_idle: bool) -> None:
+        actor.starting.cancel()
+        await actor.started.wait()
         if is_idle and actor.peer is not None:
             await self._ask_to_exit(actor.peer)
             with trio.move_on_after(EXIT_GRACE):
                 await actor.gone.wait()
-        await actor.child.end()
-        await actor.gone.wait()
-
-    async def drop(self, name: str, run: str) -> None:
-        """End an actor that is reserved still: nobody takes its run up."""
-        if self.is_reserved(name, run):
-            await self._end(self._actors[name])
+        if actor.child is not None:
+            await actor.child.end()
 
     async def _ask_to_exit(self, peer: Peer) -> None:
-        try:
+        with suppress(SandboxError):  # it has ended by itself, which `gone` tells
             await peer.tell(Exit())
-        except SandboxError:
-            return  # it has ended by itself, which `gone` tells
-
-    def _wake(self) -> None:
-        self._changed.set()

@@ -7,17 +7,19 @@ the worker's token it holds the digest, and of its env's variables nothing.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION
 from sandbox_actors.system.process_tree import kill, marked
+
+log = logging.getLogger(__name__)
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +32,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     started: str
     secret_digest: str
     output: str
-    wanted: Wanted
+    needs: ActorNeeds = msgspec.field(name="wanted")
     protocol: int = PROTOCOL_VERSION
 
     @property
@@ -52,8 +54,8 @@ class WorkerRecords:
     def write(self, record: WorkerRecord) -> None:
         """Raises OSError."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
-        data = msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public))
+        public = replace(record.needs, env=replace(record.needs.env, environ={}))
+        data = msgspec.msgpack.encode(msgspec.structs.replace(record, needs=public))
         write_whole(self._folder / record.name, data, mode=0o600)
 
     def remove(self, name: str) -> None:
@@ -69,7 +71,7 @@ class WorkerRecords:
             try:
                 found.append(msgspec.msgpack.decode(path.read_bytes(), type=WorkerRecord))
             except (OSError, msgspec.MsgspecError, ValueError) as error:
-                print(f"{path} is no record of a worker that this daemon knows: {error}", file=sys.stderr, flush=True)
+                log.warning("%s is not a record of a worker that this daemon can read: %s", path, error)
         return found
 
     def clear(self, left: list[WorkerRecord], alive: set[str]) -> None:

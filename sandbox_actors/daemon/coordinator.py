@@ -31,6 +31,7 @@ from sandbox_actors.experiment.events import (
     StartJob,
     StopJob,
 )
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.model import Experiment
 from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.references import NumberedJob, number_jobs
@@ -38,6 +39,7 @@ from sandbox_actors.experiment.secrets import masked
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
 from sandbox_actors.store.queries import CFGS, Outputs
+from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
 
 RETRY_DELAY = 1.0
@@ -53,21 +55,22 @@ WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 class Coordinator(Actor):
     """Runs from `on_start` to the `Finish` of its plan, then stops by itself.
 
-    `goes_on`: a daemon before this one has begun the experiment, and was killed.
+    `is_continued`: an earlier daemon has started the experiment, and was killed.
     """
 
     def __init__(
         self,
         row: ExperimentRow,
         plan: Plan,
+        store: Store,
         watcher: SandboxWatcher,
         runner: JobRunner,
         retry_delay: float = RETRY_DELAY,
-        goes_on: bool = False,
+        is_continued: bool = False,
     ) -> None:
         super().__init__(f"experiment {row.id}")
-        self._retry_delay, self._goes_on = retry_delay, goes_on
-        self._id, self._plan, self._watcher, self._runner = row.id, plan, watcher, runner
+        self._retry_delay, self._is_continued = retry_delay, is_continued
+        self._id, self._plan, self._store, self._watcher, self._runner = row.id, plan, store, watcher, runner
         self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
         self._results: dict[int, JobSucceeded] = {}
@@ -82,10 +85,10 @@ class Coordinator(Actor):
 
     async def on_start(self) -> None:
         await trio.to_thread.run_sync(self._work_dir.make)
-        if not self._goes_on:
-            await self._watcher.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
-        told = await self._watcher.query_job(self._id, "", "", 1)
-        if not any(row.name.startswith(f"{CFGS}.") for row in told):  # else before a resume
+        if not self._is_continued:
+            await self._store.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
+        known = await self._watcher.query_job(JobPlace(self._id))
+        if not any(row.name.startswith(f"{CFGS}.") for row in known):  # else they were recorded before a resume
             await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
         await self._carry_out(self._plan.start())
 
@@ -109,26 +112,30 @@ class Coordinator(Actor):
             elif isinstance(command, RecordFailure):
                 await self._record_failure(command)
             elif isinstance(command, EndIteration):
-                await self._tell_targets(command)
+                await self._record_targets(command)
             else:
                 await self._finish(command)
 
     async def _begin_iteration(self, command: BeginIteration) -> None:
         """Of an iteration that was under way before, what had succeeded stays as it is, and in an experiment that goes
         on, what had failed or is under way still."""
-        known = [row for row in await self._watcher.job_rows(self._id) if row.iter == command.iter]
-        done = {row.index: row for row in known if row.state == "succeeded" or (self._goes_on and self._stays(row))}
+        known = [row for row in await self._store.job_rows(self._id) if row.iter == command.iter]
+        done = {
+            row.index: row for row in known if row.state == "succeeded" or (self._is_continued and self._stays(row))
+        }
         waiting = {row.index: row for row in waiting_rows(self._plan.jobs, command.iter) if row.index not in done}
-        if self._goes_on:  # attempts are counted on
+        if self._is_continued:  # attempts are counted on
             for row in known:
                 if row.index in waiting:
                     attempt = {"attempt": row.attempt, "error": row.error}
                     waiting[row.index] = msgspec.structs.replace(waiting[row.index], **attempt)
         self._rows = {**waiting, **done}
-        await self._watcher.put_jobs(self._id, list(waiting.values()))
+        await self._store.put_jobs(self._id, list(waiting.values()))
 
     def _stays(self, row: JobRow) -> bool:
-        is_under_way = row.state == "running" and self._runner.is_left(row.iter, row.index, row.attempt)
+        is_under_way = row.state == "running" and self._runner.is_left(
+            self._runner.run_id(row.iter, row.index, row.attempt)
+        )
         return is_under_way or row.state == "failed"
 
     async def _start(self, start: StartJob) -> None:
@@ -138,7 +145,7 @@ class Coordinator(Actor):
         self._jobs.start_soon(self._run_job, start, scope)
 
     def _is_left(self, start: StartJob) -> bool:
-        return self._runner.is_left(start.iter, start.index, start.attempt)
+        return self._runner.is_left(self._runner.run_id(start.iter, start.index, start.attempt))
 
     async def _record_success(self, command: RecordSuccess) -> None:
         result = self._results.pop(command.index)
@@ -146,31 +153,31 @@ class Coordinator(Actor):
         outputs = Outputs(
             iter=command.iter, index=command.index, values=result.values, is_tuple=result.is_tuple, entry=command.infos
         )
-        await self._watcher.finish_job(self._id, row, outputs)
-        await self._runner.forget(row.iter, row.index, row.attempt)
+        await self._store.finish_job(self._id, row, outputs)
+        await self._runner.forget(self._runner.run_id(row.iter, row.index, row.attempt))
         self._recorded.set()
 
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
         state: State = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
         row = self._ended_row(command.index, state, command.error)
-        await self._watcher.put_jobs(self._id, [row])
-        await self._runner.forget(row.iter, row.index, row.attempt)
+        await self._store.put_jobs(self._id, [row])
+        await self._runner.forget(self._runner.run_id(row.iter, row.index, row.attempt))
 
-    async def _tell_targets(self, command: EndIteration) -> None:
+    async def _record_targets(self, command: EndIteration) -> None:
         for result in command.targets:
-            name = f"target.{result.target}"
-            if not await self._watcher.query_job(self._id, "", name, command.iter):  # else: told before a resume
-                await self._watcher.watch(self._id, result.holds, name, iter=command.iter)
+            place = JobPlace(self._id, meta_name=f"target.{result.target}", iter=command.iter)
+            if not await self._watcher.query_job(place):  # else it was recorded before a resume
+                await self._watcher.watch(place, result.holds)
 
     async def _finish(self, command: Finish) -> None:
         left = [row for row in self._rows.values() if row.state == "waiting"]
         if left and command.state != "succeeded":
             reason = "not reached" if command.state == "failed" else ""
             rows = [msgspec.structs.replace(row, state="cancelled", reason=reason) for row in left]
-            await self._watcher.put_jobs(self._id, rows)
+            await self._store.put_jobs(self._id, rows)
         await self._write_context(is_durable=True)
-        await self._watcher.update_experiment(
+        await self._store.update_experiment(
             self._id, state=command.state, finished=time.time(), error=command.error, reason=""
         )
         self.stop()
@@ -196,7 +203,7 @@ class Coordinator(Actor):
                     iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple
                 )
             except Exception as error:
-                event = _failed(start, told(error))
+                event = _failed(start, describe_error(error))
         try:
             await self.tell(event or _failed(start, WHERE_IT_STOPPED))
         except ActorStopped:
@@ -204,7 +211,7 @@ class Coordinator(Actor):
 
     async def _change(self, index: int, **fields: Any) -> None:
         self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
-        await self._watcher.put_jobs(self._id, [self._rows[index]])
+        await self._store.put_jobs(self._id, [self._rows[index]])
 
     def _ended_row(self, index: int, state: State, error: str) -> JobRow:
         row, now = self._rows[index], time.time()
@@ -257,7 +264,7 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
     return recorded
 
 
-def told(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An error as a job's row keeps it: what happened, and for component code the traceback of its own process."""
     if isinstance(error, ComponentFailed) and error.remote_traceback:
         return f"{error}\n\n{error.remote_traceback}".rstrip()

@@ -1,283 +1,287 @@
-"""The experiments of a daemon: taken in, run by a coordinator each, cancelled, resumed."""
+"""The experiments of a daemon: submitted, run by a coordinator each, cancelled, resumed.
+
+Theory of operation. `Experiments` is the actor that owns which experiments are unfinished, and the queue of each
+work_dir. Its messages decide, and are handled one after the other whatever becomes of the client that sent them:
+two resumes of one experiment cannot both find it ended, and a cancel finds an experiment in its queue or at work,
+never in between. What takes long (the store, a coordinator) happens in tasks of the actor.
+
+- Submit: the experiment is stored, and starts because it is stored, not because the client still waits.
+- Resume: the experiment counts as unfinished from the message on, before anything is written.
+- Cancel: an experiment that waits ends at once, one at work by its coordinator. Answered when it has ended.
+- Two experiments never use a work_dir at the same time: a queue each, in the order of the messages.
+- A daemon that starts first takes up what an earlier one left unfinished: those that ran, then those that waited.
+- A daemon that stops in good order leaves nothing that runs: what still does is cancelled, and recorded as such.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-import traceback
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import trio
 
-from sandbox_actors.daemon.coordinator import Coordinator, told, waiting_rows
-from sandbox_actors.errors import ActorStopped, ConfigError, EnvError, Refused, StoreError
-from sandbox_actors.experiment.events import Begun, CancelRequested, Success
+from sandbox_actors.actors.actor import Actor
+from sandbox_actors.daemon.coordinator import describe_error, waiting_rows
+from sandbox_actors.daemon.experiment_run import ExperimentRun, Past, interrupted_jobs, record_end
+from sandbox_actors.errors import Refused, StoreError
+from sandbox_actors.experiment.events import Success
 from sandbox_actors.experiment.model import Experiment, thaw
-from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.references import number_jobs
-from sandbox_actors.experiment.reuse import carried_over
+from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment.secrets import secrets_in
 from sandbox_actors.experiment_file.checks.components import SECRET
 from sandbox_actors.experiment_file.checks.resources import gpus_missing
-from sandbox_actors.hooks.dry_run import forecast
-from sandbox_actors.jobs.job_runner import JobRunner, Workshop
-from sandbox_actors.jobs.wandb_export import export_to_wandb, heeded, is_wanted, run_of
-from sandbox_actors.protocol.client_requests import Submit
-from sandbox_actors.protocol.rows import ENDED, Ended, ExperimentRow, JobRow, PlannedJob
+from sandbox_actors.jobs.durable_runs import DurableRuns
+from sandbox_actors.jobs.wandb_export import forwarded
+from sandbox_actors.protocol.client_requests import CancelExperiment, ResumeExperiment, Submit, Submitted
+from sandbox_actors.protocol.frames import Request
+from sandbox_actors.protocol.rows import ExperimentRow, JobRow
 from sandbox_actors.store.store import Store
 from sandbox_actors.system.machine import this_machine
-from sandbox_actors.system.paths import Paths
+from sandbox_actors.transport.promises import Promise
 
-CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` goes on where it stopped"
+CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` continues where it stopped"
 
-FAREWELL = 1.0
-"""Seconds between the end of the last experiment and that of a daemon which was asked to stop."""
+LAST_ANSWER_DELAY = 1.0
+"""Seconds between the end of the last experiment and that of a daemon which was asked to stop: clients learn of it."""
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class _Past:
-    """What an experiment has behind it. `begun` is None for one that is not under way."""
-
-    history: list[Success] = field(default_factory=list)
-    begun: list[Begun] | None = None
+MakeRun: TypeAlias = Callable[[ExperimentRow, Experiment, dict[str, str], Past], ExperimentRun]
 
 
-class Experiments:
-    """`run` is its life: coordinators are its children. Two experiments never share a work_dir: the second waits."""
+class Drain(Request[None], frozen=True, kw_only=True):
+    """Take in no more experiments. Answered when those there are have ended, and clients could learn how."""
 
-    def __init__(self, paths: Paths, store: Store, shop: Workshop, retry_delay: float) -> None:
-        self._paths, self._store, self._shop, self._retry_delay = paths, store, shop, retry_delay
-        self._coordinators: dict[str, Coordinator] = {}
-        self._waiting: dict[str, trio.CancelScope] = {}
-        self._work_dirs: dict[str, trio.Event] = {}
-        self._ended: dict[str, trio.Event] = {}
+
+class _Stored(Request[None], frozen=True, kw_only=True):
+    """A submitted experiment is in the store."""
+
+    row: ExperimentRow
+    experiment: Experiment
+    environ: dict[str, str]
+    submitted: Promise[Submitted]
+
+
+class _Ended(Request[None], frozen=True, kw_only=True):
+    """A run of an experiment is over, and is recorded as such."""
+
+    id: str
+
+
+class Experiments(Actor):
+    """`make_run` makes the run of an experiment from its row, itself, its submitter's variables, and its past."""
+
+    def __init__(self, store: Store, runs: DurableRuns, make_run: MakeRun) -> None:
+        super().__init__("experiments")
+        self._store, self._runs, self._make_run = store, runs, make_run
+        self._unfinished: dict[str, ExperimentRun | None] = {}  # None: it is being resumed
+        self._queues: dict[str, deque[ExperimentRun]] = {}  # by work_dir; the first one is at work
+        self._cancelled: dict[str, list[Promise[ExperimentRow]]] = {}
+        self._drained: list[Promise[None]] = []
         self._is_closed = False
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """First goes on with what a daemon that was killed left unfinished. Ended in good order, it leaves nothing that
-        runs: what does is cut off, and said to be."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                await self._go_on()
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True), suppress(StoreError):  # else the next daemon finds its workers gone
-                for row in await self._store.unfinished():
-                    if row.state == "running":
-                        await self._give_up(row.id, CUT_OFF.format(id=row.id))
-
-    async def _go_on(self) -> None:
-        """Those that ran go first: what they wait for is theirs already."""
-        rows = await self._store.unfinished()
-        jobs = {row.id: await self._store.job_rows(row.id) for row in rows if row.state == "running"}
-        runs = {
-            f"{id}.{job.iter}.{job.index}.{job.attempt}" for id in jobs for job in jobs[id] if job.state == "running"
-        }
-        runs |= {run_of(id) for id in jobs}
-        await self._shop.kept.keep_left(lambda run: ".".join(run.split(".")[:4]) in runs)
-        for row in sorted(rows, key=lambda row: row.state != "running"):
-            await self._begin(row, jobs.get(row.id))
 
     @property
     def unfinished(self) -> int:
-        return len(self._ended)
-
-    async def submit(self, submit: Submit) -> str:
-        """Take in an experiment; it is durable when its id is returned. Raises ConfigError, Refused."""
-        self._require_open()
-        submit = msgspec.structs.replace(submit, environ=heeded(submit.environ))
-        if secret := next(secrets_in(submit.definition), None):
-            raise Refused(f"{'.'.join(map(str, secret))}: {SECRET}")
-        experiment = thaw(submit.definition)
-        for each in number_jobs(experiment):
-            if missing := gpus_missing(each.job.resources, this_machine()):
-                raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")
-        work_dir = str(Path(submit.cwd, os.path.expanduser(experiment.work_dir)))
-        row = await self._store.add_experiment(
-            submit,
-            name=experiment.experiment_name,
-            project=experiment.project_name,
-            work_dir=work_dir,
-            submitted=time.time(),
-            jobs=waiting_rows(number_jobs(experiment), iter=1),
-        )
-        self._start(row, experiment, submit.environ, _Past())
-        return row.id
-
-    async def forecast(self, definition: Any, cwd: str) -> list[PlannedJob]:
-        """The plan of an experiment, with the actors that are warm now. Raises ConfigError."""
-        experiment = thaw(definition)
-        runner = JobRunner(self._shop, "", experiment, cwd, self._paths.experiments)
-        rows = []
-        for each in forecast(experiment, cwd):
-            warm: bool | None = False
-            if each.call is not None:
-                with suppress(EnvError):
-                    warm = await runner.is_warm(each.job, each.call, each.has_open_model)
-            rows.append(msgspec.structs.replace(each.row, warm=warm))
-        return rows
-
-    async def resume(self, row: ExperimentRow) -> str:
-        """Go on with an ended experiment: what had succeeded is taken from the record. Raises Refused."""
-        self._require_open()
-        if row.id in self._ended:
-            raise Refused(f"experiment {row.id} is {row.state}: there is nothing to resume")
-        if row.state == "succeeded":
-            raise Refused(f"experiment {row.id} has succeeded: `sandbox run {row.source}` runs it anew")
-        left = [each for each in await self._store.job_rows(row.id) if each.state != "succeeded"]
-        await self._shop.watcher.put_jobs(row.id, [_unbegun(each) for each in left])
-        await self._shop.watcher.update_experiment(row.id, state="waiting", finished=None, error="")
-        await self._begin(row)
-        return row.id
-
-    async def cancel(self, row: ExperimentRow) -> None:
-        """Returns when the experiment has ended. Raises Refused where it had before."""
-        ended = self._ended.get(row.id)
-        if ended is None:
-            raise Refused(f"experiment {row.id} has ended already: it {row.state}")
-        if row.id in self._coordinators:
-            await self._tell_cancelled(self._coordinators[row.id])
-        elif row.id in self._waiting:
-            self._waiting[row.id].cancel()
-        await ended.wait()
+        return len(self._unfinished)
 
     def close(self) -> None:
         """Take in no more experiments."""
         self._is_closed = True
 
-    async def drain(self) -> None:
-        """Wait until the experiments there are have ended, and clients could learn how."""
-        self.close()
-        waited_for = list(self._ended.values())
-        for ended in waited_for:
-            await ended.wait()
-        await trio.sleep(FAREWELL if waited_for else 0)
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        try:
+            async with trio.open_nursery() as self._nursery:
+                await super().run(task_status=task_status)
+        finally:
+            with trio.CancelScope(shield=True), suppress(StoreError):  # else the next daemon finds its workers gone
+                for row in await self._store.unfinished():
+                    if row.state == "running":
+                        await record_end(self._store, row.id, "failed", CUT_OFF.format(id=row.id))
 
-    async def _begin(self, row: ExperimentRow, jobs: list[JobRow] | None = None) -> None:
-        """Start a stored experiment, with what has succeeded in it so far. `jobs` are the rows of one that goes on."""
-        submit = await self._store.submission(row.id)
-        history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
-        self._start(row, thaw(submit.definition), submit.environ, _Past(history, None if jobs is None else begun(jobs)))
+    async def on_start(self) -> None:
+        rows = await self._store.unfinished()
+        jobs = {row.id: await self._store.job_rows(row.id) for row in rows if row.state == "running"}
+        wanted = {RunId.of_export(id) for id in jobs}
+        for id, of_experiment in jobs.items():
+            wanted |= {RunId(id, job.iter, job.index, job.attempt) for job in of_experiment if job.state == "running"}
+        await self._runs.keep_left(wanted.__contains__)
+        for row in sorted(rows, key=lambda row: row.state != "running"):  # what those need is theirs already
+            self._enter(await self._stored_run(row, jobs.get(row.id)))
+
+    async def on_receive(self, message: Request[Any]) -> Any:
+        match message:
+            case Submit():
+                return self._submit(message)
+            case ResumeExperiment():
+                return await self._resume(message)
+            case CancelExperiment():
+                return await self._cancel(message)
+            case Drain():
+                return self._drain()
+            case _Stored():
+                self._enter(self._make_run(message.row, message.experiment, message.environ, Past()))
+                message.submitted.keep(Submitted(experiment=message.row.id))
+            case _Ended():
+                self._leave(message.id)
+        return None
+
+    # --- messages ---
+
+    def _submit(self, submit: Submit) -> Promise[Submitted]:
+        self._require_open()
+        submitted = self.promise()
+        self._nursery.start_soon(self._store_new, submit, submitted)
+        return submitted
+
+    async def _store_new(self, submit: Submit, submitted: Promise[Submitted]) -> None:
+        try:
+            submit = msgspec.structs.replace(submit, environ=forwarded(submit.environ))
+            experiment = _checked(submit)
+            with self._store.promptly():
+                row = await self._store.add_experiment(
+                    submit,
+                    name=experiment.experiment_name,
+                    project=experiment.project_name,
+                    work_dir=str(Path(submit.cwd, os.path.expanduser(experiment.work_dir))),
+                    submitted=time.time(),
+                    jobs=waiting_rows(number_jobs(experiment), iter=1),
+                )
+        except Exception as error:
+            submitted.break_off(error)
+        else:
+            self.notify(_Stored(row=row, experiment=experiment, environ=submit.environ, submitted=submitted))
+
+    async def _resume(self, request: ResumeExperiment) -> Promise[Submitted]:
+        """What had succeeded is taken from the record. Raises Refused."""
+        self._require_open()
+        with self._store.promptly():
+            row = await self._store.find_experiment(request.experiment)
+        if row.id in self._unfinished:
+            raise Refused(f"experiment {row.id} is {row.state}: there is nothing to resume")
+        if row.state == "succeeded":
+            raise Refused(f"experiment {row.id} has succeeded: `sandbox run {row.source}` runs it again")
+        self._unfinished[row.id] = None
+        resumed = self.promise()
+        self._nursery.start_soon(self._store_resumed, row, resumed)
+        return resumed
+
+    async def _store_resumed(self, row: ExperimentRow, resumed: Promise[Submitted]) -> None:
+        try:
+            with self._store.promptly():
+                left = [each for each in await self._store.job_rows(row.id) if each.state != "succeeded"]
+                run = await self._stored_run(row)
+                await self._store.put_jobs(row.id, [_unstarted(each) for each in left])
+                await self._store.update_experiment(row.id, state="waiting", finished=None, error="")
+        except Exception as error:
+            self._leave(row.id)
+            resumed.break_off(error)
+        else:
+            self._enter(run)
+            resumed.keep(Submitted(experiment=row.id))
+
+    async def _cancel(self, request: CancelExperiment) -> Promise[ExperimentRow]:
+        """Raises Refused where the experiment had ended before."""
+        with self._store.promptly():
+            row = await self._store.find_experiment(request.experiment)
+        if row.id not in self._unfinished:
+            raise Refused(f"experiment {row.id} {'was' if row.state == 'cancelled' else 'has'} {row.state} already")
+        cancelled = self.promise()
+        self._cancelled.setdefault(row.id, []).append(cancelled)
+        if (run := self._unfinished[row.id]) is not None:
+            run.cancel()
+        return cancelled
+
+    def _drain(self) -> Promise[None]:
+        self.close()
+        drained = self.promise()
+        if self._unfinished:
+            self._drained.append(drained)
+        else:
+            drained.keep(None)
+        return drained
 
     def _require_open(self) -> None:
         if self._is_closed:
-            raise Refused("the daemon is about to stop: it finishes what runs and takes in nothing more")
+            raise Refused("the daemon is about to stop: it finishes what runs and takes in no experiment")
 
-    def _start(self, row: ExperimentRow, experiment: Experiment, environ: dict[str, str], past: _Past) -> None:
-        ended = self._ended[row.id] = trio.Event()
-        self._nursery.start_soon(self._life, row, experiment, past)
-        if is_wanted(environ):
-            folder = self._folder(row)
-            self._nursery.start_soon(export_to_wandb, self._shop, row, experiment, environ, folder, ended)
+    # --- runs ---
 
-    def _folder(self, row: ExperimentRow) -> Path:
-        return self._paths.experiments / row.id
+    async def _stored_run(self, row: ExperimentRow, jobs: list[JobRow] | None = None) -> ExperimentRun:
+        """The run of a stored experiment, with what has succeeded in it so far. `jobs` are the rows of one that an
+        earlier daemon ran."""
+        submit = await self._store.submission(row.id)
+        history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
+        past = Past(history, None if jobs is None else interrupted_jobs(jobs))
+        return self._make_run(row, thaw(submit.definition), submit.environ, past)
 
-    async def _life(self, row: ExperimentRow, experiment: Experiment, past: _Past) -> None:
-        """One experiment from its queue to its end. Whatever goes wrong in here ends it, and no other."""
+    def _enter(self, run: ExperimentRun) -> None:
+        """Let a run start as soon as its work_dir is free."""
+        self._unfinished[run.id] = run
+        queue = self._queues.setdefault(run.work_dir, deque())
+        queue.append(run)
+        if queue[0] is run:
+            run.work_dir_is_free.set()
+        if run.id in self._cancelled:  # while it was being resumed
+            run.cancel()
+        self._nursery.start_soon(self._carry_out, run)
+        self._nursery.start_soon(run.export)
+
+    async def _carry_out(self, run: ExperimentRun) -> None:
         try:
-            with trio.CancelScope() as self._waiting[row.id]:
-                await self._claim_work_dir(row)
-            if self._waiting.pop(row.id).cancelled_caught:
-                await self._give_up(row.id, "", "cancelled")
-                return
-            try:
-                if experiment.resume and row.started is None and not past.history:
-                    past = _Past(await self._take_over(row, experiment))
-                await self._coordinate(row, experiment, past)
-            finally:
-                self._work_dirs.pop(row.work_dir).set()
+            await run.run()
+        except Exception as error:  # of this experiment: the others continue
+            log.exception("the run of experiment %s failed", run.id)
+            with suppress(StoreError):
+                await record_end(self._store, run.id, "failed", describe_error(error))
         finally:
-            with trio.CancelScope(shield=True):
-                await self._shop.kept.drop_left(row.id)
-            self._ended.pop(row.id).set()
+            self.notify(_Ended(id=run.id))
 
-    async def _coordinate(self, row: ExperimentRow, experiment: Experiment, past: _Past) -> None:
-        runner = JobRunner(self._shop, row.id, experiment, row.cwd, self._folder(row))
-        plan = Plan(experiment, past.history, past.begun or ())
-        coordinator = self._coordinators[row.id] = Coordinator(
-            row, plan, self._shop.watcher, runner, self._retry_delay, goes_on=past.begun is not None
-        )
+    def _leave(self, id: str) -> None:
+        run = self._unfinished.pop(id)
+        if run is not None:
+            queue = self._queues[run.work_dir]
+            queue.remove(run)
+            if queue:
+                queue[0].work_dir_is_free.set()
+            else:
+                del self._queues[run.work_dir]
+        for cancelled in self._cancelled.pop(id, []):
+            self._nursery.start_soon(self._tell_row, id, cancelled)
+        if not self._unfinished:
+            for drained in self._drained:
+                self._nursery.start_soon(self._tell_drained, drained)
+
+    async def _tell_row(self, id: str, promise: Promise[ExperimentRow]) -> None:
         try:
-            await coordinator.run()
-        except* Exception as group:
-            traceback.print_exception(group)
-            await self._give_up(row.id, "; ".join(told(error) for error in _leaves(group)))
-        finally:
-            del self._coordinators[row.id]
+            promise.keep(await self._store.find_experiment(id))
+        except StoreError as error:
+            promise.break_off(error)
 
-    async def _take_over(self, row: ExperimentRow, experiment: Experiment) -> list[Success]:
-        """What the last experiment in this work_dir has done already, copied into the record of this one."""
-        last = await self._store.last_in(row.work_dir, before=row.id)
-        submit = await self._store.submission(last) if last else None
-        if last is None or submit is None or submit.cwd != row.cwd:
-            return []  # in another folder, its relative paths meant other files
-        done = {(each.iter, each.index): each for each in await self._store.history(last)}
-        try:
-            places = carried_over(thaw(submit.definition), done, experiment)
-        except ConfigError:
-            return []  # written by another version of this program
-        history = [Success(iter=iter, index=index, infos=done[then].entry) for (iter, index), then in places.items()]
-        reached = Plan(experiment, history)
-        reached.start()
-        places = {place: then for place, then in places.items() if place[0] <= reached.iter}
-        await self._shop.watcher.take_over(row.id, last, places)
-        return [each for each in history if each.iter <= reached.iter]
-
-    async def _claim_work_dir(self, row: ExperimentRow) -> None:
-        while row.work_dir in self._work_dirs:
-            reason = f"waits for another experiment that uses {row.work_dir}"
-            await self._shop.watcher.update_experiment(row.id, reason=reason)
-            await self._work_dirs[row.work_dir].wait()
-        self._work_dirs[row.work_dir] = trio.Event()
-
-    async def _tell_cancelled(self, coordinator: Coordinator) -> None:
-        try:
-            await coordinator.ask(CancelRequested())
-        except ActorStopped:
-            return  # it ended before the message came
-
-    async def _give_up(self, id: str, error: str, state: Ended = "failed") -> None:
-        """End an experiment that has no coordinator (any more)."""
-        left = [row for row in await self._store.job_rows(id) if row.state not in ENDED]
-        rows = [
-            msgspec.structs.replace(row, state="failed", error=error, finished=time.time(), reason="")
-            if row.state == "running"
-            else msgspec.structs.replace(row, state="cancelled", reason="not reached")
-            for row in left
-        ]
-        await self._shop.watcher.put_jobs(id, rows)
-        await self._shop.watcher.update_experiment(id, state=state, finished=time.time(), error=error, reason="")
+    async def _tell_drained(self, promise: Promise[None]) -> None:
+        await trio.sleep(LAST_ANSWER_DELAY)
+        promise.keep(None)
 
 
-def begun(jobs: Iterable[JobRow]) -> list[Begun]:
-    """What the rows of a running experiment, whose daemon was killed, say about the jobs that have not succeeded."""
-    found = []
-    for row in jobs:
-        if row.state == "failed":
-            found.append(Begun(iter=row.iter, index=row.index, attempt=row.attempt, error=row.error or "failed"))
-        elif row.state == "running" or row.attempt > 1 or row.error:
-            attempt = row.attempt + 1 if row.state == "waiting" and row.error else row.attempt
-            found.append(Begun(iter=row.iter, index=row.index, attempt=attempt))
-    return found
+def _checked(submit: Submit) -> Experiment:
+    """The submitted experiment. Raises ConfigError, or Refused for what no daemon may store or this machine lacks."""
+    if secret := next(secrets_in(submit.definition), None):
+        raise Refused(f"{'.'.join(map(str, secret))}: {SECRET}")
+    experiment = thaw(submit.definition)
+    for each in number_jobs(experiment):
+        if missing := gpus_missing(each.job.resources, this_machine()):
+            raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")
+    return experiment
 
 
-def _unbegun(row: JobRow) -> JobRow:
+def _unstarted(row: JobRow) -> JobRow:
     """The row of a job that waits for its first attempt."""
     kept = {name: getattr(row, name) for name in ("index", "pipeline", "list", "hook", "meta_name", "iter")}
     return JobRow(seq=0, state="waiting", **kept)
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
-    """The errors in a group, however deep."""
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, ExceptionGroup) else [error])
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import logging
 import math
 import os
 import resource
@@ -11,22 +12,30 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 import trio
 
 from sandbox_actors.actors import worker_bundle
 from sandbox_actors.actors.environments import Environments
-from sandbox_actors.actors.pool import GRACE, Pool
+from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.worker_processes import GRACE, SystemWorkers
 from sandbox_actors.actors.worker_records import WorkerRecords
 from sandbox_actors.daemon.coordinator import RETRY_DELAY
-from sandbox_actors.daemon.experiments import Experiments
-from sandbox_actors.daemon.requests import ClientDesk, WorkerDesk
+from sandbox_actors.daemon.experiment_run import ExperimentRun, Past
+from sandbox_actors.daemon.experiments import Drain, Experiments
+from sandbox_actors.daemon.forecasts import Forecasts
+from sandbox_actors.daemon.requests import ClientRequests, WorkerRequests
 from sandbox_actors.errors import Refused, SandboxError
-from sandbox_actors.jobs.capacity import Capacity, Gpus
-from sandbox_actors.jobs.durable_runs import Holds, KeptRuns
-from sandbox_actors.jobs.job_runner import Workshop
+from sandbox_actors.experiment.model import Experiment
+from sandbox_actors.jobs.actor_request import ActorRequests
+from sandbox_actors.jobs.capacity import Resources
+from sandbox_actors.jobs.durable_runs import DurableRuns
+from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.jobs.run_folders import RunFolders
-from sandbox_actors.store.store import open_store
+from sandbox_actors.jobs.wandb_export import WandbExport
+from sandbox_actors.protocol.rows import ExperimentRow
+from sandbox_actors.store.store import Store, open_store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
@@ -35,6 +44,8 @@ from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.unix_router import open_router
 from sandbox_actors.version import __version__
+
+log = logging.getLogger("sandbox_actors.daemon")
 
 LISTEN_VARIABLE = "SANDBOX_LISTEN"
 
@@ -63,28 +74,64 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
         open_router(paths.socket, paths.home_socket) as clients,
         trio.open_nursery() as nursery,
     ):
-        watcher = SandboxWatcher(store)
-        grace, retry_delay = _seconds(GRACE_VARIABLE, GRACE), _seconds(RETRY_VARIABLE, RETRY_DELAY)
-        records = WorkerRecords(paths.workers, paths.scratch)
-        pool = Pool(
-            paths.worker_socket, worker_bundle.lay_out(paths.home / "bundles"), paths.home / "logs", records, grace
-        )
-        environments = Environments(paths.envs, os.environ)
-        machine = this_machine()
-        capacity, gpus = Capacity(machine.cpus), Gpus(machine.gpus)
-        kept = KeptRuns(RunFolders(paths.runs), pool, store, watcher, Holds(capacity, gpus))
-        shop = Workshop(pool, capacity, gpus, environments, watcher, kept)
-        experiments = Experiments(paths, store, shop, retry_delay)
-        desk = ClientDesk(paths, store, shop, experiments, stop.request)
-        for part in (pool, environments, experiments):
-            await nursery.start(part.run)
-        nursery.start_soon(Gateway(workers, pool.admit, WorkerDesk(shop).serve, pool.arrived).run)
+        parts = _assemble(paths, store, stop)
+        for actor in (parts.pool, parts.environments, parts.experiments):
+            await nursery.start(actor.run)
+        nursery.start_soon(Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived).run)
+        of_clients = parts.of_clients
         for router in (clients, *elsewhere):
-            nursery.start_soon(Gateway(router, desk.admit, desk.serve, desk.arrived).run)
-        _say(f"serves {paths.home} at {paths.socket}{f' and {address}' if address else ''}")
-        await stop.wait_drained(experiments.drain)
-        _say("stops")
+            nursery.start_soon(Gateway(router, of_clients.admit, of_clients.serve, of_clients.arrived).run)
+        log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
+        await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
+        log.info("stops")
         nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    pool: Pool
+    environments: Environments
+    experiments: Experiments
+    of_workers: WorkerRequests
+    of_clients: ClientRequests
+
+
+def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
+    """Everything that is made once, each with those it needs."""
+    machine = this_machine()
+    bundle, records = worker_bundle.lay_out(paths.home / "bundles"), WorkerRecords(paths.workers, paths.scratch)
+    grace, retry_delay = _seconds(GRACE_VARIABLE, GRACE), _seconds(RETRY_VARIABLE, RETRY_DELAY)
+    pool = Pool(SystemWorkers(paths.worker_socket, bundle, paths.home / "logs", records, grace))
+    environments = Environments(paths.envs, os.environ)
+    resources = Resources(machine.cpus, machine.gpus)
+    watcher = SandboxWatcher(store)
+    runs = DurableRuns(RunFolders(paths.runs), pool, resources, store, watcher)
+    export = WandbExport(pool, environments, runs)
+
+    def make_run(row: ExperimentRow, experiment: Experiment, environ: dict[str, str], past: Past) -> ExperimentRun:
+        folder = paths.experiments / row.id
+        requests = ActorRequests(environments, machine.cpus, experiment, row.cwd)
+        runner = JobRunner(
+            row.id, row.cwd, folder, requests=requests, pool=pool, resources=resources, watcher=watcher, runs=runs
+        )
+        return ExperimentRun(
+            row,
+            experiment,
+            environ,
+            past,
+            folder=folder,
+            runner=runner,
+            store=store,
+            watcher=watcher,
+            runs=runs,
+            export=export,
+            retry_delay=retry_delay,
+        )
+
+    experiments = Experiments(store, runs, make_run)
+    forecasts = Forecasts(environments, pool, resources)
+    clients = ClientRequests(paths, store, watcher, pool, experiments, forecasts, stop.request)
+    return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients)
 
 
 @asynccontextmanager
@@ -148,14 +195,14 @@ def only_daemon(paths: Paths) -> Iterator[None]:
 
 
 def _seconds(variable: str, default: float) -> float:
-    """What an environment variable says, or `default`. Raises Refused for what is no number of seconds."""
+    """What an environment variable says, or `default`. Raises Refused for what must be a number of seconds."""
     given = os.environ.get(variable) or default
     try:
         seconds = float(given)
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise Refused(f"{variable}={given} is no number of seconds")
+        raise Refused(f"{variable}={given} must be a number of seconds")
     return seconds
 
 
@@ -165,8 +212,12 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _say(text: str) -> None:
-    print(f"sandbox-daemon {__version__} (pid {os.getpid()}) {text}", file=sys.stderr, flush=True)
+def _set_up_log() -> None:
+    """The daemon's log is its standard error: a line a record, with its time and level."""
+    form = logging.Formatter(f"%(asctime)s %(levelname)s sandbox-daemon {__version__} (pid {os.getpid()}) %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(form)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"serve clients elsewhere too, whose keys `sandbox daemon keys` lets in; default ${LISTEN_VARIABLE}",
     )
     options = parser.parse_args(arguments)
+    _set_up_log()
     status = 0
     try:
         paths = find_paths()
@@ -193,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             paths.tidy()
     except* SandboxError as group:
         for error in _leaves(group):
-            print(f"sandbox-daemon: {error}", file=sys.stderr)
+            log.error("%s", error)
         status = 1
     return status
 

@@ -1,4 +1,4 @@
-"""Where asks are answered: of clients about experiments and workers, of workers about the runs they are in."""
+"""What clients and workers ask, answered: by the actor that owns it, or from the store."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TypeVar, assert_never
 import msgspec
 import trio
 
+from sandbox_actors.actors.pool import Pool
 from sandbox_actors.daemon.experiments import Experiments
-from sandbox_actors.errors import NotFound, ProtocolError, StoreError
-from sandbox_actors.jobs.durable_runs import RunPlace
-from sandbox_actors.jobs.job_runner import Workshop
+from sandbox_actors.daemon.forecasts import Forecasts
+from sandbox_actors.errors import ProtocolError, StoreError
+from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -32,17 +33,16 @@ from sandbox_actors.protocol.client_requests import (
     StopDaemon,
     StopWorker,
     Submit,
-    Submitted,
     decode_client_request,
 )
 from sandbox_actors.protocol.frames import Hello
 from sandbox_actors.protocol.rows import (
     ENDED,
     DaemonStatus,
-    ExperimentRow,
 )
 from sandbox_actors.protocol.worker_requests import Pull, Query, Report, TakeIn, decode_worker_request
-from sandbox_actors.store.store import Store
+from sandbox_actors.store.store import Position, Store
+from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.paths import Paths
 from sandbox_actors.transport.decode_limit import require_light
 from sandbox_actors.transport.gateway import Peer
@@ -60,13 +60,21 @@ _threads = trio.CapacityLimiter(8)
 """For reading logs alone: those on a disk that hangs hold up no spawning."""
 
 
-class ClientDesk:
+class ClientRequests:
     """Answers clients. `stop` is called with `now` when one asks the daemon to stop."""
 
     def __init__(
-        self, paths: Paths, store: Store, shop: Workshop, experiments: Experiments, stop: Callable[[bool], None]
+        self,
+        paths: Paths,
+        store: Store,
+        watcher: SandboxWatcher,
+        pool: Pool,
+        experiments: Experiments,
+        forecasts: Forecasts,
+        stop: Callable[[bool], None],
     ) -> None:
-        self._paths, self._store, self._shop, self._experiments, self._stop = paths, store, shop, experiments, stop
+        self._paths, self._store, self._watcher, self._pool = paths, store, watcher, pool
+        self._experiments, self._forecasts, self._stop = experiments, forecasts, stop
         self._started = time.time()
 
     def admit(self, hello: Hello) -> None:
@@ -88,10 +96,12 @@ class ClientDesk:
 
     async def _answer(self, request: ClientRequest) -> object:
         match request:
-            case Submit():
-                return Submitted(experiment=await self._experiments.submit(request))
+            case Submit() | ResumeExperiment() | CancelExperiment():
+                return await self._experiments.ask(request)
+            case ListWorkers() | StopWorker():
+                return await self._pool.ask(request)
             case Forecast():
-                return await self._experiments.forecast(request.definition, request.cwd)
+                return await self._forecasts.forecast(request.definition, request.cwd)
             case ListExperiments():
                 return await self._store.list_experiments(request.limit)
             case Show():
@@ -103,45 +113,31 @@ class ClientDesk:
             case ReadMetrics():
                 id = await self._id(request.experiment)
                 return await self._store.metrics(id, request.name, request.after, request.limit)
-            case CancelExperiment():
-                return await self._cancel(request)
-            case ResumeExperiment():
-                row = await self._store.find_experiment(request.experiment)
-                return Submitted(experiment=await self._experiments.resume(row))
-            case ListWorkers():
-                return self._shop.pool.rows()
-            case StopWorker():
-                return await self._shop.pool.stop(request.worker, request.force)
             case GetStatus():
-                return self._status()
+                return await self._status()
             case StopDaemon():
-                return self._stop_daemon(request)
+                return await self._stop_daemon(request)
             case _:
                 assert_never(request)
 
     async def _changes(self, request: Changes) -> Changed:
         id = await self._id(request.experiment)
-        return await self._shop.watcher.changes(id, request.after, request.after_progress, request.wait)
+        return await self._watcher.changes(id, request.after, request.after_progress, request.wait)
 
-    async def _cancel(self, request: CancelExperiment) -> ExperimentRow:
-        row = await self._store.find_experiment(request.experiment)
-        await self._experiments.cancel(row)
-        return await self._store.find_experiment(row.id)
-
-    def _status(self) -> DaemonStatus:
+    async def _status(self) -> DaemonStatus:
         return DaemonStatus(
             pid=os.getpid(),
             socket=str(self._paths.socket),
             home=str(self._paths.home),
             version=__version__,
             uptime_seconds=round(time.time() - self._started, 3),
-            workers=len(self._shop.pool.rows()),
+            workers=len(await self._pool.ask(ListWorkers())),
             experiments=self._experiments.unfinished,
             trouble=self._store.trouble,
         )
 
-    def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:
-        status = self._status()
+    async def _stop_daemon(self, request: StopDaemon) -> DaemonStatus:
+        status = await self._status()
         self._experiments.close()
         self._stop(request.now)
         return status
@@ -163,44 +159,30 @@ class ClientDesk:
         return (await self._store.find_experiment(wanted)).id
 
 
-class WorkerDesk:
+class WorkerRequests:
     """Answers workers: what they report goes to the watcher, under the job that their run belongs to."""
 
-    def __init__(self, shop: Workshop) -> None:
-        self._shop = shop
+    def __init__(self, watcher: SandboxWatcher, runs: DurableRuns) -> None:
+        self._watcher, self._runs = watcher, runs
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> object:
         request = decoded(decode_worker_request, body)
-        place = self._shop.runs.get(request.run)
-        if place is None:
-            raise NotFound(f"run {request.run} is not under way")
+        place = self._runs.place_of(request.run)
         match request:
             case Report():
-                await self._report(place, request)
+                position = Position(request.run, request.source, request.position)
+                await self._watcher.watch_points(place, request.points, position)
+                if request.progress is not None:
+                    self._watcher.show_progress(place, request.progress)
             case TakeIn():
-                await self._shop.kept.take_in(request.run, place)
+                await self._runs.take_in(request.run, place)
             case Query():
-                return await self._shop.watcher.query(place.experiment, request.name)
+                return await self._watcher.query(place.experiment, request.name)
             case Pull():
-                return await self._shop.watcher.pull(place.experiment, request.after, request.wait)
+                return await self._watcher.pull(place.experiment, request.after, request.wait)
             case _:
                 assert_never(request)
         return None
-
-    async def _report(self, place: RunPlace, report: Report) -> None:
-        watcher = self._shop.watcher
-        await watcher.watch_points(
-            place.experiment,
-            report.points,
-            pipeline=place.pipeline,
-            job=place.job,
-            iter=place.iter,
-            run=report.run,
-            source=report.source,
-            position=report.position,
-        )
-        if report.progress is not None:
-            watcher.show_progress(place.experiment, place.index, report.progress)
 
 
 def decoded(decode: Callable[[bytes], T], body: msgspec.Raw) -> T:

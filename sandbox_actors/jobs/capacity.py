@@ -10,9 +10,12 @@ import trio
 
 from sandbox_actors.errors import Refused
 
+OnWait = Callable[[str], Awaitable[None]]
+"""Told why a job waits, each time that the reason changes."""
+
 
 class Capacity:
-    """`total` units, held by whoever asked first. Nobody overtakes: else large wishes would never come true."""
+    """`total` units. Strict FIFO, so that large requests are not starved by small ones."""
 
     def __init__(self, total: int, noun: str = "cpus") -> None:
         self.total, self._noun = total, noun
@@ -21,8 +24,8 @@ class Capacity:
         self._changed = trio.Event()
 
     @asynccontextmanager
-    async def hold(self, amount: float, on_wait: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
-        """Hold `amount` units (at most all there are) for the block; `on_wait` is told when that means waiting."""
+    async def hold(self, amount: float, on_wait: OnWait) -> AsyncIterator[None]:
+        """Hold `amount` units (at most all there are) for the block."""
         amount = min(amount, self.total)
         ticket = object()
         self._queue.append(ticket)
@@ -34,7 +37,7 @@ class Capacity:
             self.free -= amount
         finally:
             self._queue.remove(ticket)
-            self._tell()
+            self._wake()
         try:
             yield
         finally:
@@ -45,11 +48,11 @@ class Capacity:
         self.free -= min(amount, self.total)
 
     def release(self, amount: float) -> None:
-        """End what `seize` began."""
+        """Give back what `seize` took."""
         self.free += min(amount, self.total)
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
@@ -63,11 +66,9 @@ class Gpus:
         self._capacity = Capacity(len(devices), "gpus")
 
     @asynccontextmanager
-    async def hold(
-        self, amount: float | None, on_wait: Callable[[str], Awaitable[None]]
-    ) -> AsyncIterator[tuple[str, ...] | None]:
-        """Hold that many devices, a begun one counting whole, and give their names; None for a job that names no number
-        and sees them all. Raises Refused where there are not so many."""
+    async def hold(self, amount: float | None, on_wait: OnWait) -> AsyncIterator[tuple[str, ...] | None]:
+        """Hold that many devices, a fraction counting as a whole one, and give their names; None for a job that names
+        no number and sees them all. Raises Refused where there are not so many."""
         if amount is None:
             yield None
             return
@@ -82,15 +83,39 @@ class Gpus:
                 self._free = [each for each in self._order if each in self._free or each in taken]
 
     def seize(self, devices: Sequence[str]) -> None:
-        """Hold these devices at once: a job that goes on uses them."""
+        """Hold these devices at once: a run of an earlier daemon uses them."""
         self._capacity.seize(len(devices))
         self._free = [each for each in self._free if each not in devices]
 
     def release(self, devices: Sequence[str]) -> None:
-        """End what `seize` began."""
+        """Give back what `seize` took."""
         self._free = [each for each in self._order if each in self._free or each in devices]
         self._capacity.release(len(devices))
 
     def next(self, count: int) -> tuple[str, ...]:
         """Those that would be given out now."""
         return tuple(self._free[:count])
+
+
+class Resources:
+    """What jobs hold of the machine while they run."""
+
+    def __init__(self, cpus: int, gpus: Sequence[str]) -> None:
+        self.cpus, self.gpus = Capacity(cpus), Gpus(gpus)
+
+    @asynccontextmanager
+    async def hold(self, cpus: float, gpus: float | None, on_wait: OnWait) -> AsyncIterator[tuple[str, ...] | None]:
+        """Hold both for the block, which gets the names of the gpus (see `Gpus.hold`). Gpus come first: they are
+        fewer, and cpus that are held while a gpu is waited for would be idle."""
+        async with self.gpus.hold(gpus, on_wait) as devices, self.cpus.hold(cpus, on_wait):
+            yield devices
+
+    def seize(self, cpus: float, devices: Sequence[str]) -> None:
+        """Hold both at once, whether there is enough of them or not: a run of an earlier daemon uses them."""
+        self.cpus.seize(cpus)
+        self.gpus.seize(devices)
+
+    def release(self, cpus: float, devices: Sequence[str]) -> None:
+        """Give back what `seize` took."""
+        self.cpus.release(cpus)
+        self.gpus.release(devices)

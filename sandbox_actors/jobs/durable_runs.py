@@ -1,23 +1,39 @@
-"""Runs that outlive the daemon: begun so that the next one can take them up, and taken up."""
+"""Runs that outlive the daemon: recorded so that the next one can take them up, and taken up.
+
+Theory of operation. A run is one call of a component. Its folder is made before its worker is asked, and removed when
+the end of its attempt is in the store; meanwhile the worker writes there what the daemon has to know: a journal of
+what the component watches in its own process, and in the end the result (`protocol/run_files.py`).
+
+- The worker is asked over its socket, and answers there. The folder is read where the socket has no answer to give:
+  the worker was killed after it had written the result, or this daemon did not ask for the run itself.
+- `take_in` copies the journal into the store: for each wake-up by the worker, and once more when the run has ended.
+  One reader a run at a time; points and the position in the journal are stored in one transaction, so that each point
+  is there once, whoever dies in between.
+- A daemon that starts finds the folders of the one before (`keep_left`). A run that its experiment still waits for
+  keeps its worker, cpus and gpus until the coordinator starts that attempt again, which claims it. All others are
+  removed, and their workers ended.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
-from sandbox_actors.actors.component_actor import Lease, Wanted
-from sandbox_actors.actors.pool import Pool
-from sandbox_actors.errors import NotFound, StoreError
-from sandbox_actors.jobs.capacity import Capacity, Gpus
+from sandbox_actors.actors.component_actor import ActorNeeds, Lease
+from sandbox_actors.actors.pool import DropReserved, Pool, ReserveActor
+from sandbox_actors.errors import ActorStopped, NotFound, StoreError
+from sandbox_actors.experiment.job_place import JobPlace
+from sandbox_actors.experiment.run_id import RunId
+from sandbox_actors.jobs.capacity import Resources
 from sandbox_actors.jobs.run_folders import RunFolders, RunRecord
 from sandbox_actors.protocol.faults import error_of
 from sandbox_actors.protocol.worker_requests import Outcome, Rejoin, Run
-from sandbox_actors.store.store import Store
+from sandbox_actors.store.store import Position, Store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.transport.base import PeerGone
 from sandbox_actors.transport.gateway import Peer
@@ -28,68 +44,57 @@ SOURCE = "component"
 _threads = trio.CapacityLimiter(8)
 
 
-@dataclass(frozen=True)
-class RunPlace:
-    """Which job a run belongs to: where its reports go."""
-
-    experiment: str
-    index: int
-    pipeline: str
-    job: str
-    iter: int
-
-
-class Holds:
-    """What the runs of the daemon before hold of the machine: they have it, whether there is enough of it or not."""
-
-    def __init__(self, capacity: Capacity, gpus: Gpus) -> None:
-        self._capacity, self._gpus = capacity, gpus
-        self._held: set[str] = set()
-
-    def seize(self, record: RunRecord) -> None:
-        self._held.add(record.run.run)
-        self._capacity.seize(record.cpus)
-        self._gpus.seize(record.wanted.gpus or ())
-
-    def release(self, record: RunRecord) -> None:
-        """Give back what was seized; nothing for a run that had ended before."""
-        if record.run.run in self._held:
-            self._held.remove(record.run.run)
-            self._capacity.release(record.cpus)
-            self._gpus.release(record.wanted.gpus or ())
-
-
 @dataclass
 class _Journal:
-    """How far the journal of a run under way has been taken in; None until the store was asked."""
+    """How far the journal of a run has been taken in; None until the store was asked."""
 
     position: int | None = None
     lock: trio.Lock = field(default_factory=trio.Lock)
 
 
-class KeptRuns:
-    """Runs under way that have folders, and those of the daemon before that nobody has taken up yet."""
+class DurableRuns:
+    """The runs under way, and those of an earlier daemon that are not taken up yet."""
 
-    def __init__(self, folders: RunFolders, pool: Pool, store: Store, watcher: SandboxWatcher, holds: Holds) -> None:
-        self._folders, self._pool, self._store, self._watcher, self._holds = folders, pool, store, watcher, holds
-        self._left: dict[str, RunRecord] = {}
+    def __init__(
+        self, folders: RunFolders, pool: Pool, resources: Resources, store: Store, watcher: SandboxWatcher
+    ) -> None:
+        self._folders, self._pool, self._resources = folders, pool, resources
+        self._store, self._watcher = store, watcher
+        self._places: dict[str, JobPlace] = {}
+        self._left: dict[RunId, RunRecord] = {}
+        self._holding: set[RunId] = set()
         self._journals: dict[str, _Journal] = {}
 
-    # --- any run ---
+    # --- runs under way ---
 
-    def folder_of(self, run: str) -> str:
-        return str(self._folders.path_of(run))
+    def folder_of(self, run: RunId) -> str:
+        return str(self._folders.path_of(str(run)))
 
-    async def begin(self, run: Run, wanted: Wanted, worker: str, cpus: float) -> None:
-        """`run` is about to be asked of `worker`, and holds `cpus`. Raises SandboxError."""
-        record = RunRecord(run=run, wanted=wanted, worker=worker, begun=time.monotonic(), cpus=cpus)
+    @contextmanager
+    def under_way(self, run: RunId, place: JobPlace) -> Iterator[None]:
+        """In the block, what workers report of `run` belongs to `place`."""
+        self._places[str(run)] = place
+        try:
+            yield
+        finally:
+            del self._places[str(run)]
+
+    def place_of(self, run: str) -> JobPlace:
+        """Where the reports of a run belong. Raises NotFound."""
+        if run not in self._places:
+            raise NotFound(f"run {run} is not under way")
+        return self._places[run]
+
+    async def record(self, run: Run, needs: ActorNeeds, worker: str, cpus: float) -> None:
+        """`run` is about to be asked of `worker`, and holds `cpus`. Raises StoreError."""
+        record = RunRecord(run=run, needs=needs, worker=worker, started=time.monotonic(), cpus=cpus)
         try:
             await trio.to_thread.run_sync(self._folders.begin, record, limiter=_threads)
         except OSError as error:
-            raise StoreError(f"{self.folder_of(run.run)} cannot be made: {error.strerror}") from error
+            raise StoreError(f"{self._folders.path_of(run.run)} cannot be made: {error.strerror}") from error
 
     async def outcome(self, lease: Lease, run: Run, is_taken_up: bool) -> Outcome:
-        """Ask the leased actor to run, or what came of a run that it may be in already.
+        """Ask the leased actor to run, or for the outcome of a run that it may be in already.
 
         Raises ComponentFailed, or WorkerLost where it ends before it answers, which `result` may know better.
         """
@@ -102,20 +107,20 @@ class KeptRuns:
                 if peer.hello.run == run.run:
                     with suppress(NotFound):  # it has ended since the greeting
                         return await peer.ask(Rejoin(run=run.run))
-                # An idle worker without a result was never told of the run: the daemon before ended in between.
-                kept = await self.result(run.run)
-                return kept if kept is not None else await peer.ask(run)
+                # An idle worker without a result was never asked to run: the earlier daemon ended in between.
+                result = await self.result(run.run)
+                return result if result is not None else await peer.ask(run)
             except PeerGone:
                 continue  # it greets again
 
     async def result(self, run: str) -> Outcome | None:
-        """What its worker has kept of a run's end, None where that is nothing. Raises what the run ended with."""
+        """What its worker has written of a run's end, None where that is nothing. Raises what the run ended with."""
         ended = await trio.to_thread.run_sync(self._folders.result, run, limiter=_threads)
         if ended is not None and ended.fault is not None:
             raise error_of(ended.fault)
         return None if ended is None else ended.outcome
 
-    async def take_in(self, run: str, place: RunPlace) -> None:
+    async def take_in(self, run: str, place: JobPlace) -> None:
         """Store what the journal of a run holds beyond what is stored of it."""
         journal = self._journals.setdefault(run, _Journal())
         async with journal.lock:
@@ -126,45 +131,37 @@ class KeptRuns:
                 points, position = await trio.to_thread.run_sync(read, limiter=_threads)
                 if position == journal.position:
                     return
-                await self._watcher.watch_points(
-                    place.experiment,
-                    points,
-                    pipeline=place.pipeline,
-                    job=place.job,
-                    iter=place.iter,
-                    run=run,
-                    source=SOURCE,
-                    position=position,
-                )
+                await self._watcher.watch_points(place, points, Position(run, SOURCE, position))
                 journal.position = position
 
-    async def forget(self, run: str) -> None:
-        """The end of a run is recorded, or of the job whose first call it was."""
-        for name in [name for name in self._journals if name == run or name.startswith(f"{run}.")]:
+    async def forget(self, attempt: RunId) -> None:
+        """The end of an attempt is in the store: remove what is on disk of its runs."""
+        for name in [name for name in self._journals if RunId.parse(name).attempt_id == attempt]:
             del self._journals[name]
-        await trio.to_thread.run_sync(self._folders.remove, run, limiter=_threads)
+        await trio.to_thread.run_sync(self._folders.remove, str(attempt), limiter=_threads)
 
-    # --- runs of the daemon before ---
+    # --- runs of an earlier daemon ---
 
-    async def keep_left(self, is_wanted: Callable[[str], bool]) -> None:
-        """Look at what the daemon before has left. A run that is wanted keeps its worker, cpus and gpus until it is
-        claimed; one that has a result has given them back. Of others, nothing is kept."""
+    async def keep_left(self, is_wanted: Callable[[RunId], bool]) -> None:
+        """Look at what an earlier daemon has left. `is_wanted` says of an attempt whether it is to be taken up: then
+        its run keeps its worker, cpus and gpus until it is claimed; one that has a result has given them back."""
         for record in await trio.to_thread.run_sync(self._folders.read, limiter=_threads):
-            name = record.run.run
-            if not is_wanted(name):
-                await self.forget(name)
+            run = RunId.parse(record.run.run)
+            if not is_wanted(run.attempt_id):
+                await self.forget(run)
                 continue
-            self._left[name] = record
-            if await trio.to_thread.run_sync(self._folders.result, name, limiter=_threads) is None:
-                self._pool.reserve(record.worker, name)
-                self._holds.seize(record)
+            self._left[run] = record
+            if await trio.to_thread.run_sync(self._folders.result, str(run), limiter=_threads) is None:
+                await self._pool.ask(ReserveActor(worker=record.worker, run=record.run.run))
+                self._holding.add(run)
+                self._resources.seize(record.cpus, record.needs.gpus or ())
 
-    def is_left(self, run: str) -> bool:
+    def is_left(self, run: RunId) -> bool:
         return run in self._left
 
     @asynccontextmanager
-    async def claim(self, run: str) -> AsyncIterator[RunRecord | None]:
-        """A run that the daemon before has left, to be taken up in the block; None where there is none.
+    async def claim(self, run: RunId) -> AsyncIterator[RunRecord | None]:
+        """A run that an earlier daemon has left, to be taken up in the block; None where there is none.
 
         It holds its cpus and gpus as long as the block lasts.
         """
@@ -174,15 +171,18 @@ class KeptRuns:
         finally:
             if record is not None:
                 with trio.CancelScope(shield=True):
-                    await self._drop(record)
+                    await self._drop(run, record)
 
     async def drop_left(self, experiment: str) -> None:
-        """Nobody will claim the runs of this experiment any more."""
-        for name in [name for name in self._left if name.startswith(f"{experiment}.")]:
-            await self._drop(self._left.pop(name))
-            await self.forget(name)
+        """The experiment has ended: nothing will claim its runs."""
+        for run in [run for run in self._left if run.experiment == experiment]:
+            await self._drop(run, self._left.pop(run))
+            await self.forget(run)
 
-    async def _drop(self, record: RunRecord) -> None:
-        """Give back what a run holds, and end its worker where nobody has rejoined it."""
-        self._holds.release(record)
-        await self._pool.drop(record.worker, record.run.run)
+    async def _drop(self, run: RunId, record: RunRecord) -> None:
+        """Give back what a run holds, and end its worker if it was not rejoined."""
+        if run in self._holding:
+            self._holding.remove(run)
+            self._resources.release(record.cpus, record.needs.gpus or ())
+        with suppress(ActorStopped):  # a pool that stops has ended it
+            await self._pool.ask(DropReserved(worker=record.worker, run=record.run.run))

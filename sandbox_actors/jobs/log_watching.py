@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from sandbox_actors.actors.component_actor import Lease, Wanted
+from sandbox_actors.actors.component_actor import ActorNeeds, Lease
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.errors import ComponentFailed, SandboxError, WorkerLost
 from sandbox_actors.protocol.worker_requests import EndLog, Followed, FollowLog, Ping, Run
@@ -40,15 +40,15 @@ _threads = trio.CapacityLimiter(4)
 
 
 class LogWatching:
-    """Watches the log of one run, of experiment `experiment`. `wanted` is what the run itself is leased with.
+    """Watches the log of one run, of experiment `experiment`. `needs` is what the run itself is leased with.
 
     To be awaited in this order: `begin` before the run is asked for, `follow` beside it. For a run that another daemon
     began, both go on where they had come.
     """
 
-    def __init__(self, pool: Pool, watcher: SandboxWatcher, experiment: str, run: Run, wanted: Wanted) -> None:
+    def __init__(self, pool: Pool, watcher: SandboxWatcher, experiment: str, run: Run, needs: ActorNeeds) -> None:
         self._pool, self._watcher, self._experiment, self._run = pool, watcher, experiment, run
-        self._wanted = replace(wanted, label=f"{wanted.label}-log", model_key="", cpus=0, gpus=None)
+        self._needs = replace(needs, label=f"{needs.label}-log", model_key="", cpus=0, gpus=None)
         self._deaths: deque[float] = deque(maxlen=REPLACEMENTS)
         self._begin = 0
 
@@ -84,7 +84,7 @@ class LogWatching:
             raise ComponentFailed(wrong)
 
     async def _follow_once(self, ended: trio.Event) -> Followed:
-        async with self._pool.lease(self._wanted) as lease:
+        async with self._pool.lease(self._needs) as lease:
             lease.actor.job = f"follows run {self._run.run}"
             return await self._until_end(lease, await self._task(), ended)
 
@@ -145,7 +145,7 @@ class LogWatching:
                     answered = trio.Event()
                     nursery.start_soon(self._ping, lease, answered)
                 await trio.sleep(PING)
-            lease.actor.child.signal(signal.SIGKILL)
+            lease.actor.process.signal(signal.SIGKILL)
             nursery.cancel_scope.cancel()
 
     async def _ping(self, lease: Lease, answered: trio.Event) -> None:

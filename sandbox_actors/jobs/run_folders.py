@@ -5,18 +5,20 @@ A run has its folder from before it begins until its end is recorded in the stor
 
 from __future__ import annotations
 
+import logging
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, decode_ended, decode_points
 from sandbox_actors.protocol.worker_requests import Run
+
+log = logging.getLogger(__name__)
 
 RECORD = "run"
 
@@ -25,16 +27,16 @@ CHUNK = 1024 * 1024
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`run` was, or is about to be, asked of worker `worker`, which was leased as `wanted`, its env without variables.
+    """`run` was, or is about to be, asked of worker `worker`, which was leased for `needs`, its env without variables.
 
-    `begun` is when, by the clock of `time.monotonic`, which all processes share until the machine is started anew;
-    `cpus` is what it holds, and `wanted.gpus`.
+    `started` is when, by the clock of `time.monotonic`, which all processes share until the machine is started again;
+    `cpus` is what it holds, besides `needs.gpus`.
     """
 
     run: Run
-    wanted: Wanted
+    needs: ActorNeeds = msgspec.field(name="wanted")
     worker: str
-    begun: float
+    started: float = msgspec.field(name="begun")
     cpus: float
 
 
@@ -52,8 +54,8 @@ class RunFolders:
         folder = self.path_of(record.run.run)
         shutil.rmtree(folder, ignore_errors=True)  # of an experiment of that id that ended before it was resumed
         folder.mkdir(mode=0o700, parents=True)
-        public = replace(record.wanted, env=replace(record.wanted.env, environ={}))
-        data = msgspec.msgpack.encode(msgspec.structs.replace(record, wanted=public))
+        public = replace(record.needs, env=replace(record.needs.env, environ={}))
+        data = msgspec.msgpack.encode(msgspec.structs.replace(record, needs=public))
         write_whole(folder / RECORD, data, mode=0o600)
 
     def result(self, run: str) -> Ended | None:
@@ -98,6 +100,6 @@ class RunFolders:
             except FileNotFoundError:
                 self.remove(folder.name)
             except (OSError, msgspec.MsgspecError, ValueError) as error:
-                print(f"{folder} is no run that this daemon can take up: {error}", file=sys.stderr, flush=True)
+                log.warning("%s is not a run that this daemon can take up: %s", folder, error)
                 self.remove(folder.name)
         return found

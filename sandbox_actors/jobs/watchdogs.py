@@ -1,19 +1,76 @@
-"""What is looked at while a job runs: the memory it holds, since the kernel's OOM killer may end the wrong process, and
-whether its process was stopped by a signal, since a stopped process lives, does nothing, and reports nothing."""
+"""What is looked at while a run goes on: the memory it holds, since the kernel's OOM killer may end the wrong process,
+and whether its process was stopped by a signal, since a stopped process lives, does nothing, and reports nothing."""
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import trio
 
-from sandbox_actors.errors import SandboxError
+from sandbox_actors.errors import SandboxError, WorkerLost
+from sandbox_actors.files import tail
+from sandbox_actors.system.child_process import Child
 
-POLL = 0.25
-"""Seconds between two looks."""
+LAST_LINES = 20
+"""Lines of a run's log that are shown with the error that ended it."""
+
+MEMORY_POLL = 0.25
+"""Seconds between two looks at the memory of a run."""
+
+STOPPED_POLL = 1.0
+STOPPED_LOOKS = 4
+"""Seconds between two looks, and how many in a row have to find a process stopped. Time in which this process itself
+stood still, as it does when the machine sleeps, counts as one look."""
+
+T = TypeVar("T")
 
 _threads = trio.CapacityLimiter(8)
+
+
+class MemoryExceeded(SandboxError):
+    """A job held more memory than its `resources` allow."""
+
+    code = "memory"
+
+
+async def guard(child: Child, worker: str, log: Path, limit: int | None, outcome: Callable[[], Awaitable[T]]) -> T:
+    """Wait for `outcome`, and kill the process if it is stopped by a signal, or holds over `limit` bytes together with
+    all that it has started. Raises MemoryExceeded, WorkerLost, and what `outcome` raises."""
+    answers, failures = list[T](), list[SandboxError]()
+
+    async def ask() -> None:
+        try:
+            answers.append(await outcome())
+        except SandboxError as error:
+            failures.append(error)
+        nursery.cancel_scope.cancel()
+
+    async def keep_within(limit: int) -> None:
+        held = await until_over(child.pid, limit)
+        last = tail(log, LAST_LINES)
+        give_up(MemoryExceeded(f"held {_mib(held)}, more than its limit of {_mib(limit)}\n{last}".rstrip()))
+
+    async def keep_running() -> None:
+        await until_stopped(child.pid)
+        give_up(WorkerLost(f"worker {worker} (pid {child.pid}) was stopped (SIGSTOP), and so was ended"))
+
+    def give_up(error: SandboxError) -> None:
+        failures.append(error)
+        child.signal(signal.SIGKILL)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        nursery.start_soon(keep_running)
+        if limit is not None:
+            nursery.start_soon(keep_within, limit)
+    for failure in failures:
+        raise failure
+    return answers[0]
 
 
 async def until_over(pid: int, limit: int) -> int:
@@ -22,7 +79,7 @@ async def until_over(pid: int, limit: int) -> int:
         held = await trio.to_thread.run_sync(resident, pid, limiter=_threads)
         if held > limit:
             return held
-        await trio.sleep(POLL)
+        await trio.sleep(MEMORY_POLL)
 
 
 def resident(pid: int) -> int:
@@ -41,29 +98,10 @@ def resident(pid: int) -> int:
     return total
 
 
-LAST_LINES = 20
-
-
-class MemoryExceeded(SandboxError):
-    """A job held more memory than its `resources` allow."""
-
-    code = "memory"
-
-
-def _mib(size: int) -> str:
-    return f"{size / 1024**2:,.0f} MiB"
-
-
-STOPPED_POLL = 1.0
-LOOKS = 4
-"""Seconds between two looks, and how many in a row have to find a process stopped. Time in which this process itself
-stood still, as it does when the machine sleeps, counts as one look."""
-
-
 async def until_stopped(pid: int) -> None:
     """Wait until the process has been stopped for some seconds. A debugger's stops do not count."""
     found = 0
-    while found < LOOKS:
+    while found < STOPPED_LOOKS:
         await trio.sleep(STOPPED_POLL)
         found = found + 1 if is_stopped(pid) else 0
 
@@ -74,3 +112,7 @@ def is_stopped(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] == "T"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024**2:,.0f} MiB"

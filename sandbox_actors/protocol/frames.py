@@ -12,6 +12,7 @@ from sandbox_actors.errors import ProtocolError
 from sandbox_actors.protocol.faults import Fault
 
 Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 PROTOCOL_VERSION = 1
 
@@ -27,7 +28,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     """Base of everything on the wire; the tag is the class name."""
 
 
-class Request(Message, Generic[Answer], frozen=True, kw_only=True):
+class Request(Message, Generic[Answer_co], frozen=True, kw_only=True):
     """Base of what is asked. A subclass names the type of its answer: `class Show(Request[ExperimentDetail])`."""
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from sandbox_actors.experiment.job_place import JobPlace
+from sandbox_actors.experiment.reuse import Place
+from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.protocol.rows import (
     ENDED,
@@ -33,8 +37,23 @@ from sandbox_actors.store.queries import Outputs as Outputs
 from sandbox_actors.store.salvage import Salvage, recover
 from sandbox_actors.store.schema import KEYS, MIGRATIONS, ORPHANS
 
-Place = tuple[int, int]
-"""Iteration and index of a job."""
+
+@dataclass(frozen=True)
+class Position:
+    """How far one `source` of a run has reported: a number that only grows (see `Report`)."""
+
+    run: str
+    source: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something of an experiment has been committed: the rows of `jobs`, or an end (`has_ended`), or anything else."""
+
+    experiment: str
+    jobs: Sequence[JobRow] = ()
+    has_ended: bool = False
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +78,8 @@ class Store:
         # Only the database's thread draws from it, in the order of its commits. A number whose transaction failed is
         # not given out again.
         self._seq = itertools.count(last_seq + 1)
+        self.on_change: Callable[[Change], None] = lambda change: None
+        """Called after each commit that followers of an experiment want to know of."""
 
     @property
     def trouble(self) -> str:
@@ -118,7 +139,9 @@ class Store:
             db.execute(f"UPDATE experiments SET seq = :seq{assignments} WHERE id = :id", values)
             return queries.experiment_row(db, id)
 
-        return await self._database.write(work)
+        row = await self._database.write(work)
+        self.on_change(Change(id, has_ended=row.state in ENDED))
+        return row
 
     async def find_experiment(self, wanted: str) -> ExperimentRow:
         """By id, by name (the newest of that name), `@` for the newest of all, `@~1` for the one before."""
@@ -165,6 +188,7 @@ class Store:
         # A job that was under way when the power failed runs again, however far its row had come.
         is_durable = any(row.state in ENDED for row in rows)
         await self._database.write(lambda db: self._put_jobs(db, id, rows), durable=is_durable)
+        self.on_change(Change(id, rows))
 
     async def finish_job(self, id: str, row: JobRow, outputs: Outputs) -> None:
         """`put_jobs` for a job that succeeded, and its outputs, in one transaction."""
@@ -175,6 +199,7 @@ class Store:
             db.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", (id, row.iter, row.index, encoded))
 
         await self._database.write(work)
+        self.on_change(Change(id, [row]))
 
     async def history(self, id: str) -> list[Outputs]:
         """The outputs of all jobs that succeeded, in the order in which the jobs run: what a resume starts from."""
@@ -207,6 +232,7 @@ class Store:
                 db.execute(queries.ADD_POINT, {**metric, "id": id, "seq": next(self._seq)})
 
         await self._database.write(work)
+        self.on_change(Change(id))
 
     async def job_rows(self, id: str) -> list[JobRow]:
         """All jobs of all iterations so far, in the order in which they run."""
@@ -221,39 +247,26 @@ class Store:
 
     # --- metrics and changes --------------------------------------------------------------------------------------
 
-    async def add_points(
-        self,
-        id: str,
-        points: Sequence[Point],
-        *,
-        pipeline: str,
-        job: str,
-        iter: int,
-        run: str = "",
-        source: str = "",
-        position: int = 0,
-    ) -> None:
-        """Add points. Those of a `run` are taken only if `position` is beyond that of the last ones from `source`.
+    async def add_points(self, place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
+        """Add points of a job. With a `position`, only if it is beyond the last one of its source.
 
         Points and position are written in one transaction: however often they are sent, they are stored once.
         """
 
         def work(db: Connection) -> None:
-            if run:
-                if position <= queries.position(db, run, source):
+            if position is not None:
+                if position.value <= queries.position(db, position.run, position.source):
                     return
-                db.execute(queries.PUT_POSITION, (run, source, position))
-            place = (id, pipeline, job, iter)
-            rows = ((next(self._seq), *place, p.name, queries.stored(p.value), p.step, p.time) for p in points)
+                db.execute(queries.PUT_POSITION, (position.run, position.source, position.value))
+            columns = (place.experiment, place.pipeline, place.meta_name, place.iter)
+            rows = ((next(self._seq), *columns, p.name, queries.stored(p.value), p.step, p.time) for p in points)
             db.executemany(queries.ADD_POINTS, rows)
 
         await self._database.write(work, durable=False)
+        self.on_change(Change(place.experiment))
 
     async def position(self, run: str, source: str) -> int:
-        """How far the points of one source of a run are stored; 0 where none are, or the attempt's end is recorded.
-
-        `run` is `<experiment>.<iter>.<index>.<attempt>`, with `.<stage>` behind it for a job's further calls.
-        """
+        """How far the points of one source of a run are stored; 0 where none are, or the attempt's end is recorded."""
         return await self._database.read(lambda db: queries.position(db, run, source))
 
     async def metrics(self, id: str, name: str = "", after: int = 0, limit: int = 10_000) -> list[MetricRow]:
@@ -265,12 +278,12 @@ class Store:
         values = {"id": id, "name": name, "after": after, "limit": limit}
         return await self._database.read(lambda db: queries.bounded(queries.metric_rows(db, query, values))[0])
 
-    async def job_results(self, id: str, pipeline: str, job: str, iter: int) -> list[MetricRow]:
+    async def job_results(self, place: JobPlace) -> list[MetricRow]:
         """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
         query = (
             f"{queries.METRICS} AND pipeline = :pipeline AND job = :job AND iter = :iter AND step IS NULL ORDER BY seq"
         )
-        values = {"id": id, "pipeline": pipeline, "job": job, "iter": iter}
+        values = {"id": place.experiment, "pipeline": place.pipeline, "job": place.meta_name, "iter": place.iter}
         return await self._database.read(lambda db: list(queries.metric_rows(db, query, values)))
 
     async def newest_metric(self, id: str, name: str) -> MetricRow | None:
@@ -309,9 +322,9 @@ class Store:
             values = {**msgspec.structs.asdict(row), "seq": next(self._seq), "id": id}
             db.execute(queries.PUT_JOB, values)
             # Who recorded the end of an attempt takes in nothing more of it.
-            runs = f"{id}.{row.iter}.{row.index}"
-            kept = "" if row.state in ENDED else f"{runs}.{row.attempt}"
-            db.execute(queries.DROP_POSITIONS, {"job": runs, "kept": kept})
+            attempt = RunId(id, row.iter, row.index, row.attempt)
+            kept = "" if row.state in ENDED else str(attempt)
+            db.execute(queries.DROP_POSITIONS, {"job": attempt.job, "kept": kept})
         # The experiment's row counts its jobs, so it has changed too.
         db.execute("UPDATE experiments SET seq = ? WHERE id = ?", (next(self._seq), id))
 

@@ -12,23 +12,20 @@ from typing import Any
 
 import msgspec
 import trio
-from msgspec import UNSET, UnsetType
 
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.client_requests import Changed
 from sandbox_actors.protocol.rows import (
     ENDED,
-    ExperimentRow,
-    JobRow,
     MetricRow,
     Point,
     ProgressBar,
-    State,
     Value,
     points_of,
 )
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.queries import CFGS
-from sandbox_actors.store.store import Outputs, Place, Store
+from sandbox_actors.store.store import Change, Position, Store
 
 LONGEST_WAIT = 60.0
 """Seconds after which a follower is answered even if nothing has happened."""
@@ -65,62 +62,35 @@ class SandboxWatcher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._feeds: dict[str, _Feed] = {}
+        store.on_change = self._take_in
 
     # --- the watcher of the seed ----------------------------------------------------------------------------------
 
     async def watch_cfgs(self, experiment: str, cfgs: Mapping[str, Any]) -> None:
         """Record configs by name: `{"sandbox": {...}, "train": {...}}`, flattened with dots, as results."""
-        await self.watch_points(experiment, points_of(dict(cfgs), CFGS))
+        await self.watch_points(JobPlace(experiment), points_of(dict(cfgs), CFGS))
 
-    async def watch(
-        self,
-        experiment: str,
-        res: Any,
-        meta_name: str = "",
-        step: int | None = None,
-        *,
-        pipeline: str = "",
-        iter: int = 1,
-    ) -> None:
-        """Record a result of job `meta_name`; of a mapping, each leaf as `<meta_name>.<key>...`."""
-        points = points_of(res, meta_name, step)
-        await self.watch_points(experiment, points, pipeline=pipeline, job=meta_name, iter=iter)
+    async def watch(self, place: JobPlace, res: Any, step: int | None = None) -> None:
+        """Record a result of a job, named by its meta_name; of a mapping, each leaf as `<meta_name>.<key>...`."""
+        await self.watch_points(place, points_of(res, place.meta_name, step))
 
-    async def watch_points(
-        self,
-        experiment: str,
-        points: Sequence[Point],
-        *,
-        pipeline: str = "",
-        job: str = "",
-        iter: int = 1,
-        run: str = "",
-        source: str = "",
-        position: int = 0,
-    ) -> None:
-        """Record points as they come from a worker; `job` is the meta_name of the job they come from.
+    async def watch_points(self, place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
+        """Record points of a job as they come from a worker: see `Store.add_points`.
 
-        For `run`, `source` and `position` see `Store.add_points`. Text longer than `LONGEST_TEXT` is cut, and says so:
-        it would not fit into an answer with others.
+        Text longer than `LONGEST_TEXT` is cut, and says so: it would not fit into an answer with others.
         """
         if points:
-            points = [_cut(point) for point in points]
-            await self._store.add_points(
-                experiment, points, pipeline=pipeline, job=job, iter=iter, run=run, source=source, position=position
-            )
-            self._feed(experiment).wake()
+            await self._store.add_points(place, [_cut(point) for point in points], position)
 
     async def begin_log(self, experiment: str, run: str, size: int) -> tuple[int, int]:
         """Where in its log a run begins, and up to where it is reported. `size` is that of the log before the run.
 
-        What was said when a run was begun stays true for as long as it is under way, whoever asks.
+        The first answer for a run stays true as long as the run is under way, whoever asks again.
         """
         begin = await self._store.position(run, BEGIN)
         if not begin:
             begin = size + 1  # 0 is what the store says where it knows nothing
-            await self._store.add_points(
-                experiment, [], pipeline="", job="", iter=0, run=run, source=BEGIN, position=begin
-            )
+            await self._store.add_points(JobPlace(experiment), [], Position(run, BEGIN, begin))
         return begin - 1, await self._store.position(run, LOG)
 
     async def query(self, experiment: str, meta_name: str) -> Value:
@@ -128,57 +98,24 @@ class SandboxWatcher:
         row = await self._store.newest_metric(experiment, meta_name)
         return row.value if row else None
 
-    async def query_job(self, experiment: str, pipeline: str, job: str, iter: int) -> list[MetricRow]:
-        """All results that the jobs of that meta_name have told in one iteration, oldest first."""
-        return await self._store.job_results(experiment, pipeline, job, iter)
+    async def query_job(self, place: JobPlace) -> list[MetricRow]:
+        """All results of the jobs of that meta_name in that iteration, oldest first."""
+        return await self._store.job_results(place)
 
-    # --- what the coordinator tells -------------------------------------------------------------------------------
+    # --- progress -------------------------------------------------------------------------------------------------
 
-    async def update_experiment(
-        self,
-        experiment: str,
-        *,
-        state: State | UnsetType = UNSET,
-        started: float | UnsetType | None = UNSET,
-        finished: float | UnsetType | None = UNSET,
-        error: str | UnsetType = UNSET,
-        reason: str | UnsetType = UNSET,
-    ) -> ExperimentRow:
-        """`Store.update_experiment`, and wake the followers. The bars go away when it has ended."""
-        row = await self._store.update_experiment(
-            experiment, state=state, started=started, finished=finished, error=error, reason=reason
-        )
-        if row.state in ENDED:
-            self._feed(experiment).keep_bars({})
-        self._feed(experiment).wake()
-        return row
+    def show_progress(self, place: JobPlace, bar: ProgressBar | None) -> None:
+        """Put `bar` in the place of the one that the job has in the running iteration; None removes it."""
+        feed = self._feed(place.experiment)
+        others = {job: each for job, each in feed.bars.items() if job != str(place.index)}
+        feed.keep_bars(others if bar is None else {**others, str(place.index): bar})
+        feed.wake()
 
-    async def job_rows(self, experiment: str) -> list[JobRow]:
-        """`Store.job_rows`."""
-        return await self._store.job_rows(experiment)
-
-    async def take_over(self, experiment: str, earlier: str, places: Mapping[Place, Place]) -> None:
-        """`Store.take_over`, and wake the followers."""
-        await self._store.take_over(experiment, earlier, places)
-        self._feed(experiment).wake()
-
-    async def put_jobs(self, experiment: str, rows: Sequence[JobRow]) -> None:
-        """`Store.put_jobs`, and wake the followers. The bars of jobs that have ended go away."""
-        await self._store.put_jobs(experiment, rows)
-        self._drop_bars(experiment, rows)
-        self._feed(experiment).wake()
-
-    async def finish_job(self, experiment: str, row: JobRow, outputs: Outputs) -> None:
-        """`Store.finish_job`, and wake the followers. The job's bar goes away."""
-        await self._store.finish_job(experiment, row, outputs)
-        self._drop_bars(experiment, [row])
-        self._feed(experiment).wake()
-
-    def show_progress(self, experiment: str, index: int, bar: ProgressBar | None) -> None:
-        """Put `bar` in the place of the one that job `index` of the running iteration has; None takes it away."""
-        feed = self._feed(experiment)
-        others = {job: each for job, each in feed.bars.items() if job != str(index)}
-        feed.keep_bars(others if bar is None else {**others, str(index): bar})
+    def _take_in(self, change: Change) -> None:
+        """The store has committed something: remove the bars of what has ended, and wake the followers."""
+        feed = self._feed(change.experiment)
+        ended = {str(row.index) for row in change.jobs if row.state in ENDED}
+        feed.keep_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
         feed.wake()
 
     # --- what followers ask ---------------------------------------------------------------------------------------
@@ -221,11 +158,6 @@ class SandboxWatcher:
 
     def _feed(self, experiment: str) -> _Feed:
         return self._feeds.setdefault(experiment, _Feed())
-
-    def _drop_bars(self, experiment: str, rows: Sequence[JobRow]) -> None:
-        feed = self._feed(experiment)
-        ended = {str(row.index) for row in rows if row.state in ENDED}
-        feed.keep_bars({job: bar for job, bar in feed.bars.items() if job not in ended})
 
 
 def _cut(point: Point) -> Point:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 class Promise(Generic[T]):
     """An answer that is yet to come: set once, awaited by one."""
 
-    __slots__ = ("_error", "_event", "_value")
+    __slots__ = ("__weakref__", "_error", "_event", "_value")
 
     def __init__(self) -> None:
         self._event = trio.Event()

@@ -24,9 +24,10 @@ from envs.builder import build
 from envs.specs import load_spec
 from envs.variables import worker_environ
 from sandbox_actors.actors import worker_bundle
-from sandbox_actors.actors.component_actor import Lease, Wanted
+from sandbox_actors.actors.component_actor import ActorNeeds, Lease
 from sandbox_actors.actors.environments import ReadyEnv
 from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.worker_processes import SystemWorkers
 from sandbox_actors.actors.worker_records import WorkerRecords
 from sandbox_actors.client.client import Client
 from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
@@ -126,7 +127,8 @@ async def worker_pool(folder: Path) -> AsyncIterator[Pool]:
         return None
 
     records = WorkerRecords(folder / "records", folder / "scratch")
-    pool = Pool(folder / "workers", worker_bundle.lay_out(folder / "kit"), folder / "logs", records)
+    bundle = worker_bundle.lay_out(folder / "bundles")
+    pool = Pool(SystemWorkers(folder / "workers", bundle, folder / "logs", records))
     async with open_router(folder / "workers") as router, trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         nursery.start_soon(Gateway(router, pool.admit, serve, pool.arrived).run)
@@ -134,9 +136,9 @@ async def worker_pool(folder: Path) -> AsyncIterator[Pool]:
         nursery.cancel_scope.cancel()
 
 
-def wanted(env: ReadyEnv, number: int) -> Wanted:
+def wanted(env: ReadyEnv, number: int) -> ActorNeeds:
     component = ComponentRef(target="components.base:Component", paths=[f"/{number}"])
-    return Wanted(label="bench", component=component, env=env, model_key="", cpus=1, keep_alive=600.0)
+    return ActorNeeds(label="bench", component=component, env=env, model_key="", cpus=1, keep_alive=600.0)
 
 
 async def seconds_to_spawn(pool: Pool, env: ReadyEnv, numbers: list[int] = []) -> float:  # noqa: B006  # a counter

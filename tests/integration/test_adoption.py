@@ -352,7 +352,7 @@ def test_a_worker_whose_record_is_lost_is_turned_away_and_ends_after_its_job(
     assert training.ended().experiment.state == "failed"
     training.let_go()
     until(lambda: worker not in sandbox.processes())
-    assert "is no record of a worker that this daemon knows" in (sandbox.home / "daemon.log").read_text()
+    assert "is not a record of a worker that this daemon can read" in (sandbox.home / "daemon.log").read_text()
 
 
 def test_records_of_workers_hold_no_secrets_and_are_their_owner_s(sandbox: Sandbox, training: Training) -> None:

@@ -198,7 +198,7 @@ def test_cancelling_ends_the_job_and_everything_it_started(sandbox: Sandbox, tmp
         assert client.cancel(id).state == "cancelled"
         assert [job.state for job in client.show(id).jobs] == ["cancelled", "cancelled"]
         assert [each for each in sandbox.processes() if "sleep" in each.name()] == []
-        with pytest.raises(Refused, match="ended already"):
+        with pytest.raises(Refused, match="was cancelled already"):
             client.cancel(id)
 
 

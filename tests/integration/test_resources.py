@@ -80,7 +80,7 @@ def test_a_worker_that_the_kernel_kills_for_want_of_memory_is_told_so(sandbox: S
         limit.write_text(str(64 * 1024**2))
         job = {"type": "Hoards", "meta_name": "hoard", "mib": 300, "group": str(own / "cgroup.procs")}
         (row,) = sandbox.run(job).jobs
-        assert re.search(r"was ended by SIGKILL, as the kernel does when memory is out \(the limit here is", row.error)
+        assert re.search(r"was ended by SIGKILL by the kernel.s OOM killer \(the memory limit here is", row.error)
         assert "fills its memory" in row.error
     finally:
         if own is not None and own.exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.actors.code_digest import Code, read_code
-from sandbox_actors.actors.component_actor import Wanted
+from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.actors.environments import ReadyEnv
 from sandbox_actors.protocol.worker_requests import ComponentRef
 
@@ -123,9 +123,9 @@ def test_code_is_settled_when_byte_code_can_no_longer_be_mistaken() -> None:
 
 
 def test_actors_of_different_code_do_not_stand_in_for_each_other() -> None:
-    def wanted(digest: str) -> Wanted:
+    def wanted(digest: str) -> ActorNeeds:
         component, env = ComponentRef(target="mine:Tells", paths=["/code"]), ReadyEnv("plain", "/env/bin/python", {})
         code = Code(digest)
-        return Wanted(label="t", component=component, env=env, model_key="", cpus=1, keep_alive=1.0, code=code)
+        return ActorNeeds(label="t", component=component, env=env, model_key="", cpus=1, keep_alive=1.0, code=code)
 
     assert wanted("a").process_key == wanted("a").process_key != wanted("b").process_key

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trio
 
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store.queries import CHANGES_BYTES, CHANGES_ROWS
 from sandbox_actors.store.store import Store
@@ -23,7 +24,7 @@ def test_changes_bring_what_was_written_since_and_only_that_experiments(path: Pa
         await store.put_jobs("2", [job(0, "running")])
         assert (await store.changes("1", everything.next)).next == everything.next
         await store.put_jobs("1", [job(1, "running")])
-        await store.add_points("1", [Point(name="loss", value=1.0)], pipeline="", job="", iter=1)
+        await store.add_points(JobPlace("1"), [Point(name="loss", value=1.0)])
         changed = await store.changes("1", everything.next)
         assert ([row.index for row in changed.jobs], [row.name for row in changed.metrics]) == ([1], ["loss"])
         assert changed.experiment is not None
@@ -35,7 +36,7 @@ def test_many_changes_come_in_several_answers_without_gap_or_repeat(path: Path) 
     async def act(store: Store) -> None:
         await add(store)
         points = [Point(name="loss", value=0.5, step=step) for step in range(CHANGES_ROWS + 3)]
-        await store.add_points("1", points, pipeline="", job="", iter=1)
+        await store.add_points(JobPlace("1"), points)
         await store.put_jobs("1", [job(0)])
         first = await store.changes("1")
         second = await store.changes("1", first.next)
@@ -51,7 +52,7 @@ def test_one_answer_brings_a_bounded_amount_of_text(path: Path) -> None:
         await add(store)
         text = "x" * (CHANGES_BYTES // 2)
         for _ in range(3):
-            await store.add_points("1", [Point(name="t", value=text)], pipeline="", job="", iter=1)
+            await store.add_points(JobPlace("1"), [Point(name="t", value=text)])
         first = await store.changes("1")
         assert (len(first.metrics), first.is_all) == (2, False)
         assert len((await store.changes("1", first.next)).metrics) == 1
@@ -64,7 +65,7 @@ def test_writers_that_interleave_lose_nothing_and_share_one_sequence(path: Path)
         async def write(id: str) -> None:
             for step in range(40):
                 await store.put_jobs(id, [job(step)])
-                await store.add_points(id, [Point(name="loss", value=0.1, step=step)], pipeline="", job="", iter=1)
+                await store.add_points(JobPlace(id), [Point(name="loss", value=0.1, step=step)])
 
         for _ in range(2):
             await add(store)

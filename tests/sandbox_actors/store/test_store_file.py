@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from sandbox_actors.errors import StoreError
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store.store import Store, open_store
 from tests.sandbox_actors.store.storing import add, nothing, with_store
@@ -26,12 +27,12 @@ def test_one_failing_write_takes_no_other_of_its_batch_with_it(path: Path) -> No
         async def fail() -> None:
             points = [Point(name="a", value=1), Point(name="b", value=2**64 - 1)]
             try:
-                await store.add_points("1", points, pipeline="", job="", iter=1)
+                await store.add_points(JobPlace("1"), points)
             except StoreError as error:
                 failures.append(error)
 
         async def succeed() -> None:
-            await store.add_points("1", [Point(name="c", value=1)], pipeline="", job="", iter=1)
+            await store.add_points(JobPlace("1"), [Point(name="c", value=1)])
 
         async with trio.open_nursery() as nursery:
             for work in (succeed, fail, succeed, fail):

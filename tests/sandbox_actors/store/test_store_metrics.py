@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sandbox_actors.errors import StoreError
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.rows import JobRow, Point
-from sandbox_actors.store.store import Store
+from sandbox_actors.store.store import Position, Store
 from tests.sandbox_actors.store.storing import add, job, with_store
 
 
@@ -20,7 +21,7 @@ def test_values_of_points_keep_their_type_even_nan(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store)
         points = [Point(name="m", value=value, step=step, time=0.5) for step, value in enumerate([*values, math.nan])]
-        await store.add_points("1", points, pipeline="refined", job="train", iter=2)
+        await store.add_points(JobPlace("1", "refined", "train", iter=2), points)
         rows = await store.metrics("1")
         assert [(type(row.value), row.value) for row in rows[:-1]] == [(type(value), value) for value in values]
         assert math.isnan(float(rows[-1].value or 0))
@@ -38,9 +39,9 @@ def test_values_of_points_keep_their_type_even_nan(path: Path) -> None:
 def test_a_result_is_found_without_its_jobs_name_unless_a_metric_has_just_that_name(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store)
-        await store.add_points("1", [Point(name="evaluate.loss", value=1)], pipeline="p", job="evaluate", iter=1)
+        await store.add_points(JobPlace("1", "p", "evaluate"), [Point(name="evaluate.loss", value=1)])
         assert [row.name for row in await store.metrics("1", "loss")] == ["evaluate.loss"]
-        await store.add_points("1", [Point(name="loss", value=2, step=1)], pipeline="p", job="train", iter=1)
+        await store.add_points(JobPlace("1", "p", "train"), [Point(name="loss", value=2, step=1)])
         assert [row.name for row in await store.metrics("1", "loss")] == ["loss"]
         assert [row.name for row in await store.metrics("1", "evaluate.loss")] == ["evaluate.loss"]
 
@@ -52,8 +53,8 @@ def test_a_metric_is_found_by_its_name_alone_or_qualified(path: Path, name: str)
     async def act(store: Store) -> None:
         await add(store)
         for stored in ("loss", "train.loss", "train.eval.loss", "floss"):
-            await store.add_points("1", [Point(name=stored, value=1)], pipeline="refined", job="train", iter=1)
-        await store.add_points("1", [Point(name="loss", value=2)], pipeline="baseline", job="warmup", iter=1)
+            await store.add_points(JobPlace("1", "refined", "train"), [Point(name=stored, value=1)])
+        await store.add_points(JobPlace("1", "baseline", "warmup"), [Point(name="loss", value=2)])
         rows = await store.metrics("1", name)
         expected = {"loss": ["loss", "loss"], "refined.loss": ["loss"]}.get(name, ["loss", "train.loss"])
         assert [row.name for row in rows] == expected
@@ -68,7 +69,7 @@ def test_configs_are_not_among_the_metrics_unless_asked_for_by_name(path: Path) 
     async def act(store: Store) -> None:
         await add(store)
         for name in ("cfgs.train.lr", "loss"):
-            await store.add_points("1", [Point(name=name, value=1)], pipeline="", job="", iter=1)
+            await store.add_points(JobPlace("1"), [Point(name=name, value=1)])
         assert [row.name for row in await store.metrics("1")] == ["loss"]
         assert [row.name for row in await store.metrics("1", "cfgs.train.lr")] == ["cfgs.train.lr"]
 
@@ -77,7 +78,7 @@ def test_configs_are_not_among_the_metrics_unless_asked_for_by_name(path: Path) 
 
 async def add_from_log(store: Store, position: int, *names: str, run: str = "1.1.0.1") -> None:
     points = [Point(name=name, value=1) for name in names]
-    await store.add_points("1", points, pipeline="", job="", iter=1, run=run, source="log", position=position)
+    await store.add_points(JobPlace("1"), points, Position(run, "log", position))
 
 
 def test_points_of_a_run_are_taken_only_from_beyond_its_position(path: Path) -> None:
@@ -88,9 +89,7 @@ def test_points_of_a_run_are_taken_only_from_beyond_its_position(path: Path) -> 
         await add_from_log(store, 10, "a", "b")
         await add_from_log(store, 7, "a")
         await add_from_log(store, 12, "c")
-        await store.add_points(
-            "1", [Point(name="d", value=1)], pipeline="", job="", iter=1, run="1.1.0.1", source="component", position=1
-        )
+        await store.add_points(JobPlace("1"), [Point(name="d", value=1)], Position("1.1.0.1", "component", 1))
         assert [row.name for row in await store.metrics("1")] == ["a", "b", "c", "d"]
         assert await store.position("1.1.0.1", "log") == 12
         assert await store.position("1.1.0.1", "component") == 1
@@ -104,7 +103,7 @@ def test_points_that_cannot_be_stored_leave_the_position_where_it_was(path: Path
         await add_from_log(store, 1, "a")
         points = [Point(name="b", value=1), Point(name="c", value=2**64 - 1)]
         with pytest.raises(StoreError):
-            await store.add_points("1", points, pipeline="", job="", iter=1, run="1.1.0.1", source="log", position=2)
+            await store.add_points(JobPlace("1"), points, Position("1.1.0.1", "log", 2))
         assert await store.position("1.1.0.1", "log") == 1
         assert [row.name for row in await store.metrics("1")] == ["a"]
 

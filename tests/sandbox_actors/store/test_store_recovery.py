@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.errors import StoreError
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store import writer_thread
 from sandbox_actors.store.backup import backup_of
 from sandbox_actors.store.database import open_database
-from sandbox_actors.store.store import Store, recover_store
+from sandbox_actors.store.store import Position, Store, recover_store
 from tests.sandbox_actors.store.storing import add, job, nothing, outputs, with_store
 
 POINTS = 3000
@@ -24,7 +25,7 @@ async def fill(store: Store) -> None:
         id = (await add(store, f"experiment{number}", jobs=2)).id
         await store.finish_job(id, job(0, "succeeded"), outputs(0, number))
     points = [Point(name="loss", value=0.5, step=step) for step in range(POINTS)]
-    await store.add_points("3", points, pipeline="", job="", iter=1, run="3.1.1.1", source="log", position=77)
+    await store.add_points(JobPlace("3"), points, Position("3.1.1.1", "log", 77))
 
 
 def damage(path: Path, place: int, size: int = 300) -> None:
@@ -107,7 +108,7 @@ def test_a_backup_is_made_while_the_store_is_in_use(path: Path, monkeypatch: pyt
     async def act(store: Store) -> None:
         for step in range(200):
             points = [Point(name="loss", value=0.5, step=step)] * 20
-            await store.add_points("3", points, pipeline="", job="", iter=1)
+            await store.add_points(JobPlace("3"), points)
 
     with_store(path, fill)
     with_store(path, act)

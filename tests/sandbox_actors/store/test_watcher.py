@@ -11,10 +11,11 @@ import trio
 import trio.testing
 
 from sandbox_actors.errors import NotFound
+from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.client_requests import Changed, Submit
 from sandbox_actors.protocol.rows import JobRow, Point, ProgressBar
 from sandbox_actors.protocol.worker_requests import Pulled
-from sandbox_actors.store.store import Outputs, open_store
+from sandbox_actors.store.store import Outputs, Store, open_store
 from sandbox_actors.store.watcher import LONGEST_TEXT, SandboxWatcher
 
 
@@ -24,7 +25,7 @@ def job(index: int, state: str) -> JobRow:
     )
 
 
-def with_watcher(tmp_path: Path, act: Callable[[SandboxWatcher], Awaitable[None]]) -> None:
+def with_watcher(tmp_path: Path, act: Callable[[SandboxWatcher, Store], Awaitable[None]]) -> None:
     """Calls `act` with a watcher whose store holds one experiment, of id 1, with two jobs."""
 
     async def main() -> None:
@@ -33,7 +34,7 @@ def with_watcher(tmp_path: Path, act: Callable[[SandboxWatcher], Awaitable[None]
                 submit = Submit(definition={}, source="", cwd="")
                 jobs = [job(0, "waiting"), job(1, "waiting")]
                 await store.add_experiment(submit, name="demo", project="", work_dir="", submitted=0.0, jobs=jobs)
-                await act(SandboxWatcher(store))
+                await act(SandboxWatcher(store), store)
 
     trio.run(main)
 
@@ -47,9 +48,9 @@ async def follow(watcher: SandboxWatcher, answers: list[Changed]) -> None:
 
 
 def test_a_mapping_is_watched_leaf_by_leaf_with_dots(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
-        await watcher.watch("1", {"text_len": {"mean": 3.5, "top": "a"}, "rows": 7}, "probe", pipeline="refined")
-        await watcher.watch("1", 0.25, "accuracy", step=3)
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        await watcher.watch(JobPlace("1", "refined", "probe"), {"text_len": {"mean": 3.5, "top": "a"}, "rows": 7})
+        await watcher.watch(JobPlace("1", meta_name="accuracy"), 0.25, step=3)
         answer = await watcher.changes("1")
         named = {row.name: row.value for row in answer.metrics}
         assert named == {"probe.text_len.mean": 3.5, "probe.text_len.top": "a", "probe.rows": 7, "accuracy": 0.25}
@@ -62,9 +63,9 @@ def test_a_mapping_is_watched_leaf_by_leaf_with_dots(tmp_path: Path) -> None:
 
 
 def test_a_query_gives_the_newest_value_and_none_where_there_is_none(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         for value in (1.0, math.inf, 0.0):
-            await watcher.watch("1", {"loss": value}, "train")
+            await watcher.watch(JobPlace("1", meta_name="train"), {"loss": value})
         assert await watcher.query("1", "train.loss") == 0.0
         assert await watcher.query("1", "train.accuracy") is None
 
@@ -72,7 +73,7 @@ def test_a_query_gives_the_newest_value_and_none_where_there_is_none(tmp_path: P
 
 
 def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         await watcher.watch_cfgs("1", {"train": {"dj_configs": None, "extra_configs": {"lr": 0.01, "layers": [1, 2]}}})
         assert await watcher.query("1", "cfgs.train.extra_configs.lr") == 0.01
         assert await watcher.query("1", "cfgs.train.extra_configs.layers") == "[1, 2]"
@@ -83,15 +84,15 @@ def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_text_too_long_for_an_answer_is_cut_and_says_so(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
-        await watcher.watch("1", "x" * (LONGEST_TEXT + 7), "report")
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        await watcher.watch(JobPlace("1", meta_name="report"), "x" * (LONGEST_TEXT + 7))
         assert await watcher.query("1", "report") == "x" * LONGEST_TEXT + "... [7 characters more]"
 
     with_watcher(tmp_path, act)
 
 
 def test_a_follower_is_answered_when_something_happens(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         start = await watcher.changes("1")
         answers: list[Changed] = []
 
@@ -99,9 +100,9 @@ def test_a_follower_is_answered_when_something_happens(tmp_path: Path) -> None:
             answers.append(await watcher.changes("1", start.next, start.next_progress, wait=60.0))
 
         changes: list[Callable[[], Awaitable[object]]] = [
-            lambda: watcher.put_jobs("1", [job(0, "running")]),
-            lambda: watcher.watch("1", 1.0, "loss"),
-            lambda: watcher.update_experiment("1", reason="waits for memory"),
+            lambda: store.put_jobs("1", [job(0, "running")]),
+            lambda: watcher.watch(JobPlace("1", meta_name="loss"), 1.0),
+            lambda: store.update_experiment("1", reason="waits for memory"),
         ]
         for change in changes:
             answers.clear()
@@ -117,7 +118,7 @@ def test_a_follower_is_answered_when_something_happens(tmp_path: Path) -> None:
 
 
 def test_a_follower_who_asks_for_no_wait_or_a_short_one_is_answered_with_nothing(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         start = await watcher.changes("1")
         for wait in (0.0, 0.05):
             answer = await watcher.changes("1", start.next, start.next_progress, wait=wait)
@@ -128,48 +129,49 @@ def test_a_follower_who_asks_for_no_wait_or_a_short_one_is_answered_with_nothing
 
 
 def test_only_the_newest_bar_of_each_job_is_told_and_those_of_ended_jobs_are_not(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         for done in range(100):
-            watcher.show_progress("1", 0, ProgressBar(label="map", done=done, total=100))
-        watcher.show_progress("1", 1, ProgressBar(label="env", done=1))
+            watcher.show_progress(JobPlace("1", index=0), ProgressBar(label="map", done=done, total=100))
+        watcher.show_progress(JobPlace("1", index=1), ProgressBar(label="env", done=1))
         first = await watcher.changes("1")
         assert first.progress == {
             "0": ProgressBar(label="map", done=99, total=100),
             "1": ProgressBar(label="env", done=1),
         }
         assert (await watcher.changes("1", first.next, first.next_progress)).progress is None
-        watcher.show_progress("1", 1, None)
+        watcher.show_progress(JobPlace("1", index=1), None)
         second = await watcher.changes("1", first.next, first.next_progress, wait=10.0)
         assert second.progress is not None
         assert list(second.progress) == ["0"]
         outputs = Outputs(iter=1, index=0, values=[], is_tuple=False, entry={"meta_name": "probe"})
-        await watcher.finish_job("1", job(0, "succeeded"), outputs)
+        await store.finish_job("1", job(0, "succeeded"), outputs)
         assert (await watcher.changes("1", second.next, second.next_progress)).progress == {}
 
     with_watcher(tmp_path, act)
 
 
 def test_the_same_bar_again_wakes_nobody(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         bar = ProgressBar(label="map", done=1)
-        watcher.show_progress("1", 0, bar)
+        watcher.show_progress(JobPlace("1", index=0), bar)
         first = await watcher.changes("1")
-        watcher.show_progress("1", 0, bar)
+        watcher.show_progress(JobPlace("1", index=0), bar)
         assert (await watcher.changes("1", first.next, first.next_progress)).next_progress == first.next_progress
 
     with_watcher(tmp_path, act)
 
 
 def test_many_followers_each_hear_everything_exactly_once_until_the_end(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         heard: list[list[Changed]] = [[] for _ in range(5)]
         async with trio.open_nursery() as nursery:
             for answers in heard:
                 nursery.start_soon(follow, watcher, answers)
-            await watcher.update_experiment("1", state="running")
+            await store.update_experiment("1", state="running")
             for step in range(200):
-                await watcher.watch_points("1", [Point(name="loss", value=1 / (step + 1), step=step)], job="train")
-            await watcher.update_experiment("1", state="succeeded")
+                point = Point(name="loss", value=1 / (step + 1), step=step)
+                await watcher.watch_points(JobPlace("1", meta_name="train"), [point])
+            await store.update_experiment("1", state="succeeded")
         for answers in heard:
             assert [row.step for answer in answers for row in answer.metrics] == list(range(200))
             assert [answer.finished for answer in answers].count(True) == 1
@@ -180,7 +182,7 @@ def test_many_followers_each_hear_everything_exactly_once_until_the_end(tmp_path
 
 
 def test_an_exporter_pulls_metrics_alone_and_learns_of_the_end(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         pulled: list[Pulled] = []
 
         async def export() -> None:
@@ -190,27 +192,27 @@ def test_an_exporter_pulls_metrics_alone_and_learns_of_the_end(tmp_path: Path) -
         async with trio.open_nursery() as nursery:
             nursery.start_soon(export)
             await trio.testing.wait_all_tasks_blocked()
-            await watcher.put_jobs("1", [job(0, "running")])
-            await watcher.watch("1", {"loss": 2.0}, "train")
-            await watcher.update_experiment("1", state="failed")
+            await store.put_jobs("1", [job(0, "running")])
+            await watcher.watch(JobPlace("1", meta_name="train"), {"loss": 2.0})
+            await store.update_experiment("1", state="failed")
         assert [row.name for answer in pulled for row in answer.metrics] == ["train.loss"]
 
     with_watcher(tmp_path, act)
 
 
 def test_an_ended_experiment_keeps_nobody_waiting_and_can_be_resumed(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
-        await watcher.update_experiment("1", state="cancelled")
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        await store.update_experiment("1", state="cancelled")
         ended = await watcher.changes("1", 10**9, 0, wait=60.0)
         assert ended.finished
-        await watcher.update_experiment("1", state="running")
+        await store.update_experiment("1", state="running")
         assert not (await watcher.changes("1", ended.next)).finished
 
     with_watcher(tmp_path, act)
 
 
 def test_following_what_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    async def act(watcher: SandboxWatcher) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
         with pytest.raises(NotFound):
             await watcher.changes("7", wait=60.0)
 
