@@ -226,8 +226,9 @@ class Pool(Actor):
             actor = ComponentActor(f"{needs.label}-{next(self._numbers)}", needs, needs.keep_alive)
             self._actors[actor.name] = actor
             self._nursery.start_soon(self._start, actor)
+        else:
+            self._use(actor)
         actor.keep_alive = needs.keep_alive
-        self._use(actor)
         return Lease(actor, warm)
 
     def _rejoin(self, request: RejoinActor) -> Lease:
@@ -362,6 +363,8 @@ class Pool(Actor):
                     ending = await actor.child.end(0)
                     last = actor.child.last_lines()
                     raise WorkerLost(f"worker {actor.name} {ending} before it had started\n{last}".rstrip())
+                if actor.state == "starting":  # else it is being ended
+                    self._use(actor)
         except Exception as error:
             actor.start_error = error
         finally:

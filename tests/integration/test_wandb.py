@@ -91,7 +91,7 @@ def test_an_exporter_that_is_killed_is_noticed_by_nobody(offline: Sandbox, tmp_p
         detail = offline.wait(client, id)
         assert detail.experiment.state == "succeeded"
         assert len(client.metrics(id, "loss")) == 30
-    assert "is not (wholly) in wandb" in (offline.home / "daemon.log").read_text()
+    assert "the wandb export is incomplete" in (offline.home / "daemon.log").read_text()
 
 
 def test_an_export_that_cannot_write_its_log_leaves_the_daemon_alone(offline: Sandbox) -> None:
@@ -99,7 +99,7 @@ def test_an_export_that_cannot_write_its_log_leaves_the_daemon_alone(offline: Sa
     (offline.home / "experiments" / "1").touch()  # where the folder of the experiment's record should be
     assert offline.run(train()).experiment.state == "failed"
     log = offline.home / "daemon.log"
-    while "is not (wholly) in wandb" not in log.read_text():
+    while "the wandb export is incomplete" not in log.read_text():
         time.sleep(0.01)
     assert offline.run(train()).experiment.state == "succeeded"
 
