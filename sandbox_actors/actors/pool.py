@@ -27,7 +27,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import psutil
 import trio
@@ -35,6 +35,16 @@ import trio
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.actors.component_actor import ActorNeeds, ComponentActor, Lease
 from sandbox_actors.actors.eviction import due, outdated
+from sandbox_actors.actors.pool_messages import (
+    DropReserved,
+    Evict,
+    FindWarm,
+    LeaseActor,
+    RejoinActor,
+    ReserveActor,
+    ReturnActor,
+    Warmth,
+)
 from sandbox_actors.actors.worker_processes import WorkerProcesses
 from sandbox_actors.actors.worker_records import digest_of
 from sandbox_actors.errors import ActorStopped, NotFound, ProtocolError, Refused, SandboxError, WorkerLost
@@ -66,53 +76,6 @@ MAX_IDLE = 48
 
 MAX_IDLE_MEMORY = psutil.virtual_memory().total // 2
 """Bytes that idle actors may hold together."""
-
-Warmth: TypeAlias = Literal["model", "process", "none"]
-"""What of a lease would be warm: the process with its model loaded, the process alone, or nothing."""
-
-
-class LeaseActor(Request[Lease], frozen=True, kw_only=True):
-    """An actor for one run; its process may still have to be started. To be given back by `ReturnActor`."""
-
-    needs: ActorNeeds
-
-
-class RejoinActor(Request[Lease], frozen=True, kw_only=True):
-    """The actor that was reserved for `run`, for the rest of it. Raises WorkerLost if it has ended."""
-
-    worker: str
-    run: str
-
-
-class ReturnActor(Request[None], frozen=True, kw_only=True):
-    """A lease ends. `is_clean`: its run ended well, so that the actor may serve another one."""
-
-    actor: ComponentActor
-    is_clean: bool
-
-
-class ReserveActor(Request[None], frozen=True, kw_only=True):
-    """Keep an adopted actor for `run`, before it has greeted. One that has ended cannot be kept."""
-
-    worker: str
-    run: str
-
-
-class DropReserved(Request[None], frozen=True, kw_only=True):
-    """No job takes `run` up: end the actor that is reserved for it, if it still is. Answered when it is gone."""
-
-    worker: str
-    run: str
-
-
-class FindWarm(Request[Warmth], frozen=True, kw_only=True):
-    """What of a lease would be warm now."""
-
-    needs: ActorNeeds
-
-
-class _Evict(Request[None], frozen=True, kw_only=True):
-    """Time has passed, or an actor has become idle."""
 
 
 class Pool(Actor):
@@ -209,7 +172,7 @@ class Pool(Actor):
                 return [actor.row() for actor in self._actors.values() if actor.child is not None]
             case StopWorker():
                 return self._stop(message)
-            case _Evict():
+            case Evict():
                 for actor in due(self._idle(), time.monotonic(), MAX_IDLE, MAX_IDLE_MEMORY):
                     self._send_away(actor)
         return None
@@ -319,7 +282,7 @@ class Pool(Actor):
         """Have the idle actors looked at whenever one may be due."""
         while True:
             self._changed = trio.Event()
-            self.notify(_Evict())
+            self.notify(Evict())
             now = time.monotonic()
             next_due = min((actor.idle_since + actor.keep_alive - now for actor in self._idle()), default=60.0)
             with trio.move_on_after(min(max(next_due, 0.01), 60.0)):

@@ -25,7 +25,8 @@ from functools import partial
 import trio
 
 from sandbox_actors.actors.component_actor import ActorNeeds, Lease
-from sandbox_actors.actors.pool import DropReserved, Pool, ReserveActor
+from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.pool_messages import DropReserved, ReserveActor
 from sandbox_actors.errors import ActorStopped, NotFound, StoreError
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.run_id import RunId

@@ -7,7 +7,8 @@ import re
 from functools import partial
 from pathlib import Path
 
-from sandbox_actors.actors.pool import FindWarm, Pool
+from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.pool_messages import FindWarm
 from sandbox_actors.experiment.events import StartJob
 from sandbox_actors.experiment.model import Job
 from sandbox_actors.experiment.run_id import RunId

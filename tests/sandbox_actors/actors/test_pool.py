@@ -1,120 +1,271 @@
+"""What the pool decides, on workers that are kept in memory."""
+
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
+import pytest
 import trio
 import trio.testing
 
-from sandbox_actors.actors import worker_bundle
-from sandbox_actors.actors.component_actor import ComponentActor
-from sandbox_actors.actors.eviction import due
-from sandbox_actors.jobs.capacity import Capacity
+from sandbox_actors.actors import pool as pools
+from sandbox_actors.actors.component_actor import ActorNeeds
+from sandbox_actors.actors.pool import DropReserved, FindWarm, Pool, ReserveActor
+from sandbox_actors.errors import ActorStopped, NotFound, ProtocolError, Refused, WorkerLost
+from sandbox_actors.protocol.client_requests import ListWorkers, StopWorker
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello
+from sandbox_actors.protocol.rows import WorkerRow
+from tests.sandbox_actors.actors.memory_workers import MemoryWorkers, greet, needs, pool_of
 
 
-class Idle:
-    """As much of an idle actor as eviction looks at."""
-
-    def __init__(self, name: str, idle_since: float, keep_alive: float = 100.0, rss: int = 1) -> None:
-        self.name, self.idle_since, self.keep_alive, self.rss = name, idle_since, keep_alive, rss
+async def rows(pool: Pool) -> dict[str, WorkerRow]:
+    return {row.worker: row for row in await pool.ask(ListWorkers())}
 
 
-def names(idle: list[Any], now: float, max_idle: int = 10, max_memory: int = 1000) -> list[str]:
-    chosen: list[ComponentActor] = due(idle, now, max_idle, max_memory)
-    return [actor.name for actor in chosen]
+async def states(pool: Pool) -> dict[str, str]:
+    return {name: row.state for name, row in (await rows(pool)).items()}
 
 
-def test_an_actor_goes_when_its_keep_alive_is_over_and_not_before() -> None:
-    idle = [Idle("short", 0.0, keep_alive=5.0), Idle("long", 0.0, keep_alive=50.0)]
-    assert names(idle, now=4.9) == []
-    assert names(idle, now=5.0) == ["short"]
+async def use(pool: Pool, wanted: ActorNeeds) -> tuple[str, bool]:
+    """One run that ends well: the actor's name, and whether it was warm."""
+    async with pool.lease(wanted) as lease:
+        lease.actor.warm_model = wanted.model_key
+        return lease.actor.name, lease.warm
 
 
-def test_the_least_recently_used_go_when_there_are_too_many() -> None:
-    idle = [Idle("newest", 3.0), Idle("oldest", 1.0), Idle("middle", 2.0)]
-    assert names(idle, now=4.0, max_idle=1) == ["oldest", "middle"]
+# --- leases ---
 
 
-def test_the_least_recently_used_go_until_the_rest_fits_into_memory() -> None:
-    idle = [Idle("large", 2.0, rss=600), Idle("old", 1.0, rss=300), Idle("small", 3.0, rss=200)]
-    assert names(idle, now=4.0, max_memory=1000) == ["old"]
-    assert names(idle, now=4.0, max_memory=500) == ["old", "large"]
+async def test_an_actor_stays_and_is_warm_for_the_same_model() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+        assert await use(pool, needs("small")) == ("trainer-1", False)
+        assert await pool.ask(FindWarm(needs=needs("small"))) == "model"
+        assert await pool.ask(FindWarm(needs=needs("large"))) == "process"
+        assert await pool.ask(FindWarm(needs=needs(label="other"))) == "none"
+        assert await use(pool, needs("small")) == ("trainer-1", True)
+        row = (await rows(pool))["trainer-1"]
+        assert (row.state, row.runs, row.model) == ("idle", 2, "small")
 
 
-def test_expired_ones_make_room_before_others_have_to_go() -> None:
-    idle = [Idle("expired", 5.0, keep_alive=1.0, rss=900), Idle("old", 1.0, rss=900)]
-    assert names(idle, now=10.0, max_memory=1000) == ["expired"]
+async def test_another_model_gets_a_process_of_its_own_and_the_first_stays_warm() -> None:
+    async with pool_of(MemoryWorkers()) as pool:
+        await use(pool, needs("small"))
+        assert await use(pool, needs("large")) == ("trainer-2", False)
+        assert await use(pool, needs("small")) == ("trainer-1", True)
+        assert await states(pool) == {"trainer-1": "idle", "trainer-2": "idle"}
 
 
-async def test_cpus_are_given_in_the_order_they_were_asked_for() -> None:
-    capacity, order, release = Capacity(2), list[str](), trio.Event()
-    told: list[str] = []
+async def test_leases_at_the_same_time_get_actors_of_their_own() -> None:
+    workers, names, release = MemoryWorkers(), list[str](), trio.Event()
 
-    async def say(reason: str) -> None:
-        told.append(reason)
+    async def hold(pool: Pool) -> None:
+        async with pool.lease(needs()) as lease:
+            names.append(lease.actor.name)
+            await release.wait()
 
-    async def work(name: str, amount: int, until: trio.Event | None = None) -> None:
-        async with capacity.hold(amount, say):
-            order.append(name)
-            if until is not None:
-                await until.wait()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work, "first", 1, release)
+    async with pool_of(workers) as pool, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(hold, pool)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(work, "large", 2)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(work, "small, behind the large one", 1)
-        await trio.testing.wait_all_tasks_blocked()
-        assert order == ["first"]
-        assert "waits for 2 of 2 cpus, 1 are free" in told
+        assert len(set(names)) == len(names) == 5
         release.set()
-    assert order == ["first", "large", "small, behind the large one"]
-    assert capacity.free == 2
 
 
-async def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
-    capacity, release, done = Capacity(1), trio.Event(), list[str]()
+async def test_a_process_in_which_a_run_failed_is_never_reused() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
 
-    async def say(reason: str) -> None:
-        return None
+        async def fail() -> None:
+            async with pool.lease(needs("small")):
+                raise ZeroDivisionError
 
-    async def hold(name: str, until: trio.Event | None, scope: trio.CancelScope) -> None:
-        with scope:
-            async with capacity.hold(1, say):
-                if until is not None:
-                    await until.wait()
-                done.append(name)
-
-    gives_up = trio.CancelScope()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hold, "holder", release, trio.CancelScope())
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(hold, "gives up", None, gives_up)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(hold, "patient", None, trio.CancelScope())
-        await trio.testing.wait_all_tasks_blocked()
-        gives_up.cancel()
-        release.set()
-    assert done == ["holder", "patient"]
-    assert capacity.free == 1
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        assert workers.children["trainer-1"].has_ended()
+        assert await states(pool) == {}
+        assert await use(pool, needs("small")) == ("trainer-2", False)
 
 
-async def test_more_than_there_is_means_all_there_is_and_nothing_waits_for_nothing() -> None:
-    capacity = Capacity(2)
+async def test_a_lease_that_is_cancelled_while_its_process_starts_leaves_none() -> None:
+    workers = MemoryWorkers()
+    workers.may_start = trio.Event()
+    async with pool_of(workers) as pool:
+        with trio.move_on_after(0.01) as scope:
+            await use(pool, needs())
+        assert scope.cancelled_caught
+        assert await states(pool) == {}
+        assert workers.children == {}
+        assert workers.forgotten["trainer-1"].is_set()
+        workers.may_start.set()
+        assert await use(pool, needs()) == ("trainer-2", False)
 
-    async def say(reason: str) -> None:
-        raise AssertionError(reason)
 
-    async with capacity.hold(64, say), capacity.hold(0, say):
-        assert capacity.free == 0
+async def test_a_lease_that_is_cancelled_before_its_worker_greets_ends_it() -> None:
+    workers = MemoryWorkers()
+    workers.greets = lambda name: False
+    async with pool_of(workers) as pool:
+        with trio.move_on_after(0.01):
+            await use(pool, needs())
+        assert workers.children["trainer-1"].has_ended()
+        assert await states(pool) == {}
 
 
-def test_the_bundle_holds_what_workers_need_and_nothing_of_the_base_env(tmp_path: Path) -> None:
-    made = worker_bundle.lay_out(tmp_path)
-    assert worker_bundle.lay_out(tmp_path) == made
-    names = {str(path.relative_to(made)) for path in made.rglob("*.py")}
-    assert {"sandbox_actors/errors.py", "sandbox_actors/worker/host.py", "components/base.py"} <= names
-    rooms = {name.split("/")[1] for name in names if name.startswith("sandbox_actors/")}
-    assert rooms == {*worker_bundle.GROUND, "protocol", "worker"}
-    assert not [path for path in tmp_path.iterdir() if path != made]
+async def test_a_process_that_cannot_be_started_is_an_error_of_its_lease_alone() -> None:
+    workers = MemoryWorkers()
+    workers.refusal = Refused("too many processes")
+    async with pool_of(workers) as pool:
+        with pytest.raises(Refused, match="too many processes"):
+            await use(pool, needs())
+        assert await states(pool) == {}
+        workers.refusal = None
+        assert (await use(pool, needs()))[0] == "trainer-2"
+
+
+async def test_a_worker_that_ends_before_it_greets_says_what_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "ARRIVAL_TIMEOUT", 0.01)
+    workers = MemoryWorkers()
+    workers.greets = lambda name: False
+    async with pool_of(workers) as pool:
+        with pytest.raises(WorkerLost, match="trainer-1 was ended by SIGTERM before it had started\nthe last line"):
+            await use(pool, needs())
+
+
+async def test_who_waits_for_an_actor_that_ends_learns_how() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+
+        async def run() -> None:
+            async with pool.lease(needs()) as lease:
+                workers.children[lease.actor.name].exit(3)
+                await lease.actor.gone.wait()
+                raise WorkerLost(lease.actor.last_words())
+
+        with pytest.raises(WorkerLost, match="exited with status 3 without delivering a result"):
+            await run()
+        assert await states(pool) == {}
+
+
+async def test_a_killed_worker_that_counts_as_idle_still_is_not_leased() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+        await use(pool, needs())
+        workers.children["trainer-1"].exit(-9)
+        assert (await use(pool, needs()))[0] == "trainer-2"
+
+
+async def test_an_idle_actor_whose_code_has_changed_is_sent_away_by_the_next_lease() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+        await use(pool, needs(code="1"))
+        assert await use(pool, needs(code="2")) == ("trainer-2", False)
+        await workers.wait_forgotten("trainer-1")
+        assert await states(pool) == {"trainer-2": "idle"}
+
+
+async def test_an_actor_may_be_stopped_unless_it_is_in_use() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+        with pytest.raises(NotFound, match="no worker is called trainer-1"):
+            await pool.ask(StopWorker(worker="trainer-1"))
+        async with pool.lease(needs()) as lease:
+            lease.actor.job = "7 base.train"
+            with pytest.raises(Refused, match="runs 7 base"):
+                await pool.ask(StopWorker(worker="trainer-1"))
+        assert (await pool.ask(StopWorker(worker="trainer-1"))).runs == 1
+        assert await states(pool) == {}
+        async with pool.lease(needs()) as lease:
+            assert (await pool.ask(StopWorker(worker="trainer-2", force=True))).worker == "trainer-2"
+            assert lease.actor.gone.is_set()
+
+
+async def test_only_who_knows_the_token_is_admitted() -> None:
+    async with pool_of(MemoryWorkers()) as pool, pool.lease(needs()) as lease:
+        for name, token in ((lease.actor.name, "guess"), ("stranger", "stranger")):
+            with pytest.raises(ProtocolError, match="not a worker that this daemon knows"):
+                pool.admit(Hello(protocol=PROTOCOL_VERSION, version="0", name=name, pid=1, token=token))
+
+
+# --- eviction ---
+
+
+async def test_an_actor_is_ended_when_its_keep_alive_is_over() -> None:
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+        await use(pool, needs("kept"))
+        await use(pool, needs("short", keep_alive=0.0))
+        await workers.wait_forgotten("trainer-2")
+        assert await states(pool) == {"trainer-1": "idle"}
+
+
+async def test_the_least_recently_used_is_ended_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "MAX_IDLE", 2)
+    workers = MemoryWorkers()
+    async with pool_of(workers) as pool:
+        for model in ("a", "b", "a", "c"):
+            await use(pool, needs(model))
+        await workers.wait_forgotten("trainer-2")
+        assert await states(pool) == {"trainer-1": "idle", "trainer-3": "idle"}
+
+
+# --- adoption ---
+
+
+async def test_an_idle_worker_of_an_earlier_daemon_is_warm_as_before() -> None:
+    workers = MemoryWorkers({"trainer-7": needs("small")})
+    async with pool_of(workers) as pool, trio.open_nursery() as nursery:
+
+        async def lease() -> None:
+            assert await use(pool, needs("small")) == ("trainer-7", True)
+
+        nursery.start_soon(lease)
+        await trio.testing.wait_all_tasks_blocked()  # the lease waits for the greeting
+        greet(pool, "trainer-7", workers.children["trainer-7"], model="small")
+    assert list(workers.children) == ["trainer-7"]
+
+
+async def test_new_names_follow_those_of_an_earlier_daemon() -> None:
+    workers = MemoryWorkers({"trainer-7": needs()})
+    async with pool_of(workers) as pool:
+        assert (await use(pool, needs(label="other")))[0] == "other-8"
+
+
+async def test_a_reserved_worker_is_kept_in_its_run_until_a_job_rejoins_it() -> None:
+    workers = MemoryWorkers({"trainer-7": needs()})
+    async with pool_of(workers) as pool:
+        await pool.ask(ReserveActor(worker="trainer-7", run="1.1.0.1"))
+        greet(pool, "trainer-7", workers.children["trainer-7"], run="1.1.0.1")
+        assert (await states(pool))["trainer-7"] == "running"
+        with pytest.raises(WorkerLost, match="ended together with the daemon"):
+            async with pool.rejoin("trainer-7", "another.1.0.1"):
+                raise AssertionError("it was leased")
+        async with pool.rejoin("trainer-7", "1.1.0.1") as lease:
+            assert lease.warm
+        assert await states(pool) == {"trainer-7": "idle"}
+
+
+async def test_a_worker_in_a_run_that_no_job_takes_up_is_ended() -> None:
+    workers = MemoryWorkers({"trainer-7": needs(), "trainer-8": needs()})
+    async with pool_of(workers) as pool:
+        await pool.ask(ReserveActor(worker="trainer-8", run="1.1.0.1"))
+        for name in list(workers.children):
+            greet(pool, name, workers.children[name], run="1.1.0.1")
+        await workers.wait_forgotten("trainer-7")
+        await pool.ask(DropReserved(worker="trainer-8", run="1.1.0.1"))
+        assert workers.children["trainer-8"].has_ended()
+        assert await states(pool) == {}
+
+
+async def test_an_adopted_worker_that_does_not_greet_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "ARRIVAL_TIMEOUT", 0.01)
+    workers = MemoryWorkers({"trainer-7": needs()})
+    async with pool_of(workers):
+        await workers.wait_forgotten("trainer-7")
+
+
+# --- the end ---
+
+
+async def test_a_pool_that_has_ended_says_so() -> None:
+    async with pool_of(MemoryWorkers()) as pool:
+        await use(pool, needs())
+    with pytest.raises(ActorStopped, match="pool"):
+        await use(pool, needs())

@@ -1,14 +1,15 @@
-"""Devices are given to one job at a time."""
+"""Cpus are given in the order in which they are asked for, devices to one job at a time."""
 
 from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from sandbox_actors.errors import Refused
 from sandbox_actors.experiment.model import Resources
 from sandbox_actors.experiment_file.checks.resources import gpus_missing
-from sandbox_actors.jobs.capacity import Gpus
+from sandbox_actors.jobs.capacity import Capacity, Gpus
 from sandbox_actors.system.machine import Machine
 
 
@@ -63,3 +64,67 @@ def test_what_is_missing_is_told_with_the_numbers() -> None:
     assert gpus_missing(Resources(gpus=1), without) == "asks for 1 gpus, and this machine has none"
     assert gpus_missing(Resources(gpus=3), with_two) == "asks for 3 gpus, and this machine has 2"
     assert gpus_missing(Resources(gpus=2), with_two) == gpus_missing(Resources(), without) == ""
+
+
+async def test_cpus_are_given_in_the_order_they_were_asked_for() -> None:
+    capacity, order, release = Capacity(2), list[str](), trio.Event()
+    told: list[str] = []
+
+    async def say(reason: str) -> None:
+        told.append(reason)
+
+    async def work(name: str, amount: int, until: trio.Event | None = None) -> None:
+        async with capacity.hold(amount, say):
+            order.append(name)
+            if until is not None:
+                await until.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work, "first", 1, release)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(work, "large", 2)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(work, "small, behind the large one", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert order == ["first"]
+        assert "waits for 2 of 2 cpus, 1 are free" in told
+        release.set()
+    assert order == ["first", "large", "small, behind the large one"]
+    assert capacity.free == 2
+
+
+async def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
+    capacity, release, done = Capacity(1), trio.Event(), list[str]()
+
+    async def say(reason: str) -> None:
+        return None
+
+    async def hold(name: str, until: trio.Event | None, scope: trio.CancelScope) -> None:
+        with scope:
+            async with capacity.hold(1, say):
+                if until is not None:
+                    await until.wait()
+                done.append(name)
+
+    gives_up = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold, "holder", release, trio.CancelScope())
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(hold, "gives up", None, gives_up)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(hold, "patient", None, trio.CancelScope())
+        await trio.testing.wait_all_tasks_blocked()
+        gives_up.cancel()
+        release.set()
+    assert done == ["holder", "patient"]
+    assert capacity.free == 1
+
+
+async def test_more_than_there_is_means_all_there_is_and_nothing_waits_for_nothing() -> None:
+    capacity = Capacity(2)
+
+    async def say(reason: str) -> None:
+        raise AssertionError(reason)
+
+    async with capacity.hold(64, say), capacity.hold(0, say):
+        assert capacity.free == 0
