@@ -7,7 +7,7 @@ that meets a list is an index into it, from its end if negative.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sandbox_actors.errors import ContextError
@@ -63,12 +63,6 @@ def put(config: Any, keys: Sequence[str], value: Any) -> Any:
     if isinstance(config, list):
         raise ContextError(_missing(config, keys))
     raise ContextError(f"{keys[0]!r} cannot be set in {config!r:.80}, which is neither a mapping nor a list")
-
-
-def put_all(config: Any, settings: Iterable[tuple[Sequence[str], Any]]) -> Any:
-    for keys, value in settings:
-        config = put(config, keys, value)
-    return config
 
 
 def _missing(value: Any, keys: Sequence[str]) -> str:

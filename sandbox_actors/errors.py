@@ -119,11 +119,17 @@ class StoreError(SandboxError):
     code = "store"
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The name in `known` that is most like `name`; None if none is like it."""
+    folded = {each.lower(): each for each in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), folded, n=1)
+    return folded[near[0]] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence that says `name` is not known: the nearest name that is, or all there are if few."""
     names = sorted(set(known))
-    folded = {each.lower(): each for each in names}
-    near = difflib.get_close_matches(name.lower(), folded, n=1)
-    if near:
-        return f"; did you mean {folded[near[0]]!r}?"
+    near = nearest(name, names)
+    if near is not None:
+        return f"; did you mean {near!r}?"
     return f"; known: {', '.join(names)}" if 0 < len(names) <= 12 else ""

@@ -1,7 +1,7 @@
-"""Makes a chat model of 0.1 million random weights, to try out what talks to a server: `local_model.py FOLDER [SEED]`.
+"""Makes a chat model of 0.1 million random weights, to test clients of a server: `local_model.py FOLDER [SEED]`.
 
-It reads any text, byte by byte, and says nothing but grades, `0.0` to `1.0`, until it is stopped. It has learnt
-nothing, and still each of its answers depends on all of the question. Needs torch and transformers.
+It reads any text, byte by byte, and writes only grades, `0.0` to `1.0`, until it is stopped. It is not trained, but
+each of its answers depends on all of the question. Needs torch and transformers.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def main(folder: Path, seed: int) -> None:
     )
     model = LlamaForCausalLM(config)
     with torch.no_grad():
-        model.lm_head.weight[: len(fast) - len(GRADES)] = 0.0  # nothing but the grades is ever likely
+        model.lm_head.weight[: len(fast) - len(GRADES)] = 0.0  # only the grades are likely
         model.lm_head.weight *= 10.0
         for layer in model.model.layers:
-            layer.self_attn.v_proj.weight *= 10.0  # all of the question counts, not only its last letters
+            layer.self_attn.v_proj.weight *= (
+                10.0  # so that all of the question has an effect, not only its last letters
+            )
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
 

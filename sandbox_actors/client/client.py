@@ -88,15 +88,16 @@ class Client:
     def submit(self, file: str | os.PathLike[str], overrides: Iterable[str] = ()) -> str:
         """Submit an experiment file, with `KEY=VALUE` overrides; its id. Raises ConfigError with all that is wrong."""
         # Imported here: most commands read no experiment file, and these take half of what a command takes to start.
-        from sandbox_actors.experiment_file.load import freeze, load_experiment
-        from sandbox_actors.hooks.catalogue import known
+        from sandbox_actors.experiment.model import freeze
+        from sandbox_actors.experiment_file.load import load_experiment
+        from sandbox_actors.hooks.catalogue import load_catalogue
 
         source = os.fspath(file)
-        experiment = load_experiment(source, overrides, known()).require()
+        experiment = load_experiment(source, overrides, load_catalogue()).require()
         return self.submit_definition(freeze(experiment), source)
 
     def submit_definition(self, definition: Any, source: str = "") -> str:
-        """Submit what `config.freeze` made; its id. Relative paths in it are looked up from the current folder."""
+        """Submit what `freeze` returned; its id. Relative paths in it are looked up from the current folder."""
         environ = {name: value for name, value in os.environ.items() if _is_heeded(name)}
         request = Submit(definition=definition, source=source, cwd=os.getcwd(), environ=environ)
         return self._connection.ask(request).experiment

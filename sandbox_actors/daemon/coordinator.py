@@ -32,10 +32,9 @@ from sandbox_actors.experiment.events import (
     StopJob,
 )
 from sandbox_actors.experiment.job_place import JobPlace
-from sandbox_actors.experiment.model import Experiment
+from sandbox_actors.experiment.model import Experiment, NumberedJob, number_jobs
 from sandbox_actors.experiment.plan import Plan
-from sandbox_actors.experiment.references import NumberedJob, number_jobs
-from sandbox_actors.experiment.secrets import masked
+from sandbox_actors.experiment.secrets import mask_secrets
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
 from sandbox_actors.store.queries import CFGS, Outputs
@@ -260,7 +259,7 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
     for each in number_jobs(experiment):
         configs = {"dj_configs": each.job.dj_configs, "extra_configs": each.job.extra_configs}
         found[f"{each.pipeline}.{each.job.meta_name}"] = {key: value for key, value in configs.items() if value}
-    recorded: dict[str, Any] = masked(found)
+    recorded: dict[str, Any] = mask_secrets(found)
     return recorded
 
 

@@ -13,10 +13,10 @@ import trio
 
 from sandbox_actors.daemon.coordinator import RETRY_DELAY, Coordinator, describe_error
 from sandbox_actors.errors import ConfigError
-from sandbox_actors.experiment.events import Begun, CancelRequested, Success
+from sandbox_actors.experiment.events import CancelRequested, PastAttempt, PastSuccess
 from sandbox_actors.experiment.model import Experiment, thaw
 from sandbox_actors.experiment.plan import Plan
-from sandbox_actors.experiment.reuse import carried_over
+from sandbox_actors.experiment.reuse import find_reusable_jobs
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.jobs.wandb_export import WandbExport, is_wanted
@@ -32,8 +32,8 @@ class Past:
     """What an experiment has behind it: the jobs that have succeeded, and those that an earlier daemon had started;
     None where none has run it."""
 
-    history: list[Success] = field(default_factory=list)
-    interrupted: list[Begun] | None = None
+    history: list[PastSuccess] = field(default_factory=list)
+    interrupted: list[PastAttempt] | None = None
 
 
 class ExperimentRun:
@@ -126,10 +126,12 @@ class ExperimentRun:
             return self._past  # in another folder, its relative paths meant other files
         done = {(each.iter, each.index): each for each in await self._store.history(last)}
         try:
-            places = carried_over(thaw(submit.definition), done, self._experiment)
+            places = find_reusable_jobs(thaw(submit.definition), done, self._experiment)
         except ConfigError:
             return self._past  # written by another version of this program
-        history = [Success(iter=iter, index=index, infos=done[then].entry) for (iter, index), then in places.items()]
+        history = [
+            PastSuccess(iter=iter, index=index, infos=done[then].entry) for (iter, index), then in places.items()
+        ]
         reached = Plan(self._experiment, history)
         reached.start()
         places = {place: then for place, then in places.items() if place[0] <= reached.iter}
@@ -150,15 +152,15 @@ async def record_end(store: Store, id: str, state: Ended, error: str = "") -> No
     await store.update_experiment(id, state=state, finished=time.time(), error=error, reason="")
 
 
-def interrupted_jobs(jobs: Iterable[JobRow]) -> list[Begun]:
+def interrupted_jobs(jobs: Iterable[JobRow]) -> list[PastAttempt]:
     """What the rows of a running experiment, whose daemon was killed, say about the jobs that have not succeeded."""
     found = []
     for row in jobs:
         if row.state == "failed":
-            found.append(Begun(iter=row.iter, index=row.index, attempt=row.attempt, error=row.error or "failed"))
+            found.append(PastAttempt(iter=row.iter, index=row.index, attempt=row.attempt, error=row.error or "failed"))
         elif row.state == "running" or row.attempt > 1 or row.error:
             attempt = row.attempt + 1 if row.state == "waiting" and row.error else row.attempt
-            found.append(Begun(iter=row.iter, index=row.index, attempt=attempt))
+            found.append(PastAttempt(iter=row.iter, index=row.index, attempt=attempt))
     return found
 
 

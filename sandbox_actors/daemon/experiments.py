@@ -31,13 +31,11 @@ from sandbox_actors.actors.actor import Actor
 from sandbox_actors.daemon.coordinator import describe_error, waiting_rows
 from sandbox_actors.daemon.experiment_run import ExperimentRun, Past, interrupted_jobs, record_end
 from sandbox_actors.errors import Refused, StoreError
-from sandbox_actors.experiment.events import Success
-from sandbox_actors.experiment.model import Experiment, thaw
-from sandbox_actors.experiment.references import number_jobs
+from sandbox_actors.experiment.events import PastSuccess
+from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.run_id import RunId
-from sandbox_actors.experiment.secrets import secrets_in
-from sandbox_actors.experiment_file.checks.components import SECRET
-from sandbox_actors.experiment_file.checks.resources import gpus_missing
+from sandbox_actors.experiment.secrets import ADVICE, find_secrets
+from sandbox_actors.experiment_file.checks.resources import describe_gpu_shortage
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.wandb_export import forwarded
 from sandbox_actors.protocol.client_requests import CancelExperiment, ResumeExperiment, Submit, Submitted
@@ -218,7 +216,7 @@ class Experiments(Actor):
         """The run of a stored experiment, with what has succeeded in it so far. `jobs` are the rows of one that an
         earlier daemon ran."""
         submit = await self._store.submission(row.id)
-        history = [Success(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
+        history = [PastSuccess(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
         past = Past(history, None if jobs is None else interrupted_jobs(jobs))
         return self._make_run(row, thaw(submit.definition), submit.environ, past)
 
@@ -272,11 +270,11 @@ class Experiments(Actor):
 
 def _checked(submit: Submit) -> Experiment:
     """The submitted experiment. Raises ConfigError, or Refused for what no daemon may store or this machine lacks."""
-    if secret := next(secrets_in(submit.definition), None):
-        raise Refused(f"{'.'.join(map(str, secret))}: {SECRET}")
+    if secret := next(find_secrets(submit.definition), None):
+        raise Refused(f"{'.'.join(map(str, secret))}: {ADVICE}")
     experiment = thaw(submit.definition)
     for each in number_jobs(experiment):
-        if missing := gpus_missing(each.job.resources, this_machine()):
+        if missing := describe_gpu_shortage(each.job.resources, this_machine()):
             raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")
     return experiment
 

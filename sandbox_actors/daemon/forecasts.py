@@ -11,7 +11,7 @@ from sandbox_actors.actors.environments import Environments
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.errors import EnvError
 from sandbox_actors.experiment.model import thaw
-from sandbox_actors.hooks.dry_run import forecast
+from sandbox_actors.hooks.dry_run import dry_run
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.capacity import Resources
 from sandbox_actors.jobs.job_runner import find_warm
@@ -27,12 +27,12 @@ class Forecasts:
         experiment = thaw(definition)
         requests = ActorRequests(self._environments, self._resources.cpus.total, experiment, cwd)
         rows = []
-        for each in forecast(experiment, cwd):
+        for each in dry_run(experiment, cwd):
             warm: bool | None = False
             if each.call is not None:
                 with suppress(EnvError):
                     warm = await find_warm(
-                        requests, self._pool, self._resources, each.job, each.call, each.has_open_model
+                        requests, self._pool, self._resources, each.job, each.call, each.has_unknown_model
                     )
             rows.append(msgspec.structs.replace(each.row, warm=warm))
         return rows

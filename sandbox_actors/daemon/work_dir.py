@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox_actors.experiment.references import NumberedJob
+from sandbox_actors.experiment.model import NumberedJob
 from sandbox_actors.files import write_whole
 
 CONTEXT_FILE = "context_infos.json"

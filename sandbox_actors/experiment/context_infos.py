@@ -1,6 +1,6 @@
-"""`context_infos`: what the jobs of one iteration gave, and where a later job finds it.
+"""`context_infos`: the outputs of the jobs of one iteration, and how a later job finds them.
 
-The form is the seed's, on two levels: `{pipeline: [{"meta_name": ..., output: value, ...}, ...]}`.
+The form is that of Data-Juicer Sandbox, in two levels: `{pipeline: [{"meta_name": ..., output: value, ...}, ...]}`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from typing import Any
 
 from sandbox_actors.dotted import find
 from sandbox_actors.errors import ContextError
+from sandbox_actors.experiment.output_name import OutputName, parse_output_name
 
 META_NAME = "meta_name"
 
 JobInfos = dict[str, Any]
+"""A job's `meta_name`, and its outputs by name."""
 
 
 class ContextInfos:
@@ -24,43 +26,40 @@ class ContextInfos:
         self._jobs: dict[str, list[JobInfos]] = {name: [] for name in pipelines}
 
     def record(self, pipeline: str, infos: JobInfos) -> None:
-        """`infos` holds the job's `meta_name`, and its outputs by name."""
         self._jobs.setdefault(pipeline, []).append(infos)
 
-    def look_up(self, name: str) -> Any:
+    def look_up(self, text: str) -> Any:
         """The value of `pipeline.meta_name.output[.key...]`, by the newest job of that name that has the output.
 
         Raises ContextError, also for a name that is only `pipeline.meta_name`.
         """
-        pipeline, _, rest = name.partition(".")
-        meta_name, _, output = rest.partition(".")
-        keys = output.split(".")
-        jobs = [infos for infos in self._jobs.get(pipeline, ()) if infos[META_NAME] == meta_name]
+        name = parse_output_name(text)
+        jobs = [infos for infos in self._jobs.get(name.pipeline, ()) if infos[META_NAME] == name.meta_name]
         if not jobs:
-            raise ContextError(f"{name}: no job {meta_name!r} of pipeline {pipeline!r} has succeeded so far")
-        if not output:
-            raise ContextError(f"{name}: names a job; write also which of its outputs: {_outputs(jobs[-1])}")
+            raise ContextError(f"{text}: no job {name.meta_name!r} of pipeline {name.pipeline!r} has succeeded yet")
+        if not name.output:
+            raise ContextError(f"{text}: this names a job; add which of its outputs is meant: {_outputs(jobs[-1])}")
         for infos in reversed(jobs):
-            if keys[0] in infos:
-                return _below(infos, keys, name)
-        raise ContextError(f"{name}: job {meta_name!r} gave no {keys[0]!r}; it gave {_outputs(jobs[-1])}")
+            if name.output in infos:
+                return _find_in(infos, name)
+        raise ContextError(f"{text}: job {name.meta_name!r} has no output {name.output!r}, only {_outputs(jobs[-1])}")
 
-    def look_up_last(self, name: str, pipeline: str | None = None) -> Any:
-        """The value of `-1.output[.key...]` for a job of `pipeline`: what the last job that gave anything gave.
+    def look_up_last(self, text: str, pipeline: str | None = None) -> Any:
+        """The value of `-1.output[.key...]` for a job of `pipeline`: the output of the last job that has any output.
 
-        The last of `pipeline`, and if none of its jobs gave anything, of the pipelines before it; of all without
-        `pipeline`. Raises ContextError; NothingGiven, which is one, when no job there has given anything.
+        This is the last such job of `pipeline`; if there is none, of the pipelines before it; without `pipeline`, of
+        all. Raises ContextError, and its subclass NoOutputYet if no job there has any output.
         """
-        keys = name.split(".")[1:]
+        name = parse_output_name(text)
         order = list(self._jobs)
         for each in reversed(order if pipeline is None else order[: order.index(pipeline) + 1]):
             for infos in reversed(self._jobs[each]):
                 if len(infos) > 1:
-                    if not keys or keys[0] not in infos:
-                        job = f"{each}.{infos[META_NAME]}"
-                        raise ContextError(f"{name}: the last job that gave anything, {job}, gave {_outputs(infos)}")
-                    return _below(infos, keys, name)
-        raise NothingGiven(f"{name}: no job before this one gave anything")
+                    if name.output in infos:
+                        return _find_in(infos, name)
+                    job = f"{each}.{infos[META_NAME]}"
+                    raise ContextError(f"{text}: the last job that has any output, {job}, has only {_outputs(infos)}")
+        raise NoOutputYet(f"{text}: no job before this one has any output")
 
     def to_dict(self) -> dict[str, list[JobInfos]]:
         return {pipeline: list(jobs) for pipeline, jobs in self._jobs.items() if jobs}
@@ -74,33 +73,26 @@ class ContextInfos:
         return context
 
 
-class NothingGiven(ContextError):
-    """`-1` was looked up where no job has given anything yet."""
+class NoOutputYet(ContextError):
+    """`-1` was looked up before any job had an output."""
 
 
 def iterations_to_list(iterations: Iterable[ContextInfos]) -> list[dict[str, Any]]:
-    """What `context_infos.json` holds: `[{"iter": 1, "context_infos": {...}}, ...]`."""
+    """The content of `context_infos.json`: `[{"iter": 1, "context_infos": {...}}, ...]`."""
     return [{"iter": each.iter, "context_infos": each.to_dict()} for each in iterations]
-
-
-def iterations_from_list(document: Iterable[Mapping[str, Any]]) -> list[ContextInfos]:
-    """Reads back what `iterations_to_list` made. Raises ContextError for anything else."""
-    try:
-        return [ContextInfos.from_dict(each["iter"], each["context_infos"]) for each in document]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ContextError(f"not the context_infos of an experiment: {error!r}") from error
 
 
 def name_outputs(meta_name: str, names: Sequence[str] | None, values: list[Any], is_tuple: bool) -> JobInfos:
     """A job's entry in `context_infos`: what it returned, under the names of its `output` or `res_0`, `res_1`, ...
 
-    `values` are the elements of a returned tuple if `is_tuple`, else the one value returned; a list of one element
-    is unpacked then. None returned by a job without `output` is nothing. Raises ContextError if the count differs.
+    `values` are the elements of a returned tuple if `is_tuple`, else the one value returned. None returned by a job
+    without `output` is no output. Raises ContextError if the number of values differs from that of the names.
     """
     if not is_tuple:
         if values == [None] and names is None:
             return {META_NAME: meta_name}
         only = values[0]
+        # As in Data-Juicer Sandbox, a list of one element is that element. Longer lists stay one output.
         values = only if isinstance(only, list) and len(only) == 1 else [only]
     if names is None:
         names = [f"res_{index}" for index in range(len(values))]
@@ -109,11 +101,11 @@ def name_outputs(meta_name: str, names: Sequence[str] | None, values: list[Any],
     return {META_NAME: meta_name, **dict(zip(names, values, strict=True))}
 
 
-def _below(infos: JobInfos, keys: list[str], name: str) -> Any:
+def _find_in(infos: JobInfos, name: OutputName) -> Any:
     try:
-        return find(infos[keys[0]], keys[1:])
+        return find(infos[name.output], name.keys)
     except ContextError as error:
-        raise ContextError(f"{name}: {error}") from None
+        raise ContextError(f"{name.text}: {error}") from None
 
 
 def _outputs(infos: JobInfos) -> str:

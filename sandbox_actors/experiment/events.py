@@ -1,4 +1,4 @@
-"""What `plan.py` is told and what it answers: events in, commands out."""
+"""The messages of `plan.py`: the history that it starts from, events that it handles, and commands that it returns."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import msgspec
 
 from sandbox_actors.experiment.context_infos import JobInfos
 from sandbox_actors.experiment.job_configs import job_configs
-from sandbox_actors.experiment.model import Job
+from sandbox_actors.experiment.model import Config, Job, JobList
 from sandbox_actors.experiment.targets import TargetResult
 
+# --- history -----------------------------------------------------------------------------------------------------
 
-class Success(msgspec.Struct, frozen=True, kw_only=True):
-    """History: a job that succeeded in an earlier run, and its entry in `context_infos`."""
+
+class PastSuccess(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that has succeeded before, and its entry in `context_infos`."""
 
     iter: int
     index: int
     infos: JobInfos
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """History: a job that was begun and has not succeeded. `attempt` is the one under way, or the next one; with an
-    `error`, it has failed and is not tried again."""
+class PastAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was started before and has not succeeded.
+
+    `attempt` is the one that was running, or the next one. With an `error`, the job has failed for good.
+    """
 
     iter: int
     index: int
@@ -44,7 +48,7 @@ class JobSucceeded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobFailed(msgspec.Struct, frozen=True, kw_only=True):
-    """`is_final`: another attempt cannot go better, whatever `retries` says."""
+    """`is_final`: another attempt would fail too, so that `retries` does not apply."""
 
     iter: int
     index: int
@@ -54,16 +58,15 @@ class JobFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CancelRequested(msgspec.Struct, frozen=True, kw_only=True):
-    """Running jobs are stopped; each of them still ends with an event of its own."""
+    """Running jobs are to be stopped; each of them still ends with an event of its own."""
 
 
-Event = JobSucceeded | JobFailed | CancelRequested
-
-
-Ending: TypeAlias = Literal["succeeded", "failed", "cancelled"]
+Event: TypeAlias = JobSucceeded | JobFailed | CancelRequested
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
+
+Ending: TypeAlias = Literal["succeeded", "failed", "cancelled"]
 
 
 class BeginIteration(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,23 +74,24 @@ class BeginIteration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Start a job with these configs. An `attempt` after the first is a retry; how long to wait first is not said.
+    """Start a job with these configs. After the first `attempt`, the coordinator waits for a while first.
 
-    A config that is text is the path of a file that an earlier job has written: `settle` before use.
+    A config that is text is the path of a file that an earlier job has written, and `settings` are what is to be set
+    in it: use `with_files_read()`.
     """
 
     iter: int
     index: int
     attempt: int
     pipeline: str
-    list: str
+    list: JobList
     job: Job
-    dj_configs: dict[str, Any] | str | None
-    extra_configs: dict[str, Any] | str | None
+    dj_configs: Config
+    extra_configs: Config
     settings: dict[str, Any] = {}
 
-    def settle(self, read: Callable[[str], dict[str, Any]]) -> StartJob:
-        """The same with every path replaced by what `read` finds there, `input` and `local` put into it.
+    def with_files_read(self, read: Callable[[str], dict[str, Any]]) -> StartJob:
+        """The same with each path replaced by what `read` returns for it, and the settings applied.
 
         Raises what `read` raises, and ContextError.
         """
@@ -96,12 +100,12 @@ class StartJob(msgspec.Struct, frozen=True, kw_only=True):
         configs = job_configs(self.job, self.settings.items())
         for config in configs.values():
             config.read(read)
-        finished = {name: config.finished(self.iter) for name, config in configs.items()}
-        return msgspec.structs.replace(self, **finished, settings={})
+        built = {name: config.build(self.iter) for name, config in configs.items()}
+        return msgspec.structs.replace(self, **built, settings={})
 
 
 class RecordSuccess(msgspec.Struct, frozen=True, kw_only=True):
-    """The job has succeeded; `infos` is its entry in `context_infos`. To be durable before anything that follows."""
+    """The job has succeeded; `infos` is its entry in `context_infos`. Durable before any later command is done."""
 
     iter: int
     index: int
@@ -110,7 +114,7 @@ class RecordSuccess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempt has failed. `is_final`: there is no other. `attempt` 0: the job could not even be started."""
+    """The attempt has failed. `is_final`: there is no other. `attempt` 0: the job's configs could not be built."""
 
     iter: int
     index: int
@@ -120,12 +124,14 @@ class RecordFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StopJob(msgspec.Struct, frozen=True, kw_only=True):
+    """May be repeated for a job that is stopping."""
+
     iter: int
     index: int
 
 
 class EndIteration(msgspec.Struct, frozen=True, kw_only=True):
-    """Every job of the iteration has succeeded. `is_reached`: there are targets, and they hold as the mode asks."""
+    """Every job of the iteration has succeeded. `is_reached`: there are targets, and enough of them hold."""
 
     iter: int
     targets: list[TargetResult]
@@ -137,4 +143,4 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-Command = BeginIteration | StartJob | RecordSuccess | RecordFailure | StopJob | EndIteration | Finish
+Command: TypeAlias = BeginIteration | StartJob | RecordSuccess | RecordFailure | StopJob | EndIteration | Finish

@@ -1,4 +1,4 @@
-"""Where in the record of an experiment something belongs that a job reports."""
+"""The job and iteration that something recorded belongs to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class JobPlace:
-    """A job in one iteration of an experiment; by default, the experiment as a whole."""
+    """A job in one iteration of an experiment. With the defaults: the experiment itself."""
 
     experiment: str
     pipeline: str = ""

@@ -1,17 +1,31 @@
-"""An experiment as it is run: every file it names read in, every default filled in.
+"""An experiment as it is run: the contents of every file it names are in it, and every default is filled in.
 
-`freeze` and `thaw` take it across the wire and into the store: files that change after submission change nothing.
+`freeze` and `thaw` convert it for the wire and the store: files that change after submission change nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from sandbox_actors.errors import ConfigError, Problem
-from sandbox_actors.experiment.hook_specs import JOB_LISTS
+
+JobList: TypeAlias = Literal["probe_jobs", "refine_recipe_jobs", "execution_jobs", "evaluation_jobs"]
+JOB_LISTS: tuple[JobList, ...] = get_args(JobList)
+"""In the order in which they run. In a file, `probe_job_configs` for `probe_jobs`, and so on."""
+
+ConfigName: TypeAlias = Literal["dj_configs", "extra_configs"]
+CONFIG_NAMES: tuple[ConfigName, ...] = get_args(ConfigName)
+
+Config: TypeAlias = dict[str, Any] | str | None
+"""A mapping. As text: the path of a file that is read when the job starts, because an earlier job writes it, or a
+placeholder that `input` or `local` replaces."""
+
+TargetsMode: TypeAlias = Literal["all", "any"]
+"""How many of the `iter_targets` must hold."""
 
 ANONYMOUS = "anonymous"
 """The pipeline of a file that has no `pipelines`."""
@@ -20,11 +34,14 @@ ANONYMOUS_JOB = "anonymous_meta_name"
 """The meta_name of jobs that have none."""
 
 FORMAT = 1
-"""Of a frozen experiment. `thaw` takes this one only."""
+"""Of a frozen experiment. `thaw` accepts this one only."""
+
+JobKey: TypeAlias = tuple[int, int]
+"""Iteration and index of a job."""
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a job needs for itself; None: as much as there is. `memory` in bytes."""
+    """What a job needs for itself. `memory` in bytes; None: no limit."""
 
     cpus: float | None = None
     gpus: float | None = None
@@ -32,17 +49,16 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One job. Names need not be unique: the newest job that has an output is the one that is meant.
+    """One job. Names need not be unique: a name means the newest job of that name that has the output.
 
-    A config that is text is the path of a file that is read when the job starts, because an earlier job writes it,
-    or a placeholder that `input` or `local` replaces. `output` None: `res_0`, ... as many as it returns.
-    `keep_alive` and `timeout` in seconds, None: no wish; `keep_alive` below 0: for ever.
+    `output` None: `res_0`, `res_1`, ... for as many values as it returns. `keep_alive` and `timeout` in seconds, None
+    for the default; a `keep_alive` below 0 is forever.
     """
 
     hook: str
     meta_name: str = ANONYMOUS_JOB
-    dj_configs: dict[str, Any] | str | None = None
-    extra_configs: dict[str, Any] | str | None = None
+    dj_configs: Config = None
+    extra_configs: Config = None
     input: dict[str, str] = {}
     output: list[str] | None = None
     local: dict[str, Any] = {}
@@ -61,7 +77,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     execution_jobs: list[Job] = []
     evaluation_jobs: list[Job] = []
 
-    def jobs(self) -> Iterator[tuple[str, Job]]:
+    def jobs(self) -> Iterator[tuple[JobList, Job]]:
         """Each job with the name of its list, in the order in which they run."""
         for list_name in JOB_LISTS:
             for job in getattr(self, list_name):
@@ -69,7 +85,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`max_iter_num` 0: until the targets hold. `envs`: specs by name, or the name of a spec."""
+    """`max_iter_num` 0: until the targets hold. `envs`: by name, a spec or the name of one."""
 
     project_name: str
     experiment_name: str
@@ -79,20 +95,35 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hpo_config: dict[str, Any] | None = None
     max_iter_num: int = 1
     iter_targets: list[str] = []
-    iter_targets_mode: str = "all"
+    iter_targets_mode: TargetsMode = "all"
     iter_updater: dict[str, str] = {}
     envs: dict[str, Any] = {}
     parallel: bool = False
     pipelines: list[Pipeline] = []
 
 
+@dataclass(frozen=True)
+class NumberedJob:
+    """`index` counts the jobs of one iteration from 0, in the order in which they run."""
+
+    index: int
+    pipeline: str
+    list: JobList
+    job: Job
+
+
+def number_jobs(experiment: Experiment) -> tuple[NumberedJob, ...]:
+    each = ((pipeline.name, *entry) for pipeline in experiment.pipelines for entry in pipeline.jobs())
+    return tuple(NumberedJob(index, *entry) for index, entry in enumerate(each))
+
+
 def freeze(experiment: Experiment) -> dict[str, Any]:
-    """The experiment as values that JSON can hold: the `definition` of a submission."""
+    """The experiment as values that JSON can represent: the `definition` of a submission."""
     return {"format": FORMAT, "experiment": msgspec.to_builtins(experiment)}
 
 
 def thaw(definition: Any) -> Experiment:
-    """The experiment that `freeze` made the definition of. Raises ConfigError for anything else."""
+    """The experiment that `freeze` converted. Raises ConfigError for anything else."""
     try:
         if definition["format"] != FORMAT:
             raise ValueError(f"has format {definition['format']!r}; this version reads {FORMAT}")

@@ -1,4 +1,4 @@
-"""Which jobs of an experiment an earlier one has done already: what `resume: true` takes over."""
+"""Which jobs of an experiment an earlier experiment has completed already: what `resume: true` reuses."""
 
 from __future__ import annotations
 
@@ -6,64 +6,61 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from sandbox_actors.experiment.model import Experiment, Job, Resources
-from sandbox_actors.experiment.references import NumberedJob, number_jobs, pipeline_needs
-
-Place = tuple[int, int]
-"""Iteration and index of a job."""
+from sandbox_actors.experiment.dependencies import find_dependencies
+from sandbox_actors.experiment.model import Experiment, Job, JobKey, NumberedJob, Resources, number_jobs
 
 
-def carried_over(earlier: Experiment, done: Iterable[Place], now: Experiment) -> dict[Place, Place]:
-    """The jobs of `now` that need not run, each with the place in `earlier` where it succeeded; `done` are such places.
+def find_reusable_jobs(earlier: Experiment, succeeded: Iterable[JobKey], now: Experiment) -> dict[JobKey, JobKey]:
+    """The jobs of `now` that need not run, each with the job of `earlier` whose result it gets, one of `succeeded`.
 
-    A job is taken where it is the same as there, and so is all that it may build on: the jobs before it in its
-    pipeline, the pipelines that this one needs, and the iteration before, whole.
+    A job is reused if it is the same as in `earlier`, and so is everything that it may depend on: the jobs before it
+    in its pipeline, the pipelines that its pipeline depends on, and the whole iteration before.
     """
-    taken: dict[Place, Place] = {}
-    were, are = _by_pipeline(earlier), _by_pipeline(now)
-    succeeded = set(done)
-    for iter in range(1, max((iter for iter, _ in succeeded), default=0) + 1):
-        if iter == 2 and (earlier.iter_updater != now.iter_updater or list(were) != list(are)):
+    reused: dict[JobKey, JobKey] = {}
+    earlier_jobs, jobs, done = _group_by_pipeline(earlier), _group_by_pipeline(now), set(succeeded)
+    for iter in range(1, max((iter for iter, _ in done), default=0) + 1):
+        # What iter_updater sets, and what `-1` means in the first job, may differ from the second iteration on.
+        if iter == 2 and (earlier.iter_updater != now.iter_updater or list(earlier_jobs) != list(jobs)):
             break
         complete: set[int] = set()
-        for position, needs in enumerate(pipeline_needs(now)):
+        for position, dependencies in enumerate(find_dependencies(now)):
             name = now.pipelines[position].name
-            if needs <= complete:
-                pairs = list(_same(were.get(name, []), are[name], earlier, now))
-                found = list(_until_missing(pairs, iter, succeeded))
-                taken.update(found)
-                if len(found) == len(are[name]):
+            if dependencies <= complete:
+                pairs = _pair_same_jobs(earlier_jobs.get(name, []), jobs[name], earlier, now)
+                found = {(iter, index): (iter, then) for then, index in _until_missing(pairs, iter, done)}
+                reused.update(found)
+                if len(found) == len(jobs[name]):
                     complete.add(position)
         if len(complete) < len(now.pipelines):
             break
-    return taken
+    return reused
 
 
-def _by_pipeline(experiment: Experiment) -> dict[str, list[NumberedJob]]:
+def _group_by_pipeline(experiment: Experiment) -> dict[str, list[NumberedJob]]:
     grouped: dict[str, list[NumberedJob]] = {pipeline.name: [] for pipeline in experiment.pipelines}
     for each in number_jobs(experiment):
         grouped[each.pipeline].append(each)
     return grouped
 
 
-def _same(
-    were: list[NumberedJob], are: list[NumberedJob], earlier: Experiment, now: Experiment
+def _pair_same_jobs(
+    earlier_jobs: list[NumberedJob], jobs: list[NumberedJob], earlier: Experiment, now: Experiment
 ) -> Iterator[tuple[int, int]]:
-    """The indices, then and now, of the jobs with which both pipelines begin."""
-    for then, each in zip(were, are, strict=False):
-        if (then.list, _essence(then.job, earlier)) != (each.list, _essence(each.job, now)):
+    """The indices, in `earlier` and `now`, of the jobs that a pipeline begins with in both."""
+    for then, each in zip(earlier_jobs, jobs, strict=False):
+        if (then.list, _identity(then.job, earlier)) != (each.list, _identity(each.job, now)):
             return
         yield then.index, each.index
 
 
-def _essence(job: Job, experiment: Experiment) -> object:
-    """What of a job makes its outputs what they are."""
+def _identity(job: Job, experiment: Experiment) -> tuple[Job, object]:
+    """What decides the outputs of a job: all of it but the settings that say how it is run, and the spec of its env."""
     plain = msgspec.structs.replace(job, resources=Resources(), keep_alive=None, timeout=None, retries=0)
     return plain, experiment.envs.get(job.env or "")
 
 
-def _until_missing(pairs: list[tuple[int, int]], iter: int, succeeded: set[Place]) -> Iterator[tuple[Place, Place]]:
-    for then, now in pairs:
-        if (iter, then) not in succeeded:
+def _until_missing(pairs: Iterable[tuple[int, int]], iter: int, done: set[JobKey]) -> Iterator[tuple[int, int]]:
+    for then, index in pairs:
+        if (iter, then) not in done:
             return
-        yield (iter, now), (iter, then)
+        yield then, index

@@ -1,4 +1,4 @@
-"""What a run is called: one call of a component, in an attempt of a job of an experiment."""
+"""The id of a run: one call of a component, in one attempt of a job of an experiment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ EXPORT = "wandb"
 
 @dataclass(frozen=True, order=True)
 class RunId:
-    """`stage` counts the calls of an attempt from 0. Written `<experiment>.<iter>.<index>.<attempt>[.<stage>]`; the
-    export of an experiment, which is no job's, has iteration 0 and is written `<experiment>.wandb`."""
+    """`stage` counts the calls of an attempt from 0. As text: `<experiment>.<iter>.<index>.<attempt>[.<stage>]`.
+
+    The export of an experiment, which belongs to no job, has iteration 0; as text: `<experiment>.wandb`.
+    """
 
     experiment: str
     iter: int
@@ -24,22 +26,22 @@ class RunId:
 
     @classmethod
     def parse(cls, text: str) -> RunId:
-        """Raises ValueError for anything that `str` does not write."""
+        """The inverse of `str`. Raises ValueError for anything else."""
         experiment, *rest = text.split(".")
         if rest == [EXPORT]:
             return cls.of_export(experiment)
         if not 3 <= len(rest) <= 4:
-            raise ValueError(f"{text!r} does not name a run")
+            raise ValueError(f"{text!r} is not the id of a run")
         return cls(experiment, *map(int, rest))
 
     @property
     def attempt_id(self) -> RunId:
-        """The first call of the attempt, by which the attempt as a whole is known."""
+        """The id of the first call of the attempt, which also identifies the attempt."""
         return replace(self, stage=0)
 
     @property
     def job(self) -> str:
-        """What the names of all runs of the job begin with, before a dot."""
+        """The common start of the ids of all runs of the job, without the dot after it."""
         return f"{self.experiment}.{self.iter}.{self.index}"
 
     def __str__(self) -> str:

@@ -6,31 +6,34 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
 from sandbox_actors.errors import ContextError
 from sandbox_actors.experiment.context_infos import ContextInfos
 
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+Operator: TypeAlias = Literal["==", ">=", "<=", ">", "<"]
+
+_COMPARE: dict[Operator, Callable[[float, float], bool]] = {
     "==": operator.eq,
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
     "<": operator.lt,
 }
-_TARGET = re.compile(r"\s*(?P<name>\S+?)\s*(?P<op>==|>=|<=|>|<)\s*(?P<number>\S+)\s*")
+_TARGET = re.compile(rf"\s*(?P<name>\S+?)\s*(?P<op>{'|'.join(_COMPARE)})\s*(?P<number>\S+)\s*")
+"""The operators of two characters come first, so that `>=` is not read as `>`."""
 
 
 class Target(msgspec.Struct, frozen=True):
     name: str
-    op: str
+    op: Operator
     number: float
 
 
 class TargetResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How one target stands after an iteration. `problem` says why it could not be compared, and so does not hold."""
+    """One target after an iteration. `problem`: why it could not be compared; then it does not hold."""
 
     target: str
     value: Any
@@ -42,28 +45,29 @@ def parse_target(text: str) -> Target:
     """Raises ValueError, which says what is wrong with the text."""
     match = _TARGET.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no target; write <pipeline>.<meta_name>.<output> <op> <number>, op one of "
-                         f"{' '.join(_OPERATORS)}")  # fmt: skip
+        form = "<pipeline>.<meta_name>.<output> <op> <number>"
+        raise ValueError(f"{text!r} is not a target; write {form}, where <op> is one of {' '.join(_COMPARE)}")
     try:
         number = float(match["number"])
     except ValueError:
         number = math.nan
     if math.isnan(number):
-        raise ValueError(f"{match['number']!r} is no number that {match['name']} could be compared with")
-    return Target(match["name"], match["op"], number)
+        raise ValueError(f"{match['name']} must be compared with a number, not with {match['number']!r}")
+    return Target(match["name"], cast(Operator, match["op"]), number)
 
 
 def evaluate_target(text: str, context_infos: ContextInfos) -> TargetResult:
-    """Compares what an iteration gave; never raises for a target that `parse_target` takes."""
+    """Compares an output of an iteration; never raises for a target that `parse_target` accepts."""
     target = parse_target(text)
     try:
         value = context_infos.look_up(target.name)
     except ContextError as error:
         return TargetResult(target=text, value=None, holds=False, problem=str(error))
     try:
+        # Text too: some components return the numbers that they have parsed from a log. To Python, a bool is an int.
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
-        holds = _OPERATORS[target.op](float(value), target.number)
+        holds = _COMPARE[target.op](float(value), target.number)
     except ValueError:
-        return TargetResult(target=text, value=value, holds=False, problem=f"{value!r:.80} is no number")
+        return TargetResult(target=text, value=value, holds=False, problem=f"{value!r:.80} is not a number")
     return TargetResult(target=text, value=value, holds=holds)

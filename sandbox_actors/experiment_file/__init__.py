@@ -1,1 +1,1 @@
-"""The language of experiment files: read, checked, and made into an `Experiment`; all without running anything."""
+"""Experiment files: read, checked, with overrides applied, and made into experiments."""

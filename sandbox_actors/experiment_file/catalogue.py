@@ -1,6 +1,6 @@
-"""What an experiment file may name: hooks, component types, Data-Juicer's operators.
+"""What an experiment file may name: hooks, component types, Data-Juicer's operators, envs.
 
-The hooks are a table here. What lies in higher layers comes in as a `Catalogue`, filled by whoever checks a file.
+Most of it belongs to higher layers, which fill a `Catalogue` with it (`hooks/catalogue.py`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sandbox_actors.experiment.hook_specs import HOOKS, HookSpec
+from sandbox_actors.experiment.hook_specs import HOOK_SPECS, HookSpec
 from sandbox_actors.system.machine import Machine
 
 
 class KnownType(Protocol):
-    """What checks want to know of a component type: dotted config keys it cannot do without, those that name what it
-    reads, all it knows, where it takes no others, and those that people write secrets under."""
+    """What checks need to know of a component type.
+
+    required   dotted config keys that it needs
+    reads      dotted config keys that name what it reads
+    keys       all config keys that it knows; none: it accepts any
+    secrets    dotted config keys under which people write secrets
+    needs_gpu  its default env is useless without a GPU
+    """
 
     @property
     def required(self) -> Collection[str]: ...
@@ -28,11 +34,11 @@ class KnownType(Protocol):
     @property
     def needs_gpu(self) -> bool: ...
     def misfits(self, config: Mapping[str, Any]) -> Collection[tuple[str, str]]:
-        """Keys whose values cannot be meant, and why."""
+        """Keys whose values are wrong, and why."""
 
 
 class KnownFactory(Protocol):
-    """`entries` by `type`; `default_type` is meant where a config has no `type`, if any is."""
+    """`entries` by `type`; `default_type`: the type of a config that has none, if there is a default."""
 
     @property
     def entries(self) -> Mapping[str, KnownType]: ...
@@ -42,15 +48,15 @@ class KnownFactory(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """What is known. An empty mapping means that this kind of thing is not checked, `envs=None` likewise.
+    """What is known. What a mapping that is empty, or None, would have is not checked.
 
     factories  by name
     refiners   what the hooks without a factory run, by hook
-    operators  names of parameters by operator of Data-Juicer
-    recipe     raises ConfigError for settings of a recipe that cannot be had
-    hooks      those above, and the user's own
+    operators  the names of their parameters, by operator of Data-Juicer
+    recipe     raises ConfigError for the settings of a recipe that are wrong
+    hooks      the built-in ones, and the user's own
     envs       names of env specs
-    managers   env managers by name, and why this machine cannot use them: empty for those it can
+    managers   env managers by name, and why this machine cannot use them: "" for those it can
     machine    what jobs may ask for
     """
 
@@ -58,7 +64,7 @@ class Catalogue:
     refiners: Mapping[str, KnownType] = field(default_factory=dict)
     operators: Mapping[str, Collection[str]] = field(default_factory=dict)
     recipe: Callable[[Mapping[str, Any]], object] | None = None
-    hooks: Mapping[str, HookSpec] = field(default_factory=lambda: HOOKS)
+    hooks: Mapping[str, HookSpec] = field(default_factory=lambda: HOOK_SPECS)
     envs: Collection[str] | None = None
     managers: Mapping[str, str] = field(default_factory=dict)
     machine: Machine | None = None

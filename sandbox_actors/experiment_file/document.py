@@ -1,4 +1,4 @@
-"""One YAML or JSON file: what it says, what is wrong with it, and the line that each value came from."""
+"""One YAML or JSON file: its content, what is wrong with it, and the line that each value came from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 import yaml
 
 from sandbox_actors.errors import Problem
-from sandbox_actors.experiment_file.reader import MAX_DEPTH, TOO_DEEP, Path, Reader, Unreadable
-from sandbox_actors.experiment_file.yaml_reader import YamlReader, child_of, compose
+from sandbox_actors.experiment_file.json_reader import JsonReader
+from sandbox_actors.experiment_file.key_path import KeyPath
+from sandbox_actors.experiment_file.reader import TOO_DEEP, Unreadable
+from sandbox_actors.experiment_file.yaml_reader import YamlReader, compose, find_child
 
 MAX_BYTES = 16 * 1024 * 1024
 
 
 class Document:
-    """What one file says. `value` is None when the file could not be read, and `errors` then says why."""
+    """The content of one file. `value` is None if the file could not be read; then `errors` says why."""
 
     def __init__(self, file: str, value: Any, errors: list[Problem], warnings: list[Problem], text: bytes) -> None:
         self.file = file
@@ -27,13 +29,13 @@ class Document:
         self._text = text
         self._root: yaml.Node | None = None
 
-    def line(self, path: Path) -> int | None:
-        """Line (from 1) of the key or element at `path`, or of the innermost thing around it that the file has."""
-        if self._root is None:
+    def line(self, path: KeyPath) -> int | None:
+        """Line (from 1) of the key or element at `path`, or of the innermost value around it that the file has."""
+        if self._root is None:  # composed late: most files have no errors, and nothing else needs lines
             self._root = _compose_leniently(self._text)
         node, line = self._root, None
         for part in path:
-            step = child_of(node, part)
+            step = find_child(node, part)
             if step is None:
                 break
             line, node = step
@@ -41,7 +43,7 @@ class Document:
 
 
 def read_document(file: str) -> Document:
-    """Reads a file by its suffix: `.json` as JSON, everything else as YAML. Raises nothing: see `Document.errors`."""
+    """Reads a file as JSON if it is called `.json`, else as YAML. Never raises: `Document.errors` has what is wrong."""
     try:
         return _parse(file, _read_bytes(file))
     except FileNotFoundError:
@@ -54,7 +56,7 @@ def read_document(file: str) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """One value as a YAML file would spell it, for settings given on a command line. Raises ValueError."""
+    """One value, written as in a YAML file, for settings on a command line. Raises ValueError."""
     document = _parse("", text.encode())
     if document.errors:
         raise ValueError(document.errors[0].message)
@@ -64,7 +66,7 @@ def parse_value(text: str) -> Any:
 def _read_bytes(file: str) -> bytes:
     mode = os.stat(file).st_mode
     if not stat.S_ISREG(mode):
-        raise Unreadable("is a folder, not a file" if stat.S_ISDIR(mode) else "is no regular file")
+        raise Unreadable("is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file")
     with open(file, "rb") as stream:
         text = stream.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
@@ -78,50 +80,22 @@ def _parse(file: str, text: bytes) -> Document:
     try:
         value = reader.parse(text)
     except json.JSONDecodeError as error:
-        reader.complain((), f"not JSON: {error.msg}", error.lineno)
+        reader.error((), f"not JSON: {error.msg}", error.lineno)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
-        reader.complain((), f"not YAML: {reason}", mark.line + 1 if mark else None)
+        reader.error((), f"not YAML: {reason}", mark.line + 1 if mark else None)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reader.complain((), f"not text that can be read: {error}")
+        reader.error((), f"cannot be read as text: {error}")
     except RecursionError:
-        reader.complain((), TOO_DEEP)
+        reader.error((), TOO_DEEP)
     except Unreadable as error:
-        reader.complain((), str(error))
+        reader.error((), str(error))
     return Document(file, value, reader.errors, reader.warnings, text)
 
 
-class JsonReader(Reader):
-    def parse(self, text: bytes) -> Any:
-        """Raises json.JSONDecodeError, UnicodeDecodeError, RecursionError and Unreadable."""
-        value = json.loads(text.decode("utf-8-sig"), object_pairs_hook=self._mapping)
-        self._check(value, ())
-        return value
-
-    def _mapping(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        mapping = dict(pairs)
-        names = [name for name, _ in pairs]
-        for name in mapping if len(mapping) < len(pairs) else ():
-            if names.count(name) > 1:
-                self.complain((name,), "the key occurs twice in one object")
-        return mapping
-
-    def _check(self, value: Any, path: Path) -> None:
-        if len(path) > MAX_DEPTH:
-            raise Unreadable(TOO_DEEP)
-        if isinstance(value, dict):
-            for key, each in value.items():
-                self._check(each, (*path, key))
-        elif isinstance(value, list):
-            for index, each in enumerate(value):
-                self._check(each, (*path, index))
-        elif isinstance(value, (int, float)):
-            self.number(value, path)
-
-
 def _compose_leniently(text: bytes) -> yaml.Node:
-    """Where things are in a file, also in one that is not read as YAML: JSON is YAML, but for tabs that indent it."""
+    """The nodes of a file, with their lines. Also works for JSON, which is YAML unless tabs indent it."""
     try:
         return compose(text) or yaml.ScalarNode("", "")
     except (yaml.YAMLError, UnicodeDecodeError, Unreadable):

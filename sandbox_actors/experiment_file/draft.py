@@ -1,71 +1,70 @@
-"""The experiment that a document describes, as far as the document is right, and where each of its jobs stands."""
+"""The experiment that a document describes, as far as the document is right, and where each of its jobs is in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from sandbox_actors.errors import Problem
-from sandbox_actors.experiment.hook_specs import JOB_LISTS
-from sandbox_actors.experiment.model import ANONYMOUS_JOB, Experiment, Job, Pipeline, Resources
+from sandbox_actors.experiment.model import ANONYMOUS_JOB, JOB_LISTS, Experiment, Job, JobList, Pipeline, Resources
+from sandbox_actors.experiment_file.key_path import KeyPath, remove_all
 from sandbox_actors.experiment_file.quantities import parse_bytes, parse_duration, parse_keep_alive
-from sandbox_actors.experiment_file.reader import Path
-from sandbox_actors.experiment_file.schema import FILE_LISTS, ExperimentPart, JobPart
-from sandbox_actors.experiment_file.shape import Finding, find_misfits, without
+from sandbox_actors.experiment_file.schema import LIST_KEYS, ExperimentPart, JobPart
+from sandbox_actors.experiment_file.shape import Finding, find_mismatches
 from sandbox_actors.experiment_file.source import Source
 
-_LIST_OF_KEY = {key: list_name for list_name, key in FILE_LISTS.items()}
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass
 class Draft:
-    """`errors` and `warnings` so far. `places` says of each job, in the order in which they run, where it stands.
+    """`errors` and `warnings` so far. `job_paths`: of each job, in the order in which they run, its path in `source`.
 
-    `has_all_jobs` is False when some jobs are so wrong that they are left out.
+    `has_all_jobs` is False if some jobs are so wrong that they are left out.
     """
 
     experiment: Experiment
-    places: list[Path]
+    job_paths: list[KeyPath]
     has_all_jobs: bool
     source: Source
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def error(self, path: Path, message: str) -> None:
+    def error(self, path: KeyPath, message: str) -> None:
         self.errors.append(self.source.problem(path, message))
 
-    def warn(self, path: Path, message: str) -> None:
+    def warn(self, path: KeyPath, message: str) -> None:
         self.warnings.append(self.source.problem(path, message))
 
 
 def draft_experiment(source: Source) -> Draft:
-    """Builds on what is right in the document; whatever has the wrong shape is an error and left out."""
-    misfits = _find_misfits(source)
-    source.value = without(source.value, [path for path, _ in misfits])
+    """Uses what is right in the document. Whatever has the wrong shape is an error, and removed from the source."""
+    mismatches = _find_mismatches(source)
+    source.value = remove_all(source.value, [path for path, _ in mismatches])
     builder = _Builder(source)
     pipelines = builder.pipelines()
-    has_all_jobs = builder.has_all_jobs and not any(_hides_jobs(path) for path, _ in misfits)
-    draft = Draft(builder.experiment(pipelines), builder.places, has_all_jobs, source)
-    draft.errors = [*source.errors, *(source.problem(*misfit) for misfit in misfits), *builder.errors]
+    has_all_jobs = builder.has_all_jobs and not any(_leaves_out_jobs(path) for path, _ in mismatches)
+    draft = Draft(builder.experiment(pipelines), builder.job_paths, has_all_jobs, source)
+    draft.errors = [*source.errors, *(source.problem(*mismatch) for mismatch in mismatches), *builder.errors]
     draft.warnings = list(source.warnings)
     return draft
 
 
-def _find_misfits(source: Source) -> list[Finding]:
+def _find_mismatches(source: Source) -> list[Finding]:
     if source.errors and source.value is None:
         return []
-    crowded = list(_crowded_entries(source.value))
-    value = without(source.value, [path for path, _ in crowded])
-    told = {path for path, _ in crowded}
-    return crowded + [each for each in find_misfits(value, ExperimentPart) if each[0] not in told]
+    crowded = list(_find_crowded_entries(source.value))
+    reported = {path for path, _ in crowded}
+    rest = find_mismatches(remove_all(source.value, reported), ExperimentPart)
+    return crowded + [finding for finding in rest if finding[0] not in reported]
 
 
-def _crowded_entries(value: Any) -> Iterator[Finding]:
-    """Entries of `pipelines` with more keys than the pipeline's name: mostly job lists that are not indented."""
+def _find_crowded_entries(value: Any) -> Iterator[Finding]:
+    """Entries of `pipelines` with more keys than the pipeline's name: usually job lists that are not indented."""
     entries = value.get("pipelines") if isinstance(value, dict) else None
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(entry, dict) and len(entry) != 1:
@@ -73,24 +72,25 @@ def _crowded_entries(value: Any) -> Iterator[Finding]:
             yield ("pipelines", index), f"must have one key, the pipeline's name, with its job lists in it; has {keys}"
 
 
-def _hides_jobs(path: Path) -> bool:
-    """Whether what is wrong at `path` leaves out whole jobs."""
-    in_lists = [position for position, part in enumerate(path) if part in _LIST_OF_KEY]
+def _leaves_out_jobs(path: KeyPath) -> bool:
+    """Whether jobs are missing without what is at `path`."""
+    in_lists = [position for position, part in enumerate(path) if part in LIST_KEYS.values()]
     is_about_jobs = not path or path[0] == "pipelines" or bool(in_lists)
+    # (..., list, index) is a whole job, and a shorter path contains some; a longer one is a key of a job.
     return is_about_jobs and (not in_lists or len(path) <= in_lists[0] + 2)
 
 
 class _Builder:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.places: list[Path] = []
+        self.job_paths: list[KeyPath] = []
         self.errors: list[Problem] = []
         self.has_all_jobs = True
 
     def experiment(self, pipelines: list[Pipeline]) -> Experiment:
         value = self._source.value if isinstance(self._source.value, dict) else {}
-        own = {key: each for key, each in value.items() if key != "pipelines" and key not in _LIST_OF_KEY}
-        part = msgspec.convert(own, ExperimentPart)
+        others = {key: each for key, each in value.items() if key != "pipelines" and key not in LIST_KEYS.values()}
+        part = msgspec.convert(others, ExperimentPart)
         name = part.experiment_name or PurePath(self._source.file).stem
         targets = [part.iter_targets] if isinstance(part.iter_targets, str) else part.iter_targets or []
         return Experiment(
@@ -112,19 +112,19 @@ class _Builder:
     def pipelines(self) -> list[Pipeline]:
         return [self._pipeline(path, name, lists or {}) for path, name, lists in self._source.pipelines()]
 
-    def _pipeline(self, path: Path, name: str, lists: dict[str, Any]) -> Pipeline:
-        jobs: dict[str, list[Job]] = {list_name: [] for list_name in JOB_LISTS}
-        for list_name, key in FILE_LISTS.items():
+    def _pipeline(self, path: KeyPath, name: str, lists: dict[str, Any]) -> Pipeline:
+        jobs: dict[JobList, list[Job]] = {list_name: [] for list_name in JOB_LISTS}
+        for list_name, key in LIST_KEYS.items():
             for index, entry in enumerate(lists.get(key) or ()):
                 if isinstance(entry, dict):
-                    place = (*path, key, index)
-                    self.places.append(place)
-                    jobs[list_name].append(self._job(place, entry))
+                    job_path = (*path, key, index)
+                    self.job_paths.append(job_path)
+                    jobs[list_name].append(self._job(job_path, entry))
                 else:
                     self.has_all_jobs = False
         return Pipeline(name=name, **jobs)
 
-    def _job(self, path: Path, entry: dict[str, Any]) -> Job:
+    def _job(self, path: KeyPath, entry: dict[str, Any]) -> Job:
         part = msgspec.convert({"hook": "", **entry}, JobPart)
         resources = part.resources or Resources()
         return Job(
@@ -139,15 +139,17 @@ class _Builder:
             resources=Resources(
                 cpus=resources.cpus,
                 gpus=resources.gpus,
-                memory=self._quantity(parse_bytes, resources.memory, (*path, "resources", "memory")),
+                memory=self._parse(parse_bytes, resources.memory, (*path, "resources", "memory")),
             ),
-            keep_alive=self._quantity(parse_keep_alive, part.keep_alive, (*path, "keep_alive")),
-            timeout=self._quantity(parse_duration, part.timeout, (*path, "timeout")),
+            keep_alive=self._parse(parse_keep_alive, part.keep_alive, (*path, "keep_alive")),
+            timeout=self._parse(parse_duration, part.timeout, (*path, "timeout")),
             retries=part.retries or 0,
             component_path=part.component_path or None,
         )
 
-    def _quantity(self, parse: Callable[[float | str], Any], value: float | str | None, path: Path) -> Any:
+    def _parse(
+        self, parse: Callable[[float | str], _Number], value: float | str | None, path: KeyPath
+    ) -> _Number | None:
         try:
             return None if value is None else parse(value)
         except ValueError as error:

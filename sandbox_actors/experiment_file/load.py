@@ -1,4 +1,4 @@
-"""An experiment file, and everything that is wrong with it, before anything runs.
+"""Loads an experiment file, and finds everything that is wrong with it before anything runs.
 
 loaded = load_experiment("sandbox.yaml", ["baseline.train.extra_configs.max_steps=50"], catalogue)
 definition = freeze(loaded.require())
@@ -12,25 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox_actors.errors import ConfigError, Problem
-from sandbox_actors.experiment.model import Experiment, Job, Pipeline, Resources, freeze, thaw
+from sandbox_actors.experiment.model import Experiment
 from sandbox_actors.experiment_file.catalogue import Catalogue
 from sandbox_actors.experiment_file.checks.all import check
 from sandbox_actors.experiment_file.document import read_document
 from sandbox_actors.experiment_file.draft import draft_experiment
 from sandbox_actors.experiment_file.overrides import apply_overrides
 from sandbox_actors.experiment_file.source import Source
-
-__all__ = [
-    "Experiment",
-    "Job",
-    "Loaded",
-    "Pipeline",
-    "Resources",
-    "freeze",
-    "load_experiment",
-    "read_config",
-    "thaw",
-]
 
 
 @dataclass(frozen=True)
@@ -42,22 +30,22 @@ class Loaded:
     warnings: list[Problem]
 
     def require(self) -> Experiment:
-        """The experiment. Raises ConfigError with all the errors if it has any."""
+        """The experiment. Raises ConfigError with all the errors if there are any."""
         if self.experiment is None:
             raise ConfigError(self.errors)
         return self.experiment
 
 
 def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalogue | None = None) -> Loaded:
-    """Reads an experiment file and the files it names, and checks it whole. Relative paths are from the current folder.
+    """Reads and checks an experiment file and the files it names. Relative paths are from the current folder.
 
-    `overrides` are settings like `pipeline.meta_name.extra_configs.key=value`, made before anything is checked. Types,
-    operators and envs are checked against `catalogue`; without one, only hooks are, against the twelve.
+    `overrides` are settings such as `pipeline.meta_name.extra_configs.key=value`, applied before anything is checked.
+    Component types, operators and envs are checked against `catalogue`; without one, only the built-in hooks are.
     """
     source = Source(path)
     source.include_jobs()
     apply_overrides(source, overrides)
-    source.include_jobs()
+    source.include_jobs()  # an override may name the file of a job
     source.include_configs()
     draft = draft_experiment(source)
     check(draft, source, catalogue or Catalogue())
@@ -66,10 +54,10 @@ def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalog
 
 
 def read_config(path: str, cwd: str) -> dict[str, Any]:
-    """The config in a file, for those that are read when their job starts. Raises ConfigError."""
+    """The config in a file that is read when its job starts. Raises ConfigError."""
     document = read_document(os.path.join(cwd, os.path.expanduser(path)))
     if document.errors:
         raise ConfigError(document.errors)
     if not isinstance(document.value or {}, dict):
-        raise ConfigError([Problem(document.file, "", "must hold a mapping")])
+        raise ConfigError([Problem(document.file, "", "must contain a mapping")])
     return document.value or {}

@@ -1,33 +1,35 @@
-"""What an experiment file may hold, key by key: checks walk these Structs, and the JSON Schema is made from them."""
+"""The keys of an experiment file: checks use these Structs, and the JSON Schema is generated from them."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from sandbox_actors.experiment.hook_specs import JOB_LISTS
+from sandbox_actors.experiment.model import JOB_LISTS, Config, JobList, TargetsMode
 
-FILE_LISTS = {list_name: list_name.removesuffix("s") + "_configs" for list_name in JOB_LISTS}
-"""How a file calls the job lists: `probe_jobs` is `probe_job_configs`."""
+LIST_KEYS: dict[JobList, str] = {list_name: list_name.removesuffix("s") + "_configs" for list_name in JOB_LISTS}
+"""The keys of the job lists in a file: `probe_job_configs` for `probe_jobs`."""
 
-JobConfig = Annotated[
-    dict[str, Any] | str | None,
+ConfigPart = Annotated[
+    Config,
     Meta(description="A mapping, the path of a YAML or JSON file, or a placeholder <...> that `input` replaces."),
 ]
 Duration = Annotated[float | str | None, Meta(description="Seconds, or text such as 90s, 30m, 1h30m.")]
 KeepAlive = Annotated[
     float | str | None,
-    Meta(description="How long the job's actor stays warm unused: seconds, or 30m, 2h, or forever. 0: not at all."),
+    Meta(
+        description="How long the job's actor stays warm without use: seconds, or 30m, 2h, or forever. 0: not at all."
+    ),
 ]
 
 Count = Annotated[int, Meta(ge=0)]
 
 
 class FilePart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the parts of a file. A key that is there without a value is as good as not there."""
+    """Base of the parts of a file. A key without a value is the same as no key."""
 
 
 class ResourcesPart(FilePart, frozen=True):
@@ -38,24 +40,28 @@ class ResourcesPart(FilePart, frozen=True):
 
 class JobPart(FilePart, frozen=True):
     hook: Annotated[str, Meta(description="What the job does, or a hook of your own as package.module:Class.")]
-    meta_name: Annotated[str | None, Meta(description="The name others find the job's outputs by.")] = None
-    dj_configs: JobConfig = None
-    extra_configs: JobConfig = None
+    meta_name: Annotated[str | None, Meta(description="The name by which other jobs refer to the job's outputs.")] = (
+        None
+    )
+    dj_configs: ConfigPart = None
+    extra_configs: ConfigPart = None
     input: Annotated[
         dict[str, str] | None,
         Meta(description="<dj_configs|extra_configs>[.key...]: <pipeline>.<meta_name>.<output> or -1.<output>"),
     ] = None
-    output: Annotated[str | list[str] | None, Meta(description="Names of the outputs; res_0, res_1, ... without.")] = (
+    output: Annotated[str | list[str] | None, Meta(description="Names of the outputs. Default: res_0, res_1, ...")] = (
         None
     )
     local: Annotated[
         dict[str, Any] | None, Meta(description="<dj_configs|extra_configs>[.key...]: value, set before use.")
     ] = None
-    env: Annotated[str | None, Meta(description="The env it runs in: one of `envs`, or the name of a spec.")] = None
+    env: Annotated[str | None, Meta(description="The env in which it runs: one of `envs`, or the name of a spec.")] = (
+        None
+    )
     resources: ResourcesPart | None = None
     keep_alive: KeepAlive = None
     timeout: Duration = None
-    retries: Annotated[Count | None, Meta(description="How often it is tried again when it fails.")] = None
+    retries: Annotated[Count | None, Meta(description="How often it is tried again after a failure.")] = None
     component_path: Annotated[str | None, Meta(description="A folder put on the actor's sys.path.")] = None
 
 
@@ -72,19 +78,21 @@ class PipelinePart(FilePart, frozen=True):
 
 
 class ExperimentPart(PipelinePart, frozen=True):
-    """An experiment: either `pipelines`, or the four job lists, which then are one pipeline called `anonymous`."""
+    """An experiment: either `pipelines`, or the four job lists, which are then one pipeline called `anonymous`."""
 
     project_name: str | None = None
     experiment_name: str | None = None
-    work_dir: Annotated[str | None, Meta(description="Where exports, logs and context_infos.json go.")] = None
-    resume: Annotated[bool | None, Meta(description="Go on where the newest run of this file stopped.")] = None
+    work_dir: Annotated[str | None, Meta(description="The folder of exports, logs and context_infos.json.")] = None
+    resume: Annotated[
+        bool | None, Meta(description="Reuse what the newest run in this work_dir has completed already.")
+    ] = None
     debug: bool | None = None
     hpo_config: Annotated[dict[str, Any] | str | None, Meta(description="A sweep, or the path of its file.")] = None
     max_iter_num: Annotated[Count | None, Meta(description="0: until `iter_targets` hold.")] = None
     iter_targets: Annotated[
         list[str] | str | None, Meta(description="<pipeline>.<meta_name>.<output> <op> <number>; op: == >= <= > <")
     ] = None
-    iter_targets_mode: Literal["all", "any"] | None = None
+    iter_targets_mode: TargetsMode | None = None
     iter_updater: Annotated[
         dict[str, str] | None,
         Meta(description="<pipeline>.<meta_name>.<output>: <pipeline>.<meta_name>.<dj_configs|extra_configs>.<key...>"),
@@ -92,7 +100,9 @@ class ExperimentPart(PipelinePart, frozen=True):
     envs: Annotated[
         dict[str, dict[str, Any] | str | None] | None, Meta(description="Specs of envs, or their paths, by name.")
     ] = None
-    parallel: Annotated[bool | None, Meta(description="Pipelines that need nothing of each other run together.")] = None
+    parallel: Annotated[bool | None, Meta(description="Run pipelines at the same time unless one needs the other.")] = (
+        None
+    )
     pipelines: list[dict[str, PipelinePart | None]] | dict[str, PipelinePart | None] | None = None
 
 

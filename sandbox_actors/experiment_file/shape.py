@@ -1,18 +1,21 @@
-"""Whether a file has the shape of the Structs in `file_format.py`: every unknown key and wrong type, all at once."""
+"""Whether a file has the shape of the Structs in `schema.py`: every unknown key and wrong type, all at once.
+
+msgspec has these rules too, but stops at the first violation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import inspect
 
 from sandbox_actors.errors import did_you_mean
-from sandbox_actors.experiment_file.reader import Path
+from sandbox_actors.experiment_file.key_path import KeyPath
 from sandbox_actors.experiment_file.schema import ExperimentPart, JobPart, PipelinePart, ResourcesPart
 
-Finding = tuple[Path, str]
+Finding: TypeAlias = tuple[KeyPath, str]
 """Where in a document, and what is wrong there."""
 
 _NOUNS = {
@@ -23,16 +26,9 @@ _NOUNS = {
 }
 
 
-def find_misfits(value: Any, kind: type) -> Iterator[Finding]:
-    """Everything in `value` that does not fit the Struct `kind`."""
-    return _misfits(value, _type_info(kind), ())
-
-
-def without(value: Any, paths: list[Path]) -> Any:
-    """`value` without what lies at `paths`; an element of a list becomes None, so that the others keep their places."""
-    for path in sorted(paths, key=len, reverse=True):
-        value = _dropped(value, path)
-    return value
+def find_mismatches(value: Any, kind: type) -> Iterator[Finding]:
+    """Everything in `value` that does not have the form of the Struct `kind`."""
+    return _mismatches(value, _type_info(kind), ())
 
 
 @cache
@@ -40,36 +36,32 @@ def _type_info(kind: type) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-def _misfits(value: Any, kind: inspect.Type, path: Path) -> Iterator[Finding]:
+def _mismatches(value: Any, kind: inspect.Type, path: KeyPath) -> Iterator[Finding]:
     if isinstance(kind, inspect.Metadata):
-        yield from _misfits(value, kind.type, path)
-    elif isinstance(kind, inspect.UnionType):
-        fitting = [each for each in kind.types if _is_of_kind(value, each)]
-        if fitting:
-            yield from _misfits(value, fitting[0], path)
-        else:
-            yield path, _complaint(value, kind)
+        yield from _mismatches(value, kind.type, path)
     elif not _is_of_kind(value, kind):
-        yield path, _complaint(value, kind)
+        yield path, _message(value, kind)
+    elif isinstance(kind, inspect.UnionType):
+        yield from _mismatches(value, next(each for each in kind.types if _is_of_kind(value, each)), path)
     elif isinstance(kind, inspect.StructType):
-        yield from _struct_misfits(value, kind, path)
+        yield from _struct_mismatches(value, kind, path)
     elif isinstance(kind, inspect.DictType):
         for key, each in value.items():
-            yield from _misfits(each, kind.value_type, (*path, key))
+            yield from _mismatches(each, kind.value_type, (*path, key))
     elif isinstance(kind, inspect.ListType):
         for index, each in enumerate(value):
-            yield from _misfits(each, kind.item_type, (*path, index))
+            yield from _mismatches(each, kind.item_type, (*path, index))
     elif isinstance(kind, (inspect.IntType, inspect.FloatType)):
-        yield from _bound_misfits(value, kind, path)
+        yield from _bound_mismatches(value, kind, path)
     elif isinstance(kind, inspect.LiteralType) and value not in kind.values:
-        yield path, _complaint(value, kind)
+        yield path, _message(value, kind)
 
 
-def _struct_misfits(value: dict[str, Any], kind: inspect.StructType, path: Path) -> Iterator[Finding]:
+def _struct_mismatches(value: dict[str, Any], kind: inspect.StructType, path: KeyPath) -> Iterator[Finding]:
     fields = {each.name: each for each in kind.fields}
     for key in value:
         if key in fields:
-            yield from _misfits(value[key], fields[key].type, (*path, key))
+            yield from _mismatches(value[key], fields[key].type, (*path, key))
         else:
             yield (*path, key), f"{_NOUNS[kind.cls]} has no key {key!r}{did_you_mean(key, fields)}"
     for name, field in fields.items():
@@ -77,7 +69,7 @@ def _struct_misfits(value: dict[str, Any], kind: inspect.StructType, path: Path)
             yield (*path, name), f"{_NOUNS[kind.cls]} needs the key {name!r}"
 
 
-def _bound_misfits(value: float, kind: inspect.IntType | inspect.FloatType, path: Path) -> Iterator[Finding]:
+def _bound_mismatches(value: float, kind: inspect.IntType | inspect.FloatType, path: KeyPath) -> Iterator[Finding]:
     if kind.ge is not None and value < kind.ge:
         yield path, f"must be {kind.ge:g} or more, not {value:g}"
     if kind.gt is not None and value <= kind.gt:
@@ -85,73 +77,51 @@ def _bound_misfits(value: float, kind: inspect.IntType | inspect.FloatType, path
 
 
 def _is_of_kind(value: Any, kind: inspect.Type) -> bool:
-    """Whether `value` is meant as a `kind`, right or wrong inside."""
+    """Whether `value` is a `kind`, whatever is in it."""
     if isinstance(kind, inspect.Metadata):
         return _is_of_kind(value, kind.type)
     if isinstance(kind, inspect.UnionType):
         return any(_is_of_kind(value, each) for each in kind.types)
-    if isinstance(kind, inspect.DictType) and isinstance(value, dict):
+    if isinstance(kind, inspect.AnyType):
         return True
-    return isinstance(kind, inspect.AnyType) or (
-        isinstance(value, _PYTHON[type(kind)]) and (not isinstance(value, bool) or isinstance(kind, inspect.BoolType))
-    )
+    if isinstance(value, bool):  # an int in Python, and not a number in a file
+        return isinstance(kind, inspect.BoolType)
+    return isinstance(value, _TYPES[type(kind)][0])
 
 
-_PYTHON: dict[type[inspect.Type], type | tuple[type, ...]] = {
-    inspect.NoneType: type(None),
-    inspect.BoolType: bool,
-    inspect.IntType: int,
-    inspect.FloatType: (int, float),
-    inspect.StrType: str,
-    inspect.LiteralType: str,
-    inspect.ListType: list,
-    inspect.DictType: dict,
-    inspect.StructType: dict,
+_TYPES: dict[type[inspect.Type], tuple[type | tuple[type, ...], str]] = {
+    inspect.NoneType: (type(None), "empty"),
+    inspect.BoolType: (bool, "true or false"),
+    inspect.IntType: (int, "a whole number"),
+    inspect.FloatType: ((int, float), "a number"),
+    inspect.StrType: (str, "text"),
+    inspect.LiteralType: (str, "text"),
+    inspect.ListType: (list, "a list"),
+    inspect.DictType: (dict, "a mapping"),
+    inspect.StructType: (dict, "a mapping"),
 }
-
-_TYPE_NOUNS: dict[type[inspect.Type], str] = {
-    inspect.BoolType: "true or false",
-    inspect.IntType: "a whole number",
-    inspect.FloatType: "a number",
-    inspect.StrType: "text",
-    inspect.ListType: "a list",
-    inspect.DictType: "a mapping",
-    inspect.StructType: "a mapping",
-}
+"""The Python types of a value that may be of a type, and how messages call it."""
 
 
-def _complaint(value: Any, kind: inspect.Type) -> str:
-    wanted = _noun(kind)
+def _message(value: Any, kind: inspect.Type) -> str:
+    wanted = _describe_type(kind)
     hint = "; quote it" if wanted == "text" and isinstance(value, (bool, int, float)) else ""
-    return f"must be {wanted}, not {_name(value)}{hint}"
+    return f"must be {wanted}, not {_describe(value)}{hint}"
 
 
-def _noun(kind: inspect.Type) -> str:
+def _describe_type(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.Metadata):
-        return _noun(kind.type)
+        return _describe_type(kind.type)
     if isinstance(kind, inspect.UnionType):
         kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
-        return " or ".join(dict.fromkeys(map(_noun, kinds)))
+        return " or ".join(dict.fromkeys(map(_describe_type, kinds)))
     if isinstance(kind, inspect.LiteralType):
         return " or ".join(map(repr, kind.values))
-    return _TYPE_NOUNS[type(kind)]
+    return _TYPES[type(kind)][1]
 
 
-def _name(value: Any) -> str:
+def _describe(value: Any) -> str:
     if isinstance(value, (bool, int, float)):
-        return f"{str(value).lower()}"
+        return str(value).lower()
     names = {type(None): "empty", str: f"the text {value!r:.60}", list: "a list", dict: "a mapping"}
     return names[type(value)]
-
-
-def _dropped(value: Any, path: Path) -> Any:
-    if not path:
-        return None
-    first, rest = path[0], path[1:]
-    if isinstance(value, dict) and first in value:
-        if rest:
-            return {**value, first: _dropped(value[first], rest)}
-        return {key: each for key, each in value.items() if key != first}
-    if isinstance(value, list) and isinstance(first, int) and first < len(value):
-        return [_dropped(each, rest) if index == first else each for index, each in enumerate(value)]
-    return value

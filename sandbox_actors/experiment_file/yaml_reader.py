@@ -1,10 +1,10 @@
-"""YAML, read into values that JSON can hold.
+"""YAML, read into values that JSON can represent.
 
-Files come written for PyYAML (YAML 1.1) and for newer readers (1.2), which disagree about plain words and numbers.
-Read here is what Data-Juicer Sandbox read, where people rely on it, and 1.2 elsewhere:
-- `yes`, `no`, `on`, `off` are booleans, as in 1.1, and a warning says so, since 1.2 takes them for text;
+Files are written for PyYAML (YAML 1.1) or for newer readers (1.2), which disagree about plain words and numbers. This
+reader follows Data-Juicer Sandbox where people rely on it, and 1.2 elsewhere:
+- `yes`, `no`, `on`, `off` are booleans, as in 1.1, with a warning, because 1.2 reads them as text;
 - `3e-4` and `1_000` are numbers, `0o17` is octal, `017` is 17, `1:30` and `2024-05-01` are text;
-- `<<` merges. No other tag than those of JSON's types is taken.
+- `<<` merges. A tag other than those of JSON's types is an error.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ from typing import Any, ClassVar
 
 import yaml
 
+from sandbox_actors.experiment_file.key_path import KeyPath, join_path
 from sandbox_actors.experiment_file.reader import (
     MAX_DEPTH,
     MAX_VALUES,
     TOO_DEEP,
-    Path,
     Reader,
     Unreadable,
     at_line,
-    dotted,
 )
 
 _TAG = "tag:yaml.org,2002:"
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_PLAIN = (
+_PLAIN = (  # type, pattern, first characters: PyYAML tries only the patterns that are listed for the first character
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", "|".join(spelt for word in _WORDS for spelt in (word, word.title(), word.upper())), list("tTfFyYnNoO")),
+    (
+        "bool",
+        "|".join(spelling for word in _WORDS for spelling in (word, word.title(), word.upper())),
+        list("tTfFyYnNoO"),
+    ),
     ("int", r"[-+]?[0-9][0-9_]*|0o[0-7_]+|0x[0-9a-fA-F_]+|0b[01_]+", list("-+0123456789")),
     (
         "float",
@@ -42,7 +45,7 @@ _PLAIN = (
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc]  # whichever of the two PyYAML was built with
+class _Loader(_Base):  # type: ignore[misc]  # the faster one is missing if PyYAML was built without libyaml
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
@@ -51,7 +54,7 @@ for _name, _pattern, _first in _PLAIN:
 
 
 def compose(text: bytes) -> yaml.Node | None:
-    """The composer of libyaml recurses in C and crashes on what is nested deeply, so the depth is looked at first."""
+    """The nodes of a file. libyaml composes recursively in C and would crash on deep nesting: hence the check first."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -60,8 +63,8 @@ def compose(text: bytes) -> yaml.Node | None:
     return yaml.compose(text, Loader=_Loader)
 
 
-def child_of(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
-    """What lies at a key or index of `node`, and the line (from 1) it stands on."""
+def find_child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
+    """The line (from 1) of what is at a key or index of `node`, and its node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(part):
@@ -81,16 +84,16 @@ class YamlReader(Reader):
         """Raises yaml.YAMLError, UnicodeDecodeError and Unreadable."""
         return self._value(compose(text), ())
 
-    def _value(self, node: yaml.Node | None, path: Path) -> Any:
+    def _value(self, node: yaml.Node | None, path: KeyPath) -> Any:
         if node is None:
             return None
         self._count += 1
         if self._count > MAX_VALUES:
-            raise Unreadable(f"holds more than {MAX_VALUES} values, aliases written out")
+            raise Unreadable(f"holds more than {MAX_VALUES} values, counting what aliases repeat")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if id(node) in self._open:
-            raise Unreadable(f"{dotted(path)} contains itself{at_line(node.start_mark.line + 1)}")
+            raise Unreadable(f"{join_path(path)} contains itself{at_line(node.start_mark.line + 1)}")
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -99,12 +102,12 @@ class YamlReader(Reader):
                 return self._mapping(node, path)
         finally:
             self._open.discard(id(node))
-        return self._foreign(node, path)
+        return self._report_tag(node, path)
 
-    def _foreign(self, node: yaml.Node, path: Path) -> None:
-        self.complain(path, f"the tag {node.tag!r} means nothing here", node.start_mark.line + 1)
+    def _report_tag(self, node: yaml.Node, path: KeyPath) -> None:
+        self.error(path, f"the tag {node.tag!r} is not supported", node.start_mark.line + 1)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -114,28 +117,30 @@ class YamlReader(Reader):
                 continue
             key = self._key(key_node, path, line)
             if key in mapping:
-                self.complain((*path, key), "the key occurs twice in one mapping", line)
+                self.error((*path, key), "the key occurs twice in one mapping", line)
             mapping[key] = self._value(value_node, (*path, key))
         return {**merged, **mapping} if merged else mapping
 
-    def _merge(self, merged: dict[str, Any], node: yaml.Node, path: Path) -> None:
+    def _merge(self, merged: dict[str, Any], node: yaml.Node, path: KeyPath) -> None:
         sources = self._value(node, path)
         for source in sources if isinstance(sources, list) else [sources]:
             if isinstance(source, dict):
                 merged.update((key, value) for key, value in source.items() if key not in merged)
             else:
-                self.complain(path, "`<<` takes a mapping or a list of them", node.start_mark.line + 1)
+                self.error(path, "`<<` needs a mapping or a list of mappings", node.start_mark.line + 1)
 
-    def _key(self, node: yaml.Node, path: Path, line: int) -> str:
+    def _key(self, node: yaml.Node, path: KeyPath, line: int) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            self.complain(path, "a key has to be text", line)
+            self.error(path, "a key must be text", line)
             return ""
         if node.tag not in (_TAG + "str", _TAG + "null") and not node.style:
             kind = node.tag.removeprefix(_TAG)
-            self.warn((*path, node.value), f"the key is taken as text, not as {kind}; quote it to say so", line)
+            self.warn(
+                (*path, node.value), f"the key is read as text, not as {kind}; quote it to avoid this warning", line
+            )
         return str(node.value)
 
-    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         kind, text, line = node.tag.removeprefix(_TAG), node.value, node.start_mark.line + 1
         if kind in ("str", "merge"):
             return text
@@ -145,21 +150,21 @@ class YamlReader(Reader):
             if kind == "bool":
                 return self._boolean(text, path, line)
             if kind == "int":
-                return self.number(_whole(text), path, line)
+                return self.check_number(_parse_int(text), path, line)
             if kind == "float":
-                return self.number(float(re.sub(r"_|\.(?=[iInN])", "", text)), path, line)
+                return self.check_number(float(re.sub(r"_|\.(?=[iInN])", "", text)), path, line)
         except (ValueError, KeyError):
-            self.complain(path, f"{text!r} is no {kind}", line)
+            self.error(path, f"{text!r} is not a valid {kind}", line)
             return None
-        return self._foreign(node, path)
+        return self._report_tag(node, path)
 
-    def _boolean(self, text: str, path: Path, line: int) -> bool:
+    def _boolean(self, text: str, path: KeyPath, line: int) -> bool:
         word = text.lower()
         if word not in ("true", "false"):
             self.warn(path, f"{text} is read as {str(_WORDS[word]).lower()}; quote it if you mean the word", line)
         return _WORDS[word]
 
 
-def _whole(text: str) -> int:
+def _parse_int(text: str) -> int:
     digits = text.replace("_", "")
     return int(digits, 0) if digits[:2].lower() in ("0o", "0x", "0b") else int(digits)

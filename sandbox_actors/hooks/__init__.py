@@ -1,1 +1,1 @@
-"""What a job of each hook asks of which component."""
+"""The hooks: how a job of each kind calls which component, and what becomes of the result."""

@@ -8,92 +8,97 @@ from typing import Any
 
 from components.factories import REFINERS
 from sandbox_actors.errors import ComponentFailed
-from sandbox_actors.hooks.base import Hook, Recorded
+from sandbox_actors.experiment.model import Config
+from sandbox_actors.hooks.base import Hook, JobResult
 from sandbox_actors.hooks.call import Call
 from sandbox_actors.protocol.worker_requests import Outcome
 
 
 class ProbeViaAnalyzerHook(Hook):
-    """Data-Juicer's analyzer; output: the analysed dataset, watched: the overall analysis, `<row>.<stat>`, and where
-    it is, `files.dataset` and `files.analysis`."""
+    """Runs Data-Juicer's analyzer. Output: the analysed dataset. Metrics: the overall analysis as `<row>.<stat>`, and
+    the paths `files.dataset` and `files.analysis`."""
 
-    def record(self, outcome: Outcome) -> Recorded:
-        result = _mapping_result(outcome, self)
+    def result(self, outcome: Outcome) -> JobResult:
+        result = _require_export_path(outcome, self)
         files = {"dataset": result["export_path"], "analysis": result.get("analysis_path")}
         known = {name: path for name, path in files.items() if isinstance(path, str)}
-        return Recorded(values=[result["export_path"]], watched={**result["overall"], "files": known})
+        return JobResult(values=[result["export_path"]], watched={**result["overall"], "files": known})
 
 
 class ProbeViaModelInferHook(Hook):
-    """How a model does on a sample of the data: two actors, one after the other.
+    """Evaluates a model on a sample of the data, with two actors one after the other.
 
     Data-Juicer's executor draws the sample (`run("sample")` with `data_probe_ratio` and `data_probe_algo` of
-    `dj_configs`) and writes it to `export_path`; then the component that `extra_configs` asks for is called with
-    `run(type, path of the sample)`. What it returns is the output, and watched but for texts in it, as paths are.
+    `dj_configs`) and writes it to `export_path`; then the component of `extra_configs` is called with
+    `run(type, path of the sample)`. What it returns is the output; its values are metrics too, except texts, which
+    are paths for example.
     """
 
-    def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
+    def call(self, dj_configs: Config, extra_configs: Config, analysis: dict[str, Any]) -> Call:
         (executor, _), (evaluator, _) = self.spec.factories
-        self._made(evaluator, extra_configs, "extra_configs")  # complains before any sample is drawn
-        return replace(self._made(executor, dj_configs, "dj_configs"), args=["sample"], is_help=True)
+        self._call(evaluator, extra_configs, "extra_configs")  # raises before a sample is drawn
+        return replace(self._call(executor, dj_configs, "dj_configs"), args=["sample"], is_preparation=True)
 
-    def then(self, dj_configs: Any, extra_configs: Any, outcomes: Sequence[Outcome]) -> Call | None:
+    def next_call(self, dj_configs: Config, extra_configs: Config, outcomes: Sequence[Outcome]) -> Call | None:
         if len(outcomes) > 1:
             return None
-        sample = _mapping_result(outcomes[0], self)["export_path"]
-        evaluation = self._made(self.spec.factories[1][0], extra_configs, "extra_configs")
+        sample = _require_export_path(outcomes[0], self)["export_path"]
+        evaluation = self._call(self.spec.factories[1][0], extra_configs, "extra_configs")
         return replace(evaluation, args=[evaluation.config.get("type"), sample])
 
-    def record(self, outcome: Outcome) -> Recorded:
-        recorded = _evaluated(outcome)
-        if not isinstance(recorded.watched, dict):
-            return recorded
-        numbers = {name: value for name, value in recorded.watched.items() if not isinstance(value, str)}
-        return replace(recorded, watched=numbers)
+    def result(self, outcome: Outcome) -> JobResult:
+        result = _watch_outputs(outcome)
+        if not isinstance(result.watched, dict):
+            return result
+        numbers = {name: value for name, value in result.watched.items() if not isinstance(value, str)}
+        return replace(result, watched=numbers)
 
 
 class ProcessDataHook(Hook):
-    """Data-Juicer's executor; output: the processed dataset, watched: how many samples came in and were kept."""
+    """Runs Data-Juicer's executor. Output: the processed dataset. Metrics: the numbers of samples before and after."""
 
-    def record(self, outcome: Outcome) -> Recorded:
-        result = _mapping_result(outcome, self)
+    def result(self, outcome: Outcome) -> JobResult:
+        result = _require_export_path(outcome, self)
         counts = {name: value for name, value in result.items() if name.startswith("samples")}
-        return Recorded(values=[result["export_path"]], watched=counts)
+        return JobResult(values=[result["export_path"]], watched=counts)
 
 
 class Refinement(Hook):
-    """Base of the hooks that refine the recipe in `dj_configs`; `extra_configs` says how, and the analysis comes from
-    an earlier job that has the same meta_name.
+    """Base of the hooks that refine the recipe in `dj_configs`, as `extra_configs` says. The analysis is that of an
+    earlier job with the same meta_name.
 
-    Output: the refined recipe's path; watched: `bounds.<operator>.<parameter>.<before, after, ...>`, with `#2` behind
-    an operator that comes a second time.
+    Output: the refined recipe's path. Metrics: `bounds.<operator>.<parameter>.<before, after, ...>`, with `#2` after
+    an operator that occurs a second time.
     """
 
     @property
     def needs_analysis(self) -> bool:
         return True
 
-    def call(self, dj_configs: Any, extra_configs: Any, analysis: dict[str, Any]) -> Call:
-        config = {**self._mapping(extra_configs, "extra_configs"), "recipe": self._mapping(dj_configs, "dj_configs")}
+    def call(self, dj_configs: Config, extra_configs: Config, analysis: dict[str, Any]) -> Call:
+        config = {
+            **self._require_mapping(extra_configs, "extra_configs"),
+            "recipe": self._require_mapping(dj_configs, "dj_configs"),
+        }
         if analysis:
-            config.setdefault("analysis", analysis)
+            config.setdefault("analysis", analysis)  # unless the file names another
         entry = REFINERS[type(self).__name__]
-        self._require(entry, config, "extra_configs")
+        self._require_keys(entry, config, "extra_configs")
         return Call(entry=entry, config=config)
 
-    def record(self, outcome: Outcome) -> Recorded:
+    def result(self, outcome: Outcome) -> JobResult:
         result = outcome.values[0]
         if not isinstance(result, dict):
-            return Recorded(values=[result])
-        return Recorded(values=[result["path"]], watched={"bounds": _by_bound(result["bounds"])})
+            return JobResult(values=[result])
+        return JobResult(values=[result["path"]], watched={"bounds": _group_changes(result["bounds"])})
 
 
 class RefineRecipeViaKSigmaHook(Refinement):
-    """New bounds where the data are: mean and standard deviation of each statistic."""
+    """Moves the bounds to where the data are: mean and standard deviation of each statistic."""
 
 
 class RefineRecipeViaModelFeedbackHook(Refinement):
-    """New bounds where the samples are that a model can learn from: by a measure of each sample."""
+    """Moves the bounds to where the samples are that a model can learn from, by a measure of each sample."""
 
 
 class GeneralProbeHook(Hook):
@@ -109,34 +114,34 @@ class GeneralDataExecutorHook(Hook):
 
 
 class TrainModelHook(Hook):
-    """A model executor's `run(type)`; its metrics come from its log, through the log watcher."""
+    """Calls a model executor's `run(type)`. The log watcher takes its metrics from its log."""
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return [config.get("type")]
 
 
 class InferModelHook(TrainModelHook):
-    """A model executor's `run(type)`, whose result is the output."""
+    """Calls a model executor's `run(type)`; the result is the output."""
 
 
 class EvaluateDataHook(Hook):
-    """An evaluator's `run("data")`; its result is the output, and watched."""
+    """Calls an evaluator's `run("data")`; the result is the output, and metrics."""
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return ["data"]
 
-    def record(self, outcome: Outcome) -> Recorded:
-        return _evaluated(outcome)
+    def result(self, outcome: Outcome) -> JobResult:
+        return _watch_outputs(outcome)
 
 
 class EvaluateModelHook(EvaluateDataHook):
-    """An evaluator's `run("model")`; its result is the output, and watched."""
+    """Calls an evaluator's `run("model")`; the result is the output, and metrics."""
 
     def arguments(self, config: Mapping[str, Any]) -> list[Any]:
         return ["model"]
 
 
-HOOKS: dict[str, Hook] = {
+BUILTIN_HOOKS: dict[str, Hook] = {
     hook.__name__: hook()
     for hook in (
         ProbeViaAnalyzerHook,
@@ -155,28 +160,31 @@ HOOKS: dict[str, Hook] = {
 }
 
 
-def _evaluated(outcome: Outcome) -> Recorded:
-    """The results are the outputs, and watched."""
+def _watch_outputs(outcome: Outcome) -> JobResult:
+    """The outputs are also the metrics."""
     watched = outcome.values if outcome.is_tuple else outcome.values[0]
-    return Recorded(values=outcome.values, is_tuple=outcome.is_tuple, watched=watched)
+    return JobResult(values=outcome.values, is_tuple=outcome.is_tuple, watched=watched)
 
 
-def _by_bound(changes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """What became of each bound, by operator and parameter, without what is not known."""
+def _group_changes(changes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The changes by operator and parameter, without values that are not known."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for change in changes:
         operator, parameter, number = change["operator"], change["parameter"], 1
         while parameter in found.get(name := operator if number == 1 else f"{operator}#{number}", {}):
             number += 1
-        told = {key: value for key, value in change.items() if value not in (None, "")}
-        found.setdefault(name, {})[parameter] = {key: told[key] for key in told if key not in ("operator", "parameter")}
+        found.setdefault(name, {})[parameter] = {
+            key: value
+            for key, value in change.items()
+            if key not in ("operator", "parameter") and value not in (None, "")
+        }
     return found
 
 
-def _mapping_result(outcome: Outcome, hook: Hook) -> dict[str, Any]:
+def _require_export_path(outcome: Outcome, hook: Hook) -> dict[str, Any]:
     result = outcome.values[0] if len(outcome.values) == 1 else None
     if not isinstance(result, dict) or "export_path" not in result:
         raise ComponentFailed(
-            f"{type(hook).__name__} expects a mapping with export_path of its component, got {result!r}"
+            f"the component of a {type(hook).__name__} must return a mapping with export_path, not {result!r}"
         )
     return result

@@ -21,7 +21,7 @@ from sandbox_actors.experiment.events import StartJob
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.files import tail
-from sandbox_actors.hooks.base import Hook, Recorded
+from sandbox_actors.hooks.base import Hook, JobResult
 from sandbox_actors.hooks.call import Call
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.capacity import Resources
@@ -70,14 +70,14 @@ class Attempt:
         self._watcher, self._runs = watcher, runs
         self._place = JobPlace(id.experiment, start.pipeline, start.job.meta_name, start.iter, start.index)
 
-    async def run(self, hook: Hook) -> Recorded:
+    async def run(self, hook: Hook) -> JobResult:
         """Carry out the calls of `hook`. Raises SandboxError."""
         outcomes: list[Outcome] = []
         while (outcome := await self._next_call(hook, outcomes)) is not None:
             outcomes.append(outcome)
-        recorded = hook.record(outcomes[-1])
+        recorded = hook.result(outcomes[-1])
         if recorded.watched is not None:  # recorded once, also where an earlier daemon has, and got no further
-            points = points_of(recorded.told(self._job.output), self._job.meta_name)
+            points = points_of(recorded.metrics(self._job.output), self._job.meta_name)
             await self._watcher.watch_points(self._place, points, Position(str(self._id), "result", 1))
         return recorded
 
@@ -89,7 +89,7 @@ class Attempt:
                 needs = replace(left.needs, env=self._requests.restore_env(left.needs.env))
                 return await self._carry_out(run, left.run, needs, left.cpus, left)
         if outcomes:
-            call = hook.then(self._start.dj_configs, self._start.extra_configs, outcomes)
+            call = hook.next_call(self._start.dj_configs, self._start.extra_configs, outcomes)
         else:
             analysis = await self._analysis() if hook.needs_analysis else {}
             call = hook.call(self._start.dj_configs, self._start.extra_configs, analysis)

@@ -13,9 +13,9 @@ from sandbox_actors.experiment.events import StartJob
 from sandbox_actors.experiment.model import Job
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment_file.load import read_config
-from sandbox_actors.hooks.base import Recorded
+from sandbox_actors.hooks.base import JobResult
 from sandbox_actors.hooks.call import Call
-from sandbox_actors.hooks.registry import hook_named
+from sandbox_actors.hooks.registry import find_hook
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.attempt import Attempt, Change
 from sandbox_actors.jobs.capacity import Resources
@@ -47,14 +47,14 @@ class JobRunner:
         attempt = f".attempt_{start.attempt}" if start.attempt > 1 else ""
         return self._folder / "log" / f"iter_{start.iter}" / f"{start.index}.{start.pipeline}.{meta_name}{attempt}.log"
 
-    async def run(self, start: StartJob, change: Change) -> Recorded:
+    async def run(self, start: StartJob, change: Change) -> JobResult:
         """Run one attempt of one job, whose log is there.
 
         Raises SandboxError: ComponentFailed, WorkerLost, EnvError, ConfigError, JobTimeout.
         """
-        start = start.settle(lambda path: read_config(path, self._cwd))
+        start = start.with_files_read(lambda path: read_config(path, self._cwd))
         id = self.run_id(start.iter, start.index, start.attempt)
-        return await self._attempt(id, start, self.log_of(start), self._cwd, change).run(hook_named(start.job.hook))
+        return await self._attempt(id, start, self.log_of(start), self._cwd, change).run(find_hook(start.job.hook))
 
     def run_id(self, iter: int, index: int, attempt: int) -> RunId:
         return RunId(self._id, iter, index, attempt)

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sandbox_actors.experiment.job_place import JobPlace
-from sandbox_actors.experiment.reuse import Place
+from sandbox_actors.experiment.model import JobKey
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.protocol.rows import (
@@ -214,7 +214,7 @@ class Store:
         found = await self._database.read(lambda db: db.execute(query, (work_dir, before)).fetchone())
         return found[0] if found else None
 
-    async def take_over(self, id: str, earlier: str, places: Mapping[Place, Place]) -> None:
+    async def take_over(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
         """Copy rows, outputs and metrics of jobs of experiment `earlier`: to the place (iteration, index) in `id` from
         that in `earlier`. The rows say where they come from."""
 

@@ -1,7 +1,7 @@
-"""What experiments cost beside their jobs: `python -m tests.bench.bench_experiment_file [--quick]`.
+"""The overhead of experiments: `python -m tests.bench.bench_experiment_file [--quick]`.
 
-A thousand jobs that do nothing, the check of a large file, and a daemon with a long past. Each figure stands beside
-its goal.
+Measures a thousand jobs that do nothing, the check of a large file, and a daemon with a long history. Each figure is
+printed with its goal.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import yaml
 
 from sandbox_actors.client.client import Client
 from sandbox_actors.daemon.coordinator import waiting_rows
-from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
-from sandbox_actors.experiment.references import number_jobs
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze, number_jobs
 from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.store.store import Outputs, Store, open_store
@@ -33,11 +32,11 @@ from sandbox_actors.system.paths import Paths, find_paths
 
 JOBS = 1_000
 CHECKED = 500
-PAST = 10_000
+HISTORY = 10_000
 REPEATS = 9
 
 SANDBOX = [sys.executable, "-c", "import sys; from sandbox_actors.cli import main; sys.exit(main())"]
-"""As the installed script does it."""
+"""As the installed script starts it."""
 
 NOTHING = """
 class Nothing:
@@ -55,17 +54,17 @@ def main() -> None:
     options = parser.parse_args()
     share = 10 if options.quick else 1
     with tempfile.TemporaryDirectory(prefix="sb-") as folder:
-        tell(
+        report(
             "a Python process that does nothing",
             f"{median_of([sys.executable, '-c', 'pass']) * 1000:.0f} ms",
-            "the floor",
+            "the minimum",
         )
         measure_jobs(Path(folder), JOBS // share)
         measure_check(Path(folder), CHECKED // share)
-        measure_past(Path(folder), PAST // share)
+        measure_history(Path(folder), HISTORY // share)
 
 
-def tell(what: str, value: str, note: str = "") -> None:
+def report(what: str, value: str, note: str = "") -> None:
     print(f"{what:<52} {value:>10}   {note}", flush=True)
 
 
@@ -87,16 +86,18 @@ def measure_jobs(folder: Path, count: int) -> None:
     (folder / "code" / "nothing.py").write_text(NOTHING)
     home = folder / "jobs"
     home.mkdir()
-    if kept := os.environ.get("SANDBOX_TEST_ENVS"):
-        (home / "envs").symlink_to(kept)
+    if built := os.environ.get("SANDBOX_TEST_ENVS"):
+        (home / "envs").symlink_to(built)
     with daemon(home) as (_, paths), Client(paths) as client:
         finished(client, nothings(folder, 2))
         took = seconds_of(finished(client, nothings(folder, count)))
-    tell(f"{count:,} jobs, overhead of each", f"{took / count * 1000:.1f} ms", "goal: under 5 ms, each success durable")
+    report(
+        f"{count:,} jobs, overhead of each", f"{took / count * 1000:.1f} ms", "goal: under 5 ms, each success durable"
+    )
 
 
 def nothings(folder: Path, count: int) -> Experiment:
-    """Each job takes what the one before gave."""
+    """Each job uses the output of the one before."""
     jobs = [
         Job(
             hook="GeneralDataExecutorHook",
@@ -136,7 +137,7 @@ def measure_check(folder: Path, count: int) -> None:
     file = folder / "large.yaml"
     file.write_text(yaml.safe_dump(large_file(count), sort_keys=False))
     seconds = median_of_command("check", str(file))
-    tell(f"sandbox check of {count} jobs", f"{seconds * 1000:.0f} ms", "goal: under 300 ms")
+    report(f"sandbox check of {count} jobs", f"{seconds * 1000:.0f} ms", "goal: under 300 ms")
 
 
 def large_file(count: int) -> dict[str, object]:
@@ -146,7 +147,7 @@ def large_file(count: int) -> dict[str, object]:
             "hook": "ProcessDataHook",
             "meta_name": f"process{number}",
             "dj_configs": {
-                "dataset_path": "<what the job before wrote>" if number else __file__,
+                "dataset_path": "<the output of the job before>" if number else __file__,
                 "export_path": f"./outputs/large/{number}.jsonl",
                 "process": [
                     {"text_length_filter": {"min_len": 10, "max_len": 1000 + number}},
@@ -161,30 +162,30 @@ def large_file(count: int) -> dict[str, object]:
     return {"project_name": "bench", "experiment_name": "large", "execution_job_configs": jobs}
 
 
-# --- a long past ------------------------------------------------------------------------------------------------------
+# --- a long history ---------------------------------------------------------------------------------------------------
 
 
-def measure_past(folder: Path, count: int) -> None:
-    home = folder / "past"
+def measure_history(folder: Path, count: int) -> None:
+    home = folder / "history"
     home.mkdir(mode=0o700)
-    trio.run(live_through, find_paths({"SANDBOX_HOME": str(home)}), nothings(folder, 5), count)
+    trio.run(fill_store, find_paths({"SANDBOX_HOME": str(home)}), nothings(folder, 5), count)
     with daemon(home) as (_, paths), Client(paths) as client:
         seconds = median_of_command("ls")
         memory = psutil.Process(client.status().pid).memory_info().rss
-    tell(f"sandbox ls with {count:,} experiments", f"{seconds * 1000:.0f} ms", "goal: under 200 ms")
-    tell(f"daemon with {count:,} experiments, resident", f"{memory / 1e6:.0f} MB")
+    report(f"sandbox ls with {count:,} experiments", f"{seconds * 1000:.0f} ms", "goal: under 200 ms")
+    report(f"daemon with {count:,} experiments, resident", f"{memory / 1e6:.0f} MB")
 
 
-async def live_through(paths: Paths, experiment: Experiment, count: int) -> None:
+async def fill_store(paths: Paths, experiment: Experiment, count: int) -> None:
     """Fill the store with experiments that have ended."""
     submit = Submit(definition=freeze(experiment), source="bench.yaml", cwd="/")
     async with open_store(paths.store) as store, trio.open_nursery() as nursery:
         limit = trio.CapacityLimiter(200)
         for number in range(count):
-            nursery.start_soon(live_once, store, submit, experiment, f"bench{number}", limit)
+            nursery.start_soon(store_one, store, submit, experiment, f"bench{number}", limit)
 
 
-async def live_once(
+async def store_one(
     store: Store, submit: Submit, experiment: Experiment, name: str, limit: trio.CapacityLimiter
 ) -> None:
     async with limit:
@@ -201,7 +202,7 @@ async def live_once(
 
 
 def median_of_command(*arguments: str) -> float:
-    """Seconds of one `sandbox` command, from its start to its end."""
+    """The median seconds of a `sandbox` command, from its start to its end."""
     return median_of([*SANDBOX, *arguments])
 
 

@@ -194,7 +194,7 @@ def test_a_requirement_that_does_not_exist_fails_with_the_command_and_leaves_no_
         (["create", "nowhere"], "no env spec or env of that name"),
         (["show", "nowhere"], "there is no env 'nowhere'"),
         (["rm", "nowhere"], "there is no env 'nowhere'"),
-        (["prune", "--unused-for", "soon"], "'soon' is no time"),
+        (["prune", "--unused-for", "soon"], "'soon' is not a duration"),
     ],
 )
 def test_what_is_not_there_is_a_mistake_of_the_caller(tmp_path: Path, arguments: list[str], told: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox_actors.errors import Refused
 from sandbox_actors.experiment_file.load import load_experiment
-from sandbox_actors.hooks.catalogue import known
+from sandbox_actors.hooks.catalogue import load_catalogue
 
 from .commands import job, sandbox, write
 from .conftest import Sandbox
@@ -54,12 +54,15 @@ def test_a_secret_in_a_file_is_refused_before_it_is_written_anywhere(entrusted: 
     file = write(entrusted, "secret", main=[job("Returns", "one", value=7, service={"api_key": secret})])
     told = sandbox(entrusted, "submit", file)
     assert told.returncode == 2
-    assert "service.api_key: a secret in a file is seen by all who read it" in told.stderr
+    assert "service.api_key: everyone who reads the file sees a secret in it" in told.stderr
     assert secret not in told.stderr
     definition = entrusted.definition({"type": "Returns", "meta_name": "one", "value": 7, "api_key": secret})
-    with entrusted.client() as client, pytest.raises(Refused, match=r"extra_configs\.api_key: a secret in a file"):
+    with (
+        entrusted.client() as client,
+        pytest.raises(Refused, match=r"extra_configs\.api_key: everyone who reads the file"),
+    ):
         client.submit_definition(definition)
-    assert load_experiment(str(entrusted.cwd / file), [], known()).experiment is None
+    assert load_experiment(str(entrusted.cwd / file), [], load_catalogue()).experiment is None
     assert places_of(secret, entrusted.home) == []
     entrusted.stop()
 

@@ -9,14 +9,14 @@ from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.view import json_forms
 from sandbox_actors.errors import Problem
 from sandbox_actors.experiment_file.load import load_experiment
-from sandbox_actors.hooks.catalogue import known
+from sandbox_actors.hooks.catalogue import load_catalogue
 
 
 def check(options: argparse.Namespace, screen: Screen) -> int:
     errors: list[Problem] = []
     warnings: list[Problem] = []
     for file in options.files:
-        loaded = load_experiment(file, options.set, known())
+        loaded = load_experiment(file, options.set, load_catalogue())
         errors += loaded.errors
         warnings += loaded.warnings
         if screen.is_json or screen.is_quiet:

@@ -13,9 +13,10 @@ from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.view.tables import plan_table
 from sandbox_actors.client.client import Client
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.experiment_file.load import freeze, load_experiment, thaw
-from sandbox_actors.hooks.catalogue import known
-from sandbox_actors.hooks.dry_run import forecast
+from sandbox_actors.experiment.model import freeze, thaw
+from sandbox_actors.experiment_file.load import load_experiment
+from sandbox_actors.hooks.catalogue import load_catalogue
+from sandbox_actors.hooks.dry_run import dry_run
 
 
 def run(options: argparse.Namespace, screen: Screen) -> int:
@@ -44,7 +45,7 @@ def submit(options: argparse.Namespace, screen: Screen) -> int:
 
 def _definition(options: argparse.Namespace, screen: Screen) -> dict[str, object]:
     """The file, frozen; its warnings are said. Raises ConfigError before any daemon is asked or started."""
-    loaded = load_experiment(options.file, options.set, known())
+    loaded = load_experiment(options.file, options.set, load_catalogue())
     for problem in loaded.warnings:
         screen.note(f"warning: {problem}")
     return freeze(loaded.require())
@@ -56,7 +57,7 @@ def _print_plan(definition: dict[str, object], screen: Screen) -> int:
         with Client(autostart=False) as client:
             rows = client.forecast(definition)
     except DaemonUnreachable:
-        rows = [each.row for each in forecast(thaw(definition))]
+        rows = [each.row for each in dry_run(thaw(definition))]
     if screen.is_json:
         screen.document([msgspec.structs.asdict(row) for row in rows])
     elif not screen.is_quiet:

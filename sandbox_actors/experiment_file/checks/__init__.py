@@ -1,1 +1,1 @@
-"""Everything that is wrong with an experiment file, found at once."""
+"""Checks of a whole experiment file, which report everything that is wrong at once."""

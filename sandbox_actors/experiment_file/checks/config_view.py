@@ -1,69 +1,67 @@
-"""A job's config as far as it is known before anything runs: `local` in it, and what `input` will replace."""
+"""A job's config as far as it is known before anything runs: with `local` applied, and what `input` will replace."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from sandbox_actors.dotted import find, put
+from sandbox_actors.dotted import find_or_none, put
 from sandbox_actors.errors import ContextError
-from sandbox_actors.experiment.job_configs import CONFIGS, is_placeholder
-from sandbox_actors.experiment.model import Job
-from sandbox_actors.experiment_file.reader import Path
+from sandbox_actors.experiment.job_configs import is_placeholder
+from sandbox_actors.experiment.model import CONFIG_NAMES, ConfigName, Job
+from sandbox_actors.experiment_file.key_path import KeyPath
 
 
 class ConfigView:
-    """`value` is None where there is no config, or it is not known: then `is_known` is False.
+    """`value` is None if there is no config, and also if it is not known: then `is_known` is False.
 
-    `place` is where the job stands in the document.
+    `placeholder`: the text of a config that is only a placeholder, which nothing replaces. `job_path` is where the job
+    is in the document. A setting that cannot be applied is left out: the checks of
+    references report it.
     """
 
-    def __init__(self, name: str, job: Job, place: Path) -> None:
+    def __init__(self, name: ConfigName, job: Job, job_path: KeyPath) -> None:
         self.name = name
-        self._place = place
-        self._local: dict[tuple[str, ...], Any] = dict(_settings(job.local, name))
-        self._inputs: list[tuple[str, ...]] = [keys for keys, _ in _settings(job.input, name)]
-        self.is_replaced_whole = () in self._inputs
-        written = self._local.get((), getattr(job, name))
-        self.is_placeholder = is_placeholder(written) and not self.is_replaced_whole
-        self.is_known = written is None or (isinstance(written, dict) and not self.is_replaced_whole)
-        self.value: Any = self._with_local(written) if self.is_known else None
+        self._job_path = job_path
+        self._local = dict(_settings_of(job.local, name))
+        self._inputs = [keys for keys, _ in _settings_of(job.input, name)]
+        is_replaced = () in self._inputs
+        value = self._local.get((), getattr(job, name))
+        self.placeholder: str | None = value if is_placeholder(value) and not is_replaced else None
+        self.is_known = value is None or (isinstance(value, dict) and not is_replaced)
+        self.value: dict[str, Any] | None = None
+        if self.is_known:
+            for keys, setting in self._local.items():
+                with suppress(ContextError):
+                    value = put(value, keys, setting) if keys else value
+            self.value = value
 
     def is_replaced(self, keys: Sequence[str]) -> bool:
-        """Whether `input` brings what lies at `keys`, or something around it or in it."""
+        """Whether `input` sets what is at `keys`, or something around it or in it."""
         wanted = tuple(keys)
         return any(wanted[: len(each)] == each[: len(wanted)] for each in self._inputs)
 
     def has(self, keys: Sequence[str]) -> bool:
         """Whether there is, or will be, a value at `keys`."""
-        if self.is_replaced(keys):
-            return True
-        try:
-            return find(self.value, keys) is not None
-        except ContextError:
-            return False
+        return self.is_replaced(keys) or find_or_none(self.value, keys) is not None
 
-    def path(self, keys: Sequence[str | int] = ()) -> Path:
-        """Where in the document that which lies at `keys` is written."""
+    def path(self, keys: Sequence[str | int] = ()) -> KeyPath:
+        """Where in the document the value at `keys` is written."""
         wanted = tuple(map(str, keys))
         for own in self._local:
             if wanted[: len(own)] == own:
-                return (*self._place, "local", ".".join([self.name, *own]), *keys[len(own) :])
-        return (*self._place, self.name, *keys)
-
-    def _with_local(self, value: Any) -> Any:
-        for keys, setting in self._local.items():
-            try:
-                value = put(value, keys, setting) if keys else value
-            except ContextError:
-                continue
-        return value
+                return (*self._job_path, "local", ".".join([self.name, *own]), *keys[len(own) :])
+        return (*self._job_path, self.name, *keys)
 
 
-def view_configs(job: Job, place: Path) -> dict[str, ConfigView]:
-    return {name: ConfigView(name, job, place) for name in CONFIGS}
+def view_configs(job: Job, job_path: KeyPath) -> dict[ConfigName, ConfigView]:
+    return {name: ConfigView(name, job, job_path) for name in CONFIG_NAMES}
 
 
-def _settings(settings: dict[str, Any], config: str) -> list[tuple[tuple[str, ...], Any]]:
-    parts = [(key.split("."), value) for key, value in settings.items()]
-    return [(tuple(keys[1:]), value) for keys, value in parts if keys[0] == config]
+def _settings_of(settings: dict[str, Any], config: ConfigName) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The settings of one config, without its name. Keys that start with neither are left out: another check."""
+    for key, value in settings.items():
+        name, *keys = key.split(".")
+        if name == config:
+            yield tuple(keys), value

@@ -1,4 +1,4 @@
-"""Plans of small experiments, and what happens to their jobs: what the tests of the plan share."""
+"""Plans of small experiments, and events of their jobs, for the tests of the plan."""
 
 from __future__ import annotations
 

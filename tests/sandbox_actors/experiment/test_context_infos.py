@@ -1,4 +1,4 @@
-"""`context_infos`: recording what jobs gave, naming it, finding it again."""
+"""`context_infos`: the outputs of jobs are recorded, named and found again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from sandbox_actors.errors import ContextError
 from sandbox_actors.experiment.context_infos import (
     ContextInfos,
-    NothingGiven,
-    iterations_from_list,
+    NoOutputYet,
     iterations_to_list,
     name_outputs,
 )
@@ -38,7 +37,7 @@ def infos() -> ContextInfos:
         ("first.evaluate.scores.eval.loss.-1", ""),
     ],
 )
-def test_a_name_finds_the_newest_job_that_has_the_output_and_what_lies_in_it(
+def test_a_name_finds_the_output_of_the_newest_job_that_has_it_and_values_inside_of_it(
     infos: ContextInfos, name: str, value: Any
 ) -> None:
     assert infos.look_up(name) == value
@@ -50,18 +49,20 @@ def test_a_name_finds_the_newest_job_that_has_the_output_and_what_lies_in_it(
         ("third.probe.recipe", "no job 'probe' of pipeline 'third'"),
         ("fourth.probe.recipe", "no job 'probe' of pipeline 'fourth'"),
         ("first.probes.recipe", "no job 'probes'"),
-        ("first.probe.score", "gave no 'score'; it gave recipe"),
-        ("first.quiet.res_0", "gave no 'res_0'; it gave nothing"),
+        ("first.probe.score", "job 'probe' has no output 'score', only recipe"),
+        ("first.quiet.res_0", "job 'quiet' has no output 'res_0', only nothing"),
         ("first.evaluate.scores.bleu", "no 'bleu' there, only 'loss', 'eval.loss'"),
-        ("first.evaluate", "write also which of its outputs: scores"),
+        ("first.evaluate", "add which of its outputs is meant: scores"),
     ],
 )
-def test_a_name_that_finds_nothing_says_what_there_is(infos: ContextInfos, name: str, complaint: str) -> None:
+def test_a_name_that_finds_nothing_is_an_error_that_lists_what_exists(
+    infos: ContextInfos, name: str, complaint: str
+) -> None:
     with pytest.raises(ContextError, match=complaint):
         infos.look_up(name)
 
 
-def test_minus_one_is_the_last_job_that_gave_anything_also_of_an_earlier_pipeline(infos: ContextInfos) -> None:
+def test_minus_one_is_the_last_job_with_any_output_even_in_an_earlier_pipeline(infos: ContextInfos) -> None:
     assert infos.look_up_last("-1.scores.loss", "second") == 0
     infos.record("second", {"meta_name": "train", "model": None})
     assert infos.look_up_last("-1.model", "second") is None
@@ -69,25 +70,20 @@ def test_minus_one_is_the_last_job_that_gave_anything_also_of_an_earlier_pipelin
     assert infos.look_up_last("-1.model") is None
 
 
-def test_minus_one_does_not_look_past_the_last_job_that_gave_anything(infos: ContextInfos) -> None:
-    with pytest.raises(ContextError, match=r"first\.evaluate, gave scores"):
+def test_minus_one_does_not_look_beyond_the_last_job_with_any_output(infos: ContextInfos) -> None:
+    with pytest.raises(ContextError, match=r"first\.evaluate, has only scores"):
         infos.look_up_last("-1.recipe", "third")
-    with pytest.raises(NothingGiven):
+    with pytest.raises(NoOutputYet):
         ContextInfos(1, ["first"]).look_up_last("-1.recipe", "first")
 
 
-def test_the_infos_of_all_iterations_are_json_in_two_levels_and_read_back(infos: ContextInfos) -> None:
+def test_the_infos_of_all_iterations_are_json_in_two_levels_and_can_be_read_back(infos: ContextInfos) -> None:
     document = json.loads(json.dumps(iterations_to_list([infos, ContextInfos(2, ["first"])])))
     assert document[0]["context_infos"]["second"] == [{"meta_name": "quiet"}]
     assert list(document[0]["context_infos"]) == ["first", "second"]
     assert document[1] == {"iter": 2, "context_infos": {}}
-    assert iterations_to_list(iterations_from_list(document)) == document
-
-
-@pytest.mark.parametrize("document", [[3], [{"iter": 1}], [{"iter": 1, "context_infos": [1]}], 3])
-def test_what_is_no_context_infos_is_refused(document: Any) -> None:
-    with pytest.raises(ContextError):
-        iterations_from_list(document)
+    back = [ContextInfos.from_dict(each["iter"], each["context_infos"]) for each in document]
+    assert iterations_to_list(back) == document
 
 
 @pytest.mark.parametrize(
@@ -113,7 +109,7 @@ def test_what_is_no_context_infos_is_refused(document: Any) -> None:
         ([], True, None, {}),
     ],
 )
-def test_what_a_job_returns_is_recorded_under_its_names(
+def test_what_a_job_returns_is_recorded_under_the_names_of_its_outputs(
     returned: list[Any], is_tuple: bool, names: list[str] | None, outputs: dict[str, Any]
 ) -> None:
     assert name_outputs("job", names, returned, is_tuple) == {"meta_name": "job", **outputs}
@@ -123,7 +119,7 @@ def test_what_a_job_returns_is_recorded_under_its_names(
     ("returned", "is_tuple", "names"),
     [(["a"], False, ["x", "y"]), (["a", "b"], True, ["x"]), ([], True, ["x"]), ([None], False, ["x", "y"])],
 )
-def test_a_different_number_of_outputs_than_names_is_an_error(
+def test_a_number_of_outputs_that_differs_from_that_of_the_names_is_an_error(
     returned: list[Any], is_tuple: bool, names: list[str]
 ) -> None:
     with pytest.raises(ContextError, match=f"`output` names {len(names)}: x"):

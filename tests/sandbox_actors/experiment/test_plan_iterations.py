@@ -1,4 +1,4 @@
-"""Iterations: targets, the updater, and names that mean the iteration before."""
+"""Iterations: targets, the updater, and references to the previous iteration."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sandbox_actors.experiment.plan import Plan
 from tests.sandbox_actors.experiment.planning import job, plan_of, succeed, the_start
 
 
-def losses(plan: Plan, *values: Any) -> list[Command]:
-    """Starts the plan of a one-job experiment whose job gives these values one after the other."""
+def run_with(plan: Plan, *values: Any) -> list[Command]:
+    """Start the plan of a one-job experiment whose job returns these values one after the other."""
     commands = plan.start()
     for value in values:
         commands = succeed(plan, 0, value)
     return commands
 
 
-def test_iterations_end_when_all_targets_hold_or_any_or_at_the_last() -> None:
+def test_iterations_end_when_all_targets_hold_or_in_mode_any_when_one_does() -> None:
     targets = ["anonymous.a.x.loss <= 0.5", "anonymous.a.x.score >= 10"]
     reached: dict[str, list[int]] = {}
     for mode in ("all", "any"):
@@ -34,26 +34,26 @@ def test_iterations_end_when_all_targets_hold_or_any_or_at_the_last() -> None:
     assert reached == {"all": [0, 1, 2], "any": [0, 1]}
 
 
-def test_targets_are_told_after_each_iteration_and_the_last_one_ends_it_without_them() -> None:
+def test_targets_are_reported_after_each_iteration_and_the_last_iteration_ends_without_them() -> None:
     plan = plan_of(job("a", output=["x"]), max_iter_num=2, iter_targets=["anonymous.a.x > 5"])
-    commands = losses(plan, 1, 2)
+    commands = run_with(plan, 1, 2)
     (end,) = [command for command in commands if isinstance(command, EndIteration)]
     assert (end.iter, end.is_reached, end.targets[0].target, end.targets[0].value) == (2, False, "anonymous.a.x > 5", 2)
     assert commands[-1] == Finish(state="succeeded")
 
 
 @pytest.mark.parametrize("value", [None, "low", {"a": 1}, True])
-def test_a_target_that_is_no_number_does_not_hold_and_ends_iterations_that_wait_for_it(value: Any) -> None:
+def test_a_target_that_is_not_a_number_does_not_hold_and_ends_iterations_that_wait_for_it(value: Any) -> None:
     targets = ["anonymous.a.x >= 0"]
-    commands = losses(plan_of(job("a", output=["x"]), max_iter_num=2, iter_targets=targets), value)
+    commands = run_with(plan_of(job("a", output=["x"]), max_iter_num=2, iter_targets=targets), value)
     assert isinstance(commands[-1], StartJob)
-    commands = losses(plan_of(job("a", output=["x"]), max_iter_num=0, iter_targets=targets), value)
+    commands = run_with(plan_of(job("a", output=["x"]), max_iter_num=0, iter_targets=targets), value)
     assert isinstance(commands[-1], Finish)
     assert commands[-1].state == "failed"
-    assert "is no number" in commands[-1].error
+    assert "is not a number" in commands[-1].error
 
 
-def test_the_updater_changes_the_next_iteration_only_and_gives_way_to_input() -> None:
+def test_the_updater_changes_the_next_iteration_and_input_overrides_it() -> None:
     plan = plan_of(
         job("a", output=["x"], extra_configs={"lr": 0, "other": 0}, local={"extra_configs.lr": 1}),
         job("b", input={"extra_configs.lr": "anonymous.a.x"}),
@@ -73,12 +73,12 @@ def test_the_updater_changes_the_next_iteration_only_and_gives_way_to_input() ->
 def test_an_updater_that_finds_nothing_fails_the_experiment() -> None:
     updater = {"anonymous.a.x.low": "anonymous.a.extra_configs.lr"}
     plan = plan_of(job("a", output=["x"]), max_iter_num=2, iter_updater=updater)
-    finish = losses(plan, {})[-1]
+    finish = run_with(plan, {})[-1]
     assert isinstance(finish, Finish)
     assert (finish.state, finish.error[:40]) == ("failed", "iter_updater: anonymous.a.x.low: no 'low")
 
 
-def test_a_name_of_a_later_job_means_the_iteration_before_and_nothing_in_the_first() -> None:
+def test_the_output_of_a_later_job_is_that_of_the_previous_iteration_and_none_in_the_first() -> None:
     plan = plan_of(
         job("a", extra_configs={"model": "start"}, input={"extra_configs.model": "anonymous.b.model"}),
         job("b", output=["model"]),
@@ -89,7 +89,7 @@ def test_a_name_of_a_later_job_means_the_iteration_before_and_nothing_in_the_fir
     assert the_start(succeed(plan, 1, "trained")).extra_configs == {"model": "trained"}
 
 
-def test_minus_one_in_the_first_job_means_the_last_of_the_iteration_before() -> None:
+def test_minus_one_in_the_first_job_means_the_last_job_of_the_previous_iteration() -> None:
     plan = plan_of(
         job("a", extra_configs={"model": "start"}, input={"extra_configs.model": "-1.model"}),
         job("b", output=["model"]),

@@ -17,20 +17,15 @@ from sandbox_actors.experiment.events import (
     Finish,
     JobFailed,
     JobSucceeded,
+    PastSuccess,
     RecordSuccess,
     StartJob,
     StopJob,
-    Success,
 )
-from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze, thaw
+from sandbox_actors.experiment.model import JOB_LISTS, Experiment, Job, JobKey, JobList, Pipeline, freeze, thaw
 from sandbox_actors.experiment.plan import Plan
 
 VALUES = [0, "", None, {}, [], [7], [1, 2], {"a": {"b": 0}}, False, 0.0, -2.5, "text"]
-
-LISTS = ["probe_jobs", "refine_recipe_jobs", "execution_jobs", "evaluation_jobs"]
-
-Place = tuple[int, int]
-"""Iteration and index of a job."""
 
 
 @dataclass
@@ -39,9 +34,9 @@ class World:
 
     experiment: Experiment
     values: dict[str, Any]
-    failures: dict[Place, int]
+    failures: dict[JobKey, int]
 
-    def returned(self, job: Job, place: Place) -> tuple[list[Any], bool]:
+    def returned(self, job: Job, place: JobKey) -> tuple[list[Any], bool]:
         """What the job returns in this iteration, and whether it is a tuple."""
         iteration, index = place
         if job.output is None:
@@ -50,7 +45,7 @@ class World:
         return values, len(values) != 1
 
     def _value(self, name: str, iteration: int) -> Any:
-        """The loss of an iteration tells it from the others."""
+        """The loss is different in each iteration."""
         return iteration if name.endswith(".loss") else self.values[name]
 
 
@@ -58,8 +53,8 @@ class World:
 class Ran:
     """What happened: starts with the configs they came with, what was recorded, and how it ended."""
 
-    starts: list[tuple[Place, int, Any]] = field(default_factory=list)
-    recorded: list[tuple[Place, dict[str, Any]]] = field(default_factory=list)
+    starts: list[tuple[JobKey, int, Any]] = field(default_factory=list)
+    recorded: list[tuple[JobKey, dict[str, Any]]] = field(default_factory=list)
     contexts: list[dict[str, list[dict[str, Any]]]] = field(default_factory=list)
     state: str = ""
 
@@ -73,8 +68,8 @@ def worlds(draw: st.DrawFn, parallel: bool = False, may_fail: bool = True) -> Wo
     names: list[tuple[str, str, list[str] | None]] = []
     pipelines = []
     for number in range(draw(st.integers(1, 3))):
-        lists: dict[str, list[Job]] = {list_name: [] for list_name in LISTS}
-        for list_name in sorted(draw(st.lists(st.sampled_from(LISTS), max_size=4)), key=LISTS.index):
+        lists: dict[JobList, list[Job]] = {list_name: [] for list_name in JOB_LISTS}
+        for list_name in sorted(draw(st.lists(st.sampled_from(JOB_LISTS), max_size=4)), key=JOB_LISTS.index):
             lists[list_name].append(draw(_jobs(f"p{number}", names, max_iter_num > 1)))
         pipelines.append(Pipeline(name=f"p{number}", **lists))
     targets = [f"{p}.{m}.loss >= 2" for p, m, outputs in names if outputs and "loss" in outputs]
@@ -99,7 +94,7 @@ def worlds(draw: st.DrawFn, parallel: bool = False, may_fail: bool = True) -> Wo
 
 @st.composite
 def _jobs(draw: st.DrawFn, pipeline: str, names: list[tuple[str, str, list[str] | None]], has_iterations: bool) -> Job:
-    """A job that asks only for what is certainly given, and may share its name with others of its pipeline."""
+    """A job that refers only to outputs that certainly exist, and may have the name of others in its pipeline."""
     sure = [(p, m, name) for p, m, given in names for name in given or ()]
     wishes = [f"{p}.{m}.{name}" for p, m, name in sure]
     if names and names[-1][2]:
@@ -129,7 +124,7 @@ def _updater(draw: st.DrawFn, names: list[tuple[str, str, list[str] | None]]) ->
     return {draw(st.sampled_from(sources)): f"{pipeline}.{meta_name}.extra_configs.own"}
 
 
-# --- the reference: plainly, one job after the other ---
+# --- the reference: one job after the other ---
 
 
 def run_in_sequence(world: World) -> Ran:
@@ -160,12 +155,12 @@ def run_in_sequence(world: World) -> Ran:
 
 def _in_order(experiment: Experiment) -> Iterator[tuple[str, Job]]:
     for pipeline in experiment.pipelines:
-        for list_name in LISTS:
+        for list_name in JOB_LISTS:
             for job in getattr(pipeline, list_name):
                 yield pipeline.name, job
 
 
-def _reference_infos(world: World, job: Job, place: Place) -> dict[str, Any]:
+def _reference_infos(world: World, job: Job, place: JobKey) -> dict[str, Any]:
     values, is_tuple = world.returned(job, place)
     if not is_tuple and isinstance(values[0], list) and len(values[0]) == 1:
         values = values[0]
@@ -231,7 +226,9 @@ class Driver:
                 continue
             event = events.pop(self._chance.randrange(len(events)))
             events = self._carry_out(plan, plan.handle(event), events)
-            assert self._carry_out(plan, plan.handle(event), events) == events, "an event told twice does nothing"
+            assert self._carry_out(plan, plan.handle(event), events) == events, (
+                "an event that is delivered twice does nothing"
+            )
         self.ran.contexts = [context.to_dict() for context in plan.iterations]
         return self.ran
 
@@ -250,7 +247,7 @@ class Driver:
         return self.ran
 
     def _restarted(self) -> Plan:
-        history = [Success(iter=i, index=index, infos=infos) for (i, index), infos in self.ran.recorded]
+        history = [PastSuccess(iter=i, index=index, infos=infos) for (i, index), infos in self.ran.recorded]
         return Plan(thaw(freeze(self._world.experiment)), history)
 
     def _carry_out(self, plan: Plan, commands: list[Command], events: list[Any]) -> list[Any]:
@@ -271,7 +268,7 @@ class Driver:
                 assert all(not result.problem for result in command.targets)
         return events
 
-    def _outcome(self, start: StartJob, place: Place) -> JobSucceeded | JobFailed:
+    def _outcome(self, start: StartJob, place: JobKey) -> JobSucceeded | JobFailed:
         if start.attempt <= self._world.failures.get(place, 0):
             return JobFailed(iter=start.iter, index=start.index, attempt=start.attempt, error="broke")
         values, is_tuple = self._world.returned(start.job, place)
@@ -280,7 +277,7 @@ class Driver:
 
 @settings(deadline=None, max_examples=60)
 @given(worlds(), st.randoms(use_true_random=False))
-def test_jobs_configs_records_and_end_are_those_of_a_plain_sequence(world: World, chance: random.Random) -> None:
+def test_starts_records_and_the_end_are_those_of_a_plain_sequence(world: World, chance: random.Random) -> None:
     expected, ran = run_in_sequence(world), Driver(world, chance).run()
     assert ran.starts == expected.starts
     assert ran.recorded == expected.recorded
@@ -290,7 +287,7 @@ def test_jobs_configs_records_and_end_are_those_of_a_plain_sequence(world: World
 
 @settings(deadline=None, max_examples=60)
 @given(worlds(), st.randoms(use_true_random=False))
-def test_a_run_that_dies_and_is_resumed_records_each_job_once_and_ends_alike(
+def test_a_run_that_dies_and_is_resumed_records_each_job_once_and_ends_the_same_way(
     world: World, chance: random.Random
 ) -> None:
     expected, ran = run_in_sequence(world), Driver(world, chance, death=0.3).run()
@@ -306,7 +303,7 @@ def test_a_run_that_dies_and_is_resumed_records_each_job_once_and_ends_alike(
 
 @settings(deadline=None, max_examples=60)
 @given(worlds(parallel=True, may_fail=False), st.randoms(use_true_random=False), st.sampled_from([0.0, 0.3]))
-def test_pipelines_side_by_side_give_what_they_give_one_after_the_other(
+def test_parallel_pipelines_have_the_same_outputs_as_in_sequence(
     world: World, chance: random.Random, death: float
 ) -> None:
     expected, ran = run_in_sequence(world), Driver(world, chance, death).run()
@@ -317,9 +314,7 @@ def test_pipelines_side_by_side_give_what_they_give_one_after_the_other(
 
 @settings(deadline=None, max_examples=60)
 @given(worlds(parallel=True), st.randoms(use_true_random=False))
-def test_of_pipelines_side_by_side_all_that_do_not_need_the_failed_one_finish(
-    world: World, chance: random.Random
-) -> None:
+def test_parallel_pipelines_finish_unless_they_depend_on_a_failed_one(world: World, chance: random.Random) -> None:
     expected, ran = run_in_sequence(world), Driver(world, chance).run()
     assert ran.state == expected.state
     places = [place for place, _ in ran.recorded]
@@ -329,7 +324,7 @@ def test_of_pipelines_side_by_side_all_that_do_not_need_the_failed_one_finish(
 
 @settings(deadline=None, max_examples=60)
 @given(worlds(), st.integers(0, 8))
-def test_a_cancelled_run_has_recorded_the_beginning_of_the_sequence(world: World, steps: int) -> None:
+def test_a_cancelled_run_has_recorded_a_prefix_of_the_sequence(world: World, steps: int) -> None:
     expected = run_in_sequence(world)
     ran = Driver(world, random.Random(0)).cancel_after(steps)
     assert ran.recorded == expected.recorded[: len(ran.recorded)]

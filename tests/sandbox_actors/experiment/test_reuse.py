@@ -1,4 +1,4 @@
-"""What `resume: true` takes over from an earlier experiment."""
+"""Which results of an earlier experiment `resume: true` reuses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from sandbox_actors.experiment.model import Experiment, Job, Pipeline, Resources
-from sandbox_actors.experiment.reuse import Place, carried_over
+from sandbox_actors.experiment.model import Experiment, Job, JobKey, Pipeline, Resources
+from sandbox_actors.experiment.reuse import find_reusable_jobs
 
 
 def job(name: str, **given: Any) -> Job:
@@ -27,51 +27,53 @@ def experiment(parallel: bool = False, updater: dict[str, str] | None = None, **
     )
 
 
-def places(*indices: int, iter: int = 1) -> dict[Place, Place]:
+def keys(*indices: int, iter: int = 1) -> dict[JobKey, JobKey]:
     return {(iter, index): (iter, index) for index in indices}
 
 
 A, B, C = job("a"), job("b"), job("c")
 
 
-def test_what_succeeded_is_taken_up_to_the_first_job_that_did_not() -> None:
+def test_jobs_are_reused_up_to_the_first_one_that_did_not_succeed() -> None:
     same = experiment(one=[A, B, C])
-    assert carried_over(same, places(0, 1), same) == places(0, 1)
-    assert carried_over(same, places(0, 2), same) == places(0)
-    assert carried_over(same, [], same) == {}
+    assert find_reusable_jobs(same, keys(0, 1), same) == keys(0, 1)
+    assert find_reusable_jobs(same, keys(0, 2), same) == keys(0)
+    assert find_reusable_jobs(same, [], same) == {}
 
 
-def test_a_job_that_has_changed_runs_again_with_all_that_come_after_it() -> None:
+def test_a_changed_job_and_all_jobs_after_it_run_again() -> None:
     earlier = experiment(one=[A, job("b", extra_configs={"steps": 1}), C], two=[job("d")])
     now = experiment(one=[A, job("b", extra_configs={"steps": 2}), C], two=[job("d")])
-    assert carried_over(earlier, places(0, 1, 2, 3), now) == places(0)
+    assert find_reusable_jobs(earlier, keys(0, 1, 2, 3), now) == keys(0)
 
 
-def test_how_a_job_was_run_does_not_count_only_what_it_does() -> None:
+def test_settings_that_only_say_how_a_job_is_run_may_change() -> None:
     patient = job("a", timeout=9.0, retries=2, keep_alive=0.0, resources=Resources(cpus=1.0))
-    assert carried_over(experiment(one=[A, B]), places(0), experiment(one=[patient, B])) == places(0)
+    assert find_reusable_jobs(experiment(one=[A, B]), keys(0), experiment(one=[patient, B])) == keys(0)
 
 
-def test_an_env_that_is_called_the_same_but_is_another_counts() -> None:
+def test_a_job_runs_again_if_the_spec_of_its_env_has_changed() -> None:
     with_env = experiment(one=[job("a", env="own")])
     old, new = (msgspec.structs.replace(with_env, envs={"own": {"deps": [deps]}}) for deps in ("x==1", "x==2"))
-    assert carried_over(old, places(0), new) == {}
-    assert carried_over(old, places(0), old) == places(0)
+    assert find_reusable_jobs(old, keys(0), new) == {}
+    assert find_reusable_jobs(old, keys(0), old) == keys(0)
 
 
-def test_pipelines_are_known_by_name_and_one_that_needs_no_other_keeps_its_own() -> None:
-    side_by_side = experiment(parallel=True, one=[A, B], two=[C])
-    assert carried_over(side_by_side, places(0, 2), side_by_side) == places(0, 2)
+def test_pipelines_are_compared_by_name_and_an_independent_one_is_reused_by_itself() -> None:
+    in_parallel = experiment(parallel=True, one=[A, B], two=[C])
+    assert find_reusable_jobs(in_parallel, keys(0, 2), in_parallel) == keys(0, 2)
     longer = experiment(parallel=True, one=[A, B, job("more")], two=[C])
-    assert carried_over(side_by_side, places(0, 2), longer) == {(1, 0): (1, 0), (1, 3): (1, 2)}
-    in_turn = experiment(one=[A, B], two=[C])
-    assert carried_over(in_turn, places(0, 2), in_turn) == places(0), "the second may read what the first wrote"
+    assert find_reusable_jobs(in_parallel, keys(0, 2), longer) == {(1, 0): (1, 0), (1, 3): (1, 2)}
+    in_sequence = experiment(one=[A, B], two=[C])
+    assert find_reusable_jobs(in_sequence, keys(0, 2), in_sequence) == keys(0), (
+        "the second may read what the first wrote"
+    )
 
 
-def test_a_later_iteration_is_taken_only_after_a_whole_one() -> None:
+def test_a_later_iteration_is_reused_only_after_a_complete_one() -> None:
     same = experiment(one=[A, B])
-    both = {**places(0, 1), **places(0, iter=2)}
-    assert carried_over(same, both, same) == both
-    assert carried_over(same, {**places(0), **places(0, iter=2)}, same) == places(0)
+    both = {**keys(0, 1), **keys(0, iter=2)}
+    assert find_reusable_jobs(same, both, same) == both
+    assert find_reusable_jobs(same, {**keys(0), **keys(0, iter=2)}, same) == keys(0)
     other = experiment(updater={"one.a.res_0": "one.b.extra_configs.x"}, one=[A, B])
-    assert carried_over(same, both, other) == places(0, 1), "the second iteration begins with other configs"
+    assert find_reusable_jobs(same, both, other) == keys(0, 1), "the second iteration starts with other configs"

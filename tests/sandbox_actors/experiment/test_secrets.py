@@ -1,8 +1,10 @@
+"""Secrets in configs: recognised by their key or form, found and masked at any depth."""
+
 from __future__ import annotations
 
 import pytest
 
-from sandbox_actors.experiment.secrets import MASK, is_secret, masked, secrets_in
+from sandbox_actors.experiment.secrets import MASK, find_secrets, is_secret, mask_secrets
 
 SECRETS = [
     ("api_key", "abc"), ("API_KEY", "abc"), ("openai_api_key", "abc"), ("apikey", "abc"), ("api-key", "abc"),
@@ -18,16 +20,16 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("key", "value"), SECRETS)
-def test_a_secret_is_known_by_its_key_or_by_its_looks(key: str, value: str) -> None:
+def test_a_secret_is_recognised_by_its_key_or_by_its_form(key: str, value: str) -> None:
     assert is_secret(key, value)
 
 
 @pytest.mark.parametrize(("key", "value"), OTHERS)
-def test_what_only_sounds_like_one_is_none(key: str, value: object) -> None:
+def test_a_value_that_only_resembles_a_secret_is_not_one(key: str, value: object) -> None:
     assert not is_secret(key, value)
 
 
-def test_they_are_found_and_masked_at_any_depth() -> None:
+def test_secrets_are_found_and_masked_at_any_depth() -> None:
     config = {"a": [{"api_key": "x"}, "y"], "passwords": "z", "password": ["p", "q"], "n": 1}
-    assert list(secrets_in(config)) == [("a", 0, "api_key"), ("password", 0), ("password", 1)]
-    assert masked(config) == {"a": [{"api_key": MASK}, "y"], "passwords": "z", "password": [MASK, MASK], "n": 1}
+    assert list(find_secrets(config)) == [("a", 0, "api_key"), ("password", 0), ("password", 1)]
+    assert mask_secrets(config) == {"a": [{"api_key": MASK}, "y"], "passwords": "z", "password": [MASK, MASK], "n": 1}

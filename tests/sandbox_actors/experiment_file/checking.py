@@ -1,4 +1,4 @@
-"""Checking an experiment file against a small catalogue: what the tests of checks share."""
+"""Checks of an experiment file against a small catalogue, for the tests of the checks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def warnings(text: str) -> list[str]:
 
 
 def in_lists(**lists: Sequence[str]) -> str:
-    """A file with these jobs, each a flow mapping of its own line."""
+    """A file with these jobs, each a flow mapping in a line of its own."""
     parts = []
     for name, jobs in lists.items():
         parts.append(f"{name}_job_configs:")

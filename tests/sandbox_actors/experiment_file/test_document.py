@@ -1,4 +1,4 @@
-"""Reading YAML and JSON: values, lines, and everything that is wrong with a file."""
+"""YAML and JSON files: their values, the lines of these, and everything that is wrong."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def messages(document: Document) -> list[str]:
         ("[true, yes]", [True, True]),
     ],
 )
-def test_plain_words_and_numbers_are_read_as_files_for_data_juicer_sandbox_mean_them(text: str, value: Any) -> None:
+def test_plain_words_and_numbers_are_read_as_data_juicer_sandbox_reads_them(text: str, value: Any) -> None:
     read_as = parse_value(text)
     assert read_as == value
     assert type(read_as) is type(value)
 
 
-def test_a_word_that_yaml_versions_disagree_about_is_a_boolean_and_a_warning(tmp_path: Path) -> None:
+def test_a_word_that_yaml_versions_read_differently_is_a_boolean_with_a_warning(tmp_path: Path) -> None:
     document = read(tmp_path, "lang: no\nresume: on\nquoted: 'no'\n")
     assert document.value == {"lang": False, "resume": True, "quoted": "no"}
     assert [warning.path for warning in document.warnings] == ["lang", "resume"]
     assert "line 1" in document.warnings[0].message
 
 
-def test_merged_mappings_give_way_to_keys_of_their_own(tmp_path: Path) -> None:
+def test_keys_of_a_mapping_override_those_merged_into_it(tmp_path: Path) -> None:
     text = "base: &base {lr: 1, steps: 2}\nother: &other {steps: 3, seed: 4}\njob:\n  <<: [*base, *other]\n  lr: 5\n"
     assert read(tmp_path, text).value["job"] == {"steps": 2, "seed": 4, "lr": 5}
 
@@ -79,7 +79,7 @@ def test_every_duplicate_key_is_an_error_with_its_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_not_yaml_says_where(tmp_path: Path) -> None:
+def test_an_error_in_yaml_is_reported_with_its_line(tmp_path: Path) -> None:
     document = read(tmp_path, "a: 1\nb: [1, 2\nc: 3\n")
     assert document.value is None
     assert len(document.errors) == 1
@@ -87,13 +87,13 @@ def test_a_file_that_is_not_yaml_says_where(tmp_path: Path) -> None:
     assert "line 3" in document.errors[0].message
 
 
-def test_a_file_that_is_not_json_says_where(tmp_path: Path) -> None:
+def test_an_error_in_json_is_reported_with_its_line(tmp_path: Path) -> None:
     document = read(tmp_path, '{\n "a": 1,\n}\n', "file.json")
     assert messages(document) == [f": not JSON: {document.errors[0].message[10:]}"]
     assert "line 3" in document.errors[0].message
 
 
-def test_json_is_read_with_its_duplicate_keys_and_numbers_checked(tmp_path: Path) -> None:
+def test_duplicate_keys_and_numbers_are_checked_in_json_too(tmp_path: Path) -> None:
     document = read(tmp_path, '{"a": {"b": 1, "b": 2}, "c": [NaN], "d": 36893488147419103232}', "file.json")
     assert [path for path, _, _ in (each.partition(":") for each in messages(document))] == ["b", "c.0", "d"]
 
@@ -108,7 +108,7 @@ def test_a_number_that_json_cannot_hold_is_an_error(tmp_path: Path, number: str)
     assert [problem.path for problem in document.errors] == ["steps"]
 
 
-def test_keys_that_are_no_text_are_read_as_text_with_a_warning(tmp_path: Path) -> None:
+def test_keys_that_are_not_text_are_read_as_text_with_a_warning(tmp_path: Path) -> None:
     document = read(tmp_path, "labels: {0: cat, yes: dog}\n'1': bird\n")
     assert document.value == {"labels": {"0": "cat", "yes": "dog"}, "1": "bird"}
     assert [warning.path for warning in document.warnings] == ["labels.0", "labels.yes"]
@@ -120,16 +120,16 @@ def test_keys_that_are_no_text_are_read_as_text_with_a_warning(tmp_path: Path) -
         ("a: !!python/object/apply:os.getcwd []", "the tag"),
         ("a: !!set {b}", "the tag"),
         ("a: !!binary aGk=", "the tag"),
-        ("a: !!int x", "'x' is no int"),
-        ("{[1]: 2}", "a key has to be text"),
-        ("<<: 3", "takes a mapping"),
+        ("a: !!int x", "'x' is not a valid int"),
+        ("{[1]: 2}", "a key must be text"),
+        ("<<: 3", "needs a mapping"),
         ("a: &a [*a]", "contains itself"),
         ("- a\n--- \n- b", "not YAML"),
-        (b"a: \xff\xfe", "not text that can be read"),
-        ("\x00", "not text that can be read"),
+        (b"a: \xff\xfe", "cannot be read as text"),
+        ("\x00", "cannot be read as text"),
     ],
 )
-def test_what_no_experiment_needs_is_refused(tmp_path: Path, text: str | bytes, complaint: str) -> None:
+def test_yaml_that_no_experiment_needs_is_refused(tmp_path: Path, text: str | bytes, complaint: str) -> None:
     document = read(tmp_path, text)
     assert document.errors
     assert complaint in document.errors[0].message
@@ -150,17 +150,17 @@ def test_deep_nesting_is_an_error_not_a_crash(tmp_path: Path, name: str, text: s
     assert document.line(("a",)) is None
 
 
-def test_files_that_are_none_are_told_apart(tmp_path: Path) -> None:
+def test_paths_that_are_not_readable_files_have_an_error_of_their_own_each(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     big = tmp_path / "big.yaml"
     with big.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    told = {file: read_document(str(file)).errors[0].message for file in (tmp_path / "none", tmp_path, pipe, big)}
-    assert list(told.values()) == [
+    files = (tmp_path / "none", tmp_path, pipe, big)
+    assert [read_document(str(file)).errors[0].message for file in files] == [
         "no such file",
         "is a folder, not a file",
-        "is no regular file",
+        "is not a regular file",
         "is longer than 16 MiB",
     ]
 
@@ -172,9 +172,7 @@ def test_files_that_are_none_are_told_apart(tmp_path: Path) -> None:
         ("file.json", '{"a": [\n {"x": 1},\n {"y": 2,\n "z": 3}]}'),
     ],
 )
-def test_the_line_of_a_value_is_known_and_of_what_is_missing_that_around_it(
-    tmp_path: Path, name: str, text: str
-) -> None:
+def test_a_value_has_a_line_and_a_missing_one_that_of_the_value_around_it(tmp_path: Path, name: str, text: str) -> None:
     document = read(tmp_path, text, name)
     assert document.line(("a", 1, "z")) == 4
     assert document.line(("a", 1, "nothing")) == 3

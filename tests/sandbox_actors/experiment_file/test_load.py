@@ -1,4 +1,4 @@
-"""Loading an experiment file: what it says, in full, and every way in which it can have the wrong shape."""
+"""Experiment files: what they mean, and every way in which they can have the wrong shape."""
 
 from __future__ import annotations
 
@@ -10,15 +10,8 @@ import msgspec
 import pytest
 
 from sandbox_actors.errors import ConfigError
-from sandbox_actors.experiment_file.load import (
-    Experiment,
-    Loaded,
-    Resources,
-    freeze,
-    load_experiment,
-    read_config,
-    thaw,
-)
+from sandbox_actors.experiment.model import Experiment, Resources, freeze, thaw
+from sandbox_actors.experiment_file.load import Loaded, load_experiment, read_config
 
 JOB = "{hook: TrainModelHook, meta_name: train}"
 
@@ -52,7 +45,7 @@ def errors_of(text: str) -> list[str]:
 # --- what a file says ---
 
 
-def test_a_file_of_data_juicer_sandbox_is_read_whole() -> None:
+def test_a_file_for_data_juicer_sandbox_is_read_completely() -> None:
     write("dataset_path: data.jsonl\nexport_path: out.jsonl\nprocess: [{text_length_filter: {min_len: 3}}]", "dj.yaml")
     write('{"type": "modelscope", "train_dataset": "data.jsonl", "lr": 3e-4}', "train.json")
     write("{}", "data.jsonl")
@@ -105,7 +98,7 @@ evaluation_job_configs:
     assert pipeline.execution_jobs[1].dj_configs is None
 
 
-def test_everything_that_can_be_left_out_has_a_default() -> None:
+def test_everything_optional_has_a_default() -> None:
     experiment = experiment_of(f"execution_job_configs: [{JOB}]", "runs/first.yaml")
     assert experiment == Experiment(
         project_name="sandbox",
@@ -159,7 +152,7 @@ def test_envs_are_specs_their_paths_or_names_of_specs() -> None:
     }
 
 
-def test_times_and_sizes_of_a_job_come_out_in_seconds_and_bytes() -> None:
+def test_durations_and_sizes_of_a_job_are_converted_to_seconds_and_bytes() -> None:
     (job,) = (
         experiment_of("""
 execution_job_configs:
@@ -189,7 +182,7 @@ execution_job_configs:
     assert jobs.execution_jobs[0].dj_configs == "out/recipe.yaml"
 
 
-def test_a_config_that_input_replaces_whole_is_not_read() -> None:
+def test_a_config_that_input_replaces_completely_is_not_read() -> None:
     (job, _) = (
         experiment_of("""
 execution_job_configs:
@@ -202,7 +195,7 @@ execution_job_configs:
     assert job.dj_configs == {"process": []}
 
 
-def test_a_config_that_local_replaces_whole_is_read_from_there() -> None:
+def test_a_config_that_local_replaces_completely_is_read_from_there() -> None:
     write("process: []\n", "new.yaml")
     (job,) = (
         experiment_of(
@@ -241,12 +234,12 @@ pipelines:
     "definition",
     [None, 3, {}, {"format": 99, "experiment": {}}, {"format": 1, "experiment": {"project_name": 3}}, {"format": 1}],
 )
-def test_what_is_no_frozen_experiment_does_not_thaw(definition: Any) -> None:
+def test_anything_else_than_a_frozen_experiment_does_not_thaw(definition: Any) -> None:
     with pytest.raises(ConfigError, match="not a frozen experiment"):
         thaw(definition)
 
 
-def test_the_structs_hold_only_what_json_holds() -> None:
+def test_the_structs_contain_only_what_json_can_represent() -> None:
     experiment = experiment_of(f"execution_job_configs: [{JOB}]")
     assert msgspec.convert(msgspec.to_builtins(experiment), Experiment) == experiment
 
@@ -254,7 +247,7 @@ def test_the_structs_hold_only_what_json_holds() -> None:
 # --- what is wrong with a file ---
 
 
-def test_every_wrong_key_and_type_of_a_file_is_told_at_once_with_its_line_and_the_nearest_name() -> None:
+def test_every_wrong_key_and_type_of_a_file_is_reported_at_once_with_its_line_and_the_nearest_name() -> None:
     assert errors_of("""\
 project_name: 3
 resum: true
@@ -310,10 +303,13 @@ execution_job_configs:
             f"pipelines:\n  a: {{execution_job_configs: [{JOB}]}}\n  a: {{execution_job_configs: [{JOB}]}}",
             "sandbox.yaml: pipelines.a: the key occurs twice in one mapping (line 3)",
         ),
-        ("execution_job_configs: [{hook: TrainModelHook, timeout: soon}]", "'soon' is no time"),
-        ("execution_job_configs: [{hook: TrainModelHook, resources: {memory: lots}}]", "'lots' is no amount of memory"),
-        ("execution_job_configs: [{hook: TrainModelHook, meta_name: ../x}]", "'../x' cannot name a job"),
-        (f"pipelines: {{a/b: {{execution_job_configs: [{JOB}]}}}}", "'a/b' cannot name a pipeline"),
+        ("execution_job_configs: [{hook: TrainModelHook, timeout: soon}]", "'soon' is not a duration"),
+        (
+            "execution_job_configs: [{hook: TrainModelHook, resources: {memory: lots}}]",
+            "'lots' is not an amount of memory",
+        ),
+        ("execution_job_configs: [{hook: TrainModelHook, meta_name: ../x}]", "'../x' cannot be the name of a job"),
+        (f"pipelines: {{a/b: {{execution_job_configs: [{JOB}]}}}}", "'a/b' cannot be the name of a pipeline"),
         ("execution_job_configs: [{hook: TrainModelHook, output: [a, a]}]", "names 'a' 2 times"),
         ("execution_job_configs: [{hook: TrainModelHook, output: meta_name}]", "'meta_name' is the key"),
         ("execution_job_configs: [{hook: TrainModelHook, component_path: none}]", "there is no folder 'none'"),
@@ -321,11 +317,11 @@ execution_job_configs:
         ("execution_job_configs: [{hook: TrainModelHook, input: {extra_configs.a: 3}}]", "must be text, not 3"),
     ],
 )
-def test_a_file_that_makes_no_experiment_says_why(text: str, error: str) -> None:
+def test_a_file_that_is_not_an_experiment_has_an_error_that_says_why(text: str, error: str) -> None:
     assert any(error in each for each in errors_of(text))
 
 
-def test_a_file_that_is_named_and_wrong_is_told_by_its_own_name_and_line() -> None:
+def test_an_error_in_a_file_that_is_named_is_reported_with_the_name_and_line_of_that_file() -> None:
     write("lr: 1\nlr: 2\n", "train.yaml")
     write("hook: TrainModelHook\ntimeot: 3\n", "job.yaml")
     write("- a\n", "list.yaml")
@@ -341,7 +337,7 @@ execution_job_configs:
 """) == [
         "sandbox.yaml: execution_job_configs.6: there is no file 'jobs.yaml'; did you mean 'job.yaml'? (line 9)",
         "train.yaml: lr: the key occurs twice in one mapping (line 2)",
-        "list.yaml: must hold a mapping",
+        "list.yaml: must contain a mapping",
         "sandbox.yaml: execution_job_configs.4.extra_configs: "
         "there is no file 'trains.yaml'; did you mean 'train.yaml'? (line 7)",
         "job.yaml: timeot: a job has no key 'timeot'; did you mean 'timeout'? (line 2)",
@@ -351,16 +347,16 @@ execution_job_configs:
 def test_a_path_that_exists_beside_the_file_but_not_in_the_current_folder_is_pointed_out() -> None:
     write("lr: 1\n", "deep/train.yaml")
     loaded = load("execution_job_configs: [{hook: TrainModelHook, extra_configs: train.yaml}]", "deep/sandbox.yaml")
-    assert "from the current folder, there is one at deep/train.yaml" in loaded.errors[0].message
+    assert "from the current folder, and there is one at deep/train.yaml" in loaded.errors[0].message
 
 
-def test_an_experiment_with_errors_cannot_be_required() -> None:
+def test_requiring_an_experiment_with_errors_raises_all_of_them() -> None:
     with pytest.raises(ConfigError, match="must be text") as raised:
         load("project_name: 3").require()
     assert [problem.path for problem in raised.value.problems] == ["project_name", ""]
 
 
-def test_a_config_read_late_is_a_mapping_or_an_error(folder: Path) -> None:
+def test_a_config_that_is_read_when_its_job_starts_is_a_mapping_or_an_error(folder: Path) -> None:
     write("a: 1\n", "late/config.yaml")
     write("", "late/empty.yaml")
     write("- 1\n", "late/list.yaml")

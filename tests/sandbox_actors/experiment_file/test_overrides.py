@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: any key of an experiment, in whichever file it is."""
+"""`--set KEY=VALUE`: any key of an experiment, in any of its files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_actors.experiment_file.load import Experiment, load_experiment
+from sandbox_actors.experiment.model import Experiment
+from sandbox_actors.experiment_file.load import load_experiment
 
 FILE = """
 experiment_name: first
@@ -40,13 +41,13 @@ def overridden(*overrides: str) -> Experiment:
     return load_experiment("sandbox.yaml", overrides).require()
 
 
-def test_a_key_in_a_config_file_is_set_for_the_one_job_that_is_named() -> None:
+def test_a_key_in_a_config_file_is_set_only_for_the_job_that_is_named() -> None:
     baseline, refined = overridden("refined.train.extra_configs.train.max_steps=50").pipelines
     assert refined.execution_jobs[1].extra_configs == {"lr": 1, "train": {"max_steps": 50, "betas": [1, 2]}}
     assert baseline.execution_jobs[0].extra_configs == {"lr": 1, "train": {"max_steps": 10, "betas": [1, 2]}}
 
 
-def test_keys_of_jobs_lists_and_the_experiment_are_set_with_values_as_yaml_spells_them() -> None:
+def test_keys_of_jobs_lists_and_the_experiment_are_set_to_values_written_as_in_yaml() -> None:
     experiment = overridden(
         "max_iter_num=3",
         "experiment_name='7'",
@@ -67,7 +68,7 @@ def test_keys_of_jobs_lists_and_the_experiment_are_set_with_values_as_yaml_spell
     assert experiment.pipelines[1].execution_jobs[1].retries == 2
 
 
-def test_a_config_that_is_replaced_by_another_path_is_read_from_there_and_can_be_set_further() -> None:
+def test_a_config_that_is_replaced_by_another_path_is_read_from_there_and_can_be_changed_further() -> None:
     experiment = overridden(
         "baseline.train.extra_configs=other.yaml",
         "refined.train.extra_configs=other.yaml",
@@ -81,7 +82,7 @@ def test_a_job_list_can_be_set_to_the_paths_of_jobs() -> None:
     assert [job.meta_name for _, job in experiment.pipelines[1].jobs()] == ["train"]
 
 
-def test_every_job_of_that_name_is_meant_and_the_jobs_without_one_too() -> None:
+def test_every_job_of_a_name_is_meant_and_jobs_without_a_name_have_the_default_one() -> None:
     Path("sandbox.yaml").write_text(
         "execution_job_configs:\n" + "  - {hook: TrainModelHook, extra_configs: train.yaml}\n" * 2
     )
@@ -96,21 +97,21 @@ def test_every_job_of_that_name_is_meant_and_the_jobs_without_one_too() -> None:
         ("=3", "write KEY=VALUE"),
         ("baselin.train.extra_configs.lr=1", "no key 'baselin'; did you mean 'baseline'?"),
         ("baseline.tain.extra_configs.lr=1", "no job 'tain'; did you mean 'train'?"),
-        ("baseline.train=1", "write also the job and the key"),
+        ("baseline.train=1", "add the job and the key"),
         ("baseline.train.extra_configs.lr.x=1", "'x' cannot be set in 1"),
         ("baseline.train.extra_configs.train.betas.7=1", "no '7' in a list of 2"),
         ("experiment_name.x=1", "'x' cannot be set in 'first'"),
         ("max_iter_num=[1", "not YAML"),
     ],
 )
-def test_a_setting_that_names_nothing_is_an_error_of_its_own(override: str, complaint: str) -> None:
+def test_a_setting_whose_key_does_not_exist_is_an_error(override: str, complaint: str) -> None:
     loaded = load_experiment("sandbox.yaml", [override])
     assert loaded.experiment is None
     assert [error.file for error in loaded.errors] == ["--set"]
     assert complaint in str(loaded.errors[0])
 
 
-def test_what_is_wrong_with_a_set_value_is_told_under_the_setting() -> None:
+def test_a_wrong_value_is_reported_under_its_setting() -> None:
     loaded = load_experiment("sandbox.yaml", ["baseline.train.retries=often", "baseline.train.extra_configs=x.json"])
     assert [str(error) for error in loaded.errors] == [
         "--set: baseline.train.extra_configs: there is no file 'x.json'",

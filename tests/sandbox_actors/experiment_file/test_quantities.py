@@ -1,4 +1,4 @@
-"""Times and sizes as people write them."""
+"""Durations and amounts of memory as people write them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from sandbox_actors.experiment_file.quantities import FOREVER, parse_bytes, pars
         ("1.5H", 5400.0),
     ],
 )
-def test_a_time_is_a_number_of_seconds_or_text_with_units(text: float | str, seconds: float) -> None:
+def test_a_duration_is_a_number_of_seconds_or_text_with_units(text: float | str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", " ", "soon", "30 parsecs", "-5", -5, "5m later", math.nan, math.inf, "1h:30m"])
-def test_what_is_no_time_is_refused(text: float | str) -> None:
-    with pytest.raises(ValueError, match=r"is no time|0 or more"):
+def test_anything_else_is_not_a_duration(text: float | str) -> None:
+    with pytest.raises(ValueError, match=r"is not a duration|0 or more"):
         parse_duration(text)
 
 
-def test_keep_alive_can_be_for_ever() -> None:
+def test_keep_alive_can_be_forever() -> None:
     assert [parse_keep_alive(value) for value in ("forever", -1, "30m", 0)] == [FOREVER, FOREVER, 1800.0, 0.0]
 
 
@@ -54,11 +54,11 @@ def test_keep_alive_can_be_for_ever() -> None:
         ("10b", 10),
     ],
 )
-def test_an_amount_of_memory_is_bytes_or_text_with_a_unit(text: float | str, size: int) -> None:
+def test_an_amount_of_memory_is_a_number_of_bytes_or_text_with_a_unit(text: float | str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "4XB", "-1", -1, "4GB 2MB", math.inf])
-def test_what_is_no_amount_of_memory_is_refused(text: float | str) -> None:
-    with pytest.raises(ValueError, match=r"is no amount|0 or more"):
+def test_anything_else_is_not_an_amount_of_memory(text: float | str) -> None:
+    with pytest.raises(ValueError, match=r"is not an amount|0 or more"):
         parse_bytes(text)

@@ -1,4 +1,4 @@
-"""The JSON Schema that editors complete experiment files by: current, and in accord with the checks."""
+"""The JSON Schema with which editors complete experiment files: up to date, and consistent with the checks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sandbox_actors.experiment_file.document import read_document
-from sandbox_actors.experiment_file.schema import FILE_LISTS, ExperimentPart, json_schema
-from sandbox_actors.experiment_file.shape import find_misfits
+from sandbox_actors.experiment_file.schema import LIST_KEYS, ExperimentPart, json_schema
+from sandbox_actors.experiment_file.shape import find_mismatches
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "docs" / "experiment.schema.json"
@@ -20,12 +20,12 @@ JOB = {"hook": "TrainModelHook", "meta_name": None, "extra_configs": "train.yaml
 
 
 def experiment_files() -> list[Path]:
-    """Everything in `configs/` that has jobs."""
+    """Every file in `configs/` that has jobs."""
     found = []
     for file in sorted((ROOT / "configs").rglob("*")):
         if file.suffix in (".yaml", ".yml", ".json"):
             value = read_document(str(file)).value
-            if isinstance(value, dict) and ({"pipelines", *FILE_LISTS.values()} & set(value)):
+            if isinstance(value, dict) and ({"pipelines", *LIST_KEYS.values()} & set(value)):
                 found.append(file)
     return found
 
@@ -34,7 +34,7 @@ def errors_by_schema(value: Any) -> list[str]:
     return [error.message for error in Draft202012Validator(json_schema()).iter_errors(value)]
 
 
-def test_the_shipped_schema_is_a_schema_and_the_one_that_the_structs_make() -> None:
+def test_the_shipped_schema_is_valid_and_the_one_generated_from_the_structs() -> None:
     Draft202012Validator.check_schema(json_schema())
     assert json.loads(SHIPPED.read_text()) == json_schema(), "run python -m sandbox_actors.experiment_file.schema"
 
@@ -58,8 +58,8 @@ def test_the_experiments_in_configs_fit_the_schema(file: Path) -> None:
         },
     ],
 )
-def test_what_the_checks_take_fits_the_schema(value: dict[str, Any]) -> None:
-    assert list(find_misfits(value, ExperimentPart)) == []
+def test_what_the_checks_accept_fits_the_schema(value: dict[str, Any]) -> None:
+    assert list(find_mismatches(value, ExperimentPart)) == []
     assert errors_by_schema(value) == []
 
 
@@ -81,5 +81,5 @@ def test_what_the_checks_take_fits_the_schema(value: dict[str, Any]) -> None:
     ],
 )
 def test_what_the_checks_refuse_does_not_fit_the_schema(value: Any) -> None:
-    assert list(find_misfits(value, ExperimentPart)) != []
+    assert list(find_mismatches(value, ExperimentPart)) != []
     assert errors_by_schema(value) != []

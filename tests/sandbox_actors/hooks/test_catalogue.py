@@ -1,4 +1,4 @@
-"""What this installation knows, and what of a machine is checked."""
+"""The catalogue of this installation, and the checks against it and the machine."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from envs.specs import MANAGERS
 from sandbox_actors.errors import ConfigError
 from sandbox_actors.experiment_file.catalogue import Catalogue
 from sandbox_actors.experiment_file.load import load_experiment
-from sandbox_actors.hooks.builtin import HOOKS
-from sandbox_actors.hooks.catalogue import Managers, known
-from sandbox_actors.hooks.registry import hook_named
+from sandbox_actors.hooks.builtin import BUILTIN_HOOKS
+from sandbox_actors.hooks.catalogue import load_catalogue
+from sandbox_actors.hooks.registry import find_hook
 from sandbox_actors.system.machine import Machine
 
 GIB = 1024**3
 
 
-def test_env_managers_are_looked_for_when_they_are_asked_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_env_managers_are_searched_for_when_they_are_looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("MAMBA_EXE", "CONDA_EXE"):
         monkeypatch.delenv(name, raising=False)
-    managers = Managers()
+    managers = load_catalogue().managers
     assert managers["uv"] == ""
     assert "micromamba is not on the PATH" in managers["micromamba"]
-    assert set(managers) == set(known().managers)
+    assert set(managers) == set(MANAGERS)
 
 
-def test_hooks_are_known_when_they_can_be_run() -> None:
-    assert set(known().hooks) == set(HOOKS)
+def test_the_known_hooks_are_those_that_can_be_run() -> None:
+    assert set(load_catalogue().hooks) == set(BUILTIN_HOOKS)
     with pytest.raises(ConfigError, match="there is no hook 'TrainModleHook'; did you mean 'TrainModelHook'"):
-        hook_named("TrainModleHook")
+        find_hook("TrainModleHook")
 
 
-def test_what_a_job_asks_of_the_machine_is_checked_with_the_numbers(tmp_path: Path) -> None:
+def test_the_resources_of_a_job_are_checked_against_those_of_the_machine(tmp_path: Path) -> None:
     file = tmp_path / "file.yaml"
     resources = {"cpus": 4, "gpus": 2, "memory": "3GiB"}
     job = {"hook": "GeneralDataExecutorHook", "extra_configs": {"type": "x:Y"}, "resources": resources}
@@ -50,7 +51,7 @@ def test_what_a_job_asks_of_the_machine_is_checked_with_the_numbers(tmp_path: Pa
 
 
 @pytest.mark.parametrize("hook", ["ProbeViaAnalyzerHook", "ProcessDataHook", "RefineRecipeViaKSigmaHook"])
-def test_the_settings_of_a_recipe_are_checked_with_the_nearest_that_there_is(
+def test_the_settings_of_a_recipe_are_checked_and_the_nearest_one_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -59,7 +60,9 @@ def test_the_settings_of_a_recipe_are_checked_with_the_nearest_that_there_is(
     recipe["data_probe_algo"] = "unifrom"
     jobs = [{"hook": hook, "meta_name": "probe", "dj_configs": recipe}]
     Path("sandbox.yaml").write_text(json.dumps({"probe_job_configs": jobs}))
-    problems = [error for error in load_experiment("sandbox.yaml", [], known()).errors if "dj_configs" in error.path]
+    problems = [
+        error for error in load_experiment("sandbox.yaml", [], load_catalogue()).errors if "dj_configs" in error.path
+    ]
     assert [(problem.path.rpartition(".")[2], problem.message.partition(";")[2]) for problem in problems] == [
         ("exprot_type", " did you mean 'export_type'? (line 1)"),
         ("data_probe_algo", " known: uniform, topk, frequency, range, tags (line 1)"),

@@ -8,7 +8,7 @@ import trio.testing
 
 from sandbox_actors.errors import Refused
 from sandbox_actors.experiment.model import Resources
-from sandbox_actors.experiment_file.checks.resources import gpus_missing
+from sandbox_actors.experiment_file.checks.resources import describe_gpu_shortage
 from sandbox_actors.jobs.capacity import Capacity, Gpus
 from sandbox_actors.system.machine import Machine
 
@@ -61,9 +61,9 @@ async def test_more_than_there_are_is_refused_at_once() -> None:
 
 def test_what_is_missing_is_told_with_the_numbers() -> None:
     without, with_two = Machine(cpus=1, memory=1), Machine(cpus=1, memory=1, gpus=("0", "1"))
-    assert gpus_missing(Resources(gpus=1), without) == "asks for 1 gpus, and this machine has none"
-    assert gpus_missing(Resources(gpus=3), with_two) == "asks for 3 gpus, and this machine has 2"
-    assert gpus_missing(Resources(gpus=2), with_two) == gpus_missing(Resources(), without) == ""
+    assert describe_gpu_shortage(Resources(gpus=1), without) == "asks for 1 gpus, and this machine has none"
+    assert describe_gpu_shortage(Resources(gpus=3), with_two) == "asks for 3 gpus, and this machine has 2"
+    assert describe_gpu_shortage(Resources(gpus=2), with_two) == describe_gpu_shortage(Resources(), without) == ""
 
 
 async def test_cpus_are_given_in_the_order_they_were_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""Data that a file names: there already, or made by an earlier job."""
+"""Data that a file names: it exists already, or an earlier job makes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.sandbox_actors.experiment_file.checking import CONVERT, errors, execu
 pytestmark = pytest.mark.usefixtures("folder_with_data")
 
 
-def trained_on(path: str, before: str = CONVERT) -> str:
+def train_on(path: str, before: str = CONVERT) -> str:
     return executing(before, f"hook: TrainModelHook, extra_configs: {{type: modelscope, train_dataset: {path}}}")
 
 
@@ -27,60 +27,60 @@ def trained_on(path: str, before: str = CONVERT) -> str:
         "''",
     ],
 )
-def test_data_that_is_there_or_that_an_earlier_job_makes_is_no_error(path: str) -> None:
+def test_data_that_exists_or_that_an_earlier_job_makes_is_accepted(path: str) -> None:
     make = "hook: GeneralDataExecutorHook, extra_configs: {type: convert, export_path: ./out/made.jsonl}"
-    assert errors(trained_on(path, make)) == []
+    assert errors(train_on(path, make)) == []
 
 
 @pytest.mark.parametrize(
     "path", ["./none.jsonl", "none.jsonl", "out/none", "/none/data", "~/none/x.parquet", "./a b.jsonl"]
 )
-def test_data_that_is_nowhere_is_an_error(path: str) -> None:
-    (told,) = errors(trained_on(path).replace("train_dataset", "dataset_path"))
-    assert told.startswith("execution_job_configs.1.extra_configs.dataset_path: there is no file or folder ")
+def test_data_that_does_not_exist_is_an_error(path: str) -> None:
+    (error,) = errors(train_on(path).replace("train_dataset", "dataset_path"))
+    assert error.startswith("execution_job_configs.1.extra_configs.dataset_path: there is no file or folder ")
 
 
-def test_data_of_a_later_job_is_not_there_yet() -> None:
+def test_data_of_a_later_job_does_not_exist_yet() -> None:
     make = "hook: GeneralDataExecutorHook, extra_configs: {type: convert, export_path: ./out/made.jsonl}"
     train = "hook: TrainModelHook, extra_configs: {type: modelscope, train_dataset: ./out/iter_1/made.jsonl}"
     assert len(errors(executing(train, make))) == 1
 
 
-def test_an_export_without_the_folder_of_its_iteration_is_pointed_to_the_right_one() -> None:
+def test_for_an_export_path_without_the_folder_of_the_iteration_the_error_names_the_right_path() -> None:
     make = "hook: GeneralDataExecutorHook, extra_configs: {type: convert, export_path: ./out/made.jsonl}"
-    (told,) = errors(trained_on("./out/made.jsonl", make))
-    assert "writes it, but to './out/iter_1/made.jsonl': take its output by `input`" in told
+    (error,) = errors(train_on("./out/made.jsonl", make))
+    assert "writes it, but to './out/iter_1/made.jsonl': use its output by `input`" in error
 
 
-def test_a_misspelt_file_has_its_neighbour_named() -> None:
-    (told,) = errors(trained_on("dta.jsonl"))
-    assert "did you mean 'data.jsonl'?" in told
+def test_for_a_misspelt_file_the_error_names_the_nearest_one() -> None:
+    (error,) = errors(train_on("dta.jsonl"))
+    assert "did you mean 'data.jsonl'?" in error
 
 
-def test_a_dataset_may_be_the_name_of_one_and_is_a_warning_then() -> None:
-    (told,) = warnings(trained_on("allenai/c4"))
-    assert "it is taken for a name" in told
+def test_a_dataset_that_may_be_a_name_on_a_hub_is_a_warning() -> None:
+    (error,) = warnings(train_on("allenai/c4"))
+    assert "it is assumed to be a name on a hub" in error
 
 
-def test_what_a_known_type_reads_as_a_dataset_has_to_be_there() -> None:
+def test_a_dataset_that_a_known_type_reads_must_exist() -> None:
     config = "{type: transformers, train_dataset: allenai/c4, tokenizer: gpt2, model: {name: a}}"
-    told = load(executing(f"hook: TrainModelHook, extra_configs: {config}"))
-    assert [error.path for error in told.errors] == ["execution_job_configs.0.extra_configs.train_dataset"]
-    assert [warning.path for warning in told.warnings][-1] == "execution_job_configs.0.extra_configs.tokenizer"
+    loaded = load(executing(f"hook: TrainModelHook, extra_configs: {config}"))
+    assert [error.path for error in loaded.errors] == ["execution_job_configs.0.extra_configs.train_dataset"]
+    assert [warning.path for warning in loaded.warnings][-1] == "execution_job_configs.0.extra_configs.tokenizer"
 
 
-def test_each_of_several_weighted_datasets_has_to_be_there() -> None:
+def test_each_of_several_weighted_datasets_must_exist() -> None:
     recipe = "{dataset_path: 0.5 data.jsonl 0.5 none.jsonl}"
-    (told,) = errors(executing(f"hook: ProcessDataHook, dj_configs: {recipe}"))
-    assert "'none.jsonl'" in told
+    (error,) = errors(executing(f"hook: ProcessDataHook, dj_configs: {recipe}"))
+    assert "'none.jsonl'" in error
 
 
-def test_data_that_input_or_local_brings_is_not_looked_for() -> None:
+def test_data_that_input_or_local_replaces_is_not_checked() -> None:
     ask = "hook: TrainModelHook, extra_configs: {type: modelscope, train_dataset: none.jsonl}, "
     assert errors(executing(CONVERT + ", output: path", ask + "input: {extra_configs.train_dataset: -1.path}")) == []
     assert errors(executing(ask + "local: {extra_configs.train_dataset: data.jsonl}")) == []
-    (told,) = errors(executing(ask + "local: {extra_configs.train_dataset: no.jsonl}"))
-    assert told.startswith("execution_job_configs.0.local.extra_configs.train_dataset: ")
+    (error,) = errors(executing(ask + "local: {extra_configs.train_dataset: no.jsonl}"))
+    assert error.startswith("execution_job_configs.0.local.extra_configs.train_dataset: ")
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,16 @@ def test_data_that_input_or_local_brings_is_not_looked_for() -> None:
     ],
 )
 def test_a_placeholder_that_nothing_replaces_is_an_error(job: str) -> None:
-    (told,) = errors(executing(job))
-    assert "is a placeholder that no `input` and no `local` replaces" in told
+    (error,) = errors(executing(job))
+    assert "is a placeholder that no `input` and no `local` replaces" in error
 
 
-def test_a_path_with_a_placeholder_in_it_is_a_warning() -> None:
-    (told,) = warnings(trained_on("<home>/data.jsonl"))
-    assert "has a placeholder in it" in told
+def test_a_path_that_contains_a_placeholder_is_a_warning() -> None:
+    (error,) = warnings(train_on("<home>/data.jsonl"))
+    assert "contains a placeholder" in error
 
 
-def test_data_named_in_a_config_file_is_told_by_that_file() -> None:
+def test_missing_data_in_a_config_file_is_reported_with_the_name_of_that_file() -> None:
     Path("train.yaml").write_text("type: modelscope\ndata:\n  dataset_path: none.jsonl\n")
     (error,) = load(executing("hook: TrainModelHook, extra_configs: train.yaml")).errors
     assert (error.file, error.path) == ("train.yaml", "data.dataset_path")
