@@ -1,1 +1,1 @@
-"""Component actors: the pool, who has to go, their records on disk, what is handed to an env, ready envs."""
+"""Component actors: the pool, eviction, records on disk, the bundle that workers run, ready envs."""

@@ -1,7 +1,7 @@
-"""Actors of the daemon's own process: an inbox, one message at a time, and an answer for everyone who asks.
+"""Actors of the daemon's own process: an inbox, one message at a time, and an answer to every ask.
 
 Theory of operation. An actor is one task that owns some state and takes messages from an inbox, in the order in which
-they came. Handling one message is never interrupted by another one, and never by whoever sent it: a sender that is
+they came. Handling one message is never interrupted by another one, and never by its sender: a sender that is
 cancelled stops waiting, and its message is handled all the same. So a decision of several steps is made whole, and
 two that contradict each other (resume twice at once, cancel while it starts) are made one after the other.
 
@@ -10,7 +10,7 @@ two that contradict each other (resume twice at once, cancel while it starts) ar
 - `notify` never waits: for the actor's own tasks and callbacks, which must not be held up by their own inbox.
 - A handler must not wait for what takes long, since everyone behind it waits too. It starts a task and returns a
   promise from `promise()`: that is the answer, kept by the task when there is one.
-- An actor that stops answers everyone who still waits for it with ActorStopped.
+- An actor that stops answers every open ask with ActorStopped.
 
 Component actors are processes: `transport.gateway.Peer` is what the daemon asks and tells there, in the same words.
 """
@@ -48,10 +48,10 @@ class Actor:
         self._promised: WeakSet[Promise[Any]] = WeakSet()
         self._stopped = trio.Event()
 
-    # --- what subclasses say ---
+    # --- for subclasses ---
 
     async def on_start(self) -> None:
-        """Before the first message. An error here ends the actor: everyone who asks gets ActorStopped."""
+        """Before the first message. An error here ends the actor: every ask is answered with ActorStopped."""
 
     async def on_receive(self, message: Any) -> Any:
         """Handle one message. The return value is the answer to an ask; of a promise, what it will hold."""
@@ -70,7 +70,7 @@ class Actor:
         self._promised.add(made)
         return made
 
-    # --- what others do with it ---
+    # --- for others ---
 
     async def ask(self, request: Request[Answer]) -> Answer:
         """Send `request` and wait for its answer. Raises what handling it raised, or ActorStopped."""
@@ -108,7 +108,7 @@ class Actor:
                     self._room.release()
                 await self._handle(letter.message, letter.promise)
         finally:
-            self._turn_away_waiting()
+            self._refuse_waiting()
             with trio.CancelScope(shield=True):
                 await self.on_stop()
             self._stopped.set()
@@ -134,10 +134,10 @@ class Actor:
         try:
             self._inbox_in.send_nowait(_Letter(message, promise, takes_room=True))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._room.release()  # to the next one who waits, and is turned away as this one is
+            self._room.release()  # the next sender in line is refused like this one
             raise self._stopped_error() from None
 
-    def _turn_away_waiting(self) -> None:
+    def _refuse_waiting(self) -> None:
         self._inbox_in.close()
         while True:
             try:

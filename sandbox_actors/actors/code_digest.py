@@ -15,10 +15,10 @@ import msgspec
 MODULES = (".py", ".so")
 NO_CODE = frozenset({"__pycache__", "node_modules"})
 ENV_MARKS = ("pyvenv.cfg", "conda-meta")
-"""What lies in the folder of an env: its packages are not the code of whoever keeps it beside his own."""
+"""Files that mark the folder of an env: packages in it do not belong to the code beside which it lies."""
 
 SETTLED = 2.0
-"""Seconds. Byte code knows its source by size and whole second of change."""
+"""Seconds. Byte code identifies its source by size and by the whole second of its last change."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Code:
     changed: float = 0.0
 
     def is_settled(self, now: float) -> bool:
-        """No change can still come that byte code written now would be taken for."""
+        """Whether byte code written now cannot be mistaken for that of a later change."""
         return now - self.changed >= SETTLED
 
 
@@ -61,8 +61,8 @@ def read_code(python: str, folders: Sequence[str]) -> Code:
     for folder in [*folders, *editable]:
         total.update(f"{folder}\0".encode("utf-8", "surrogateescape"))
         for path, status in _modules(folder, seen):
-            told = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
-            total.update(told.encode("utf-8", "surrogateescape"))
+            entry = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0"
+            total.update(entry.encode("utf-8", "surrogateescape"))
             changed = max(changed, status.st_mtime)
     return Code(total.hexdigest(), changed)
 

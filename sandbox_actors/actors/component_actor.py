@@ -157,9 +157,9 @@ class ComponentActor:
 
 @dataclass(frozen=True)
 class Lease:
-    """An actor for one run. `warm` tells that neither its process nor its model had to be made for it.
+    """An actor for one run. `warm`: neither its process nor its model had to be made for it.
 
-    Whoever lets it load a model sets its `warm_model`.
+    The holder of the lease sets `warm_model` when it has let the actor load a model.
     """
 
     actor: ComponentActor
@@ -173,7 +173,7 @@ class Lease:
 
     async def ask(self, request: Request[Answer]) -> Answer:
         """Ask the actor. Raises ComponentFailed with the remote traceback, or WorkerLost where its process has ended,
-        also where the connection tells before the process does."""
+        also where the connection ends before the process does."""
         try:
             return await self.peer.ask(request)
         except PeerGone:

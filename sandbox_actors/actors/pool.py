@@ -4,8 +4,8 @@ Theory of operation. The pool is the actor that owns every worker process; what 
 
 - A lease takes an idle actor that hosts the same component in the same env, at best one that has the same model
   loaded, and otherwise a new one, which is entered before its process is started: two leases never get one actor.
-  The decision is made in the inbox; starting the process, and ending one, are tasks of the pool, and whoever needs
-  the result waits for an event of the actor (`started`, `gone`), not for the inbox.
+  The decision is made in the inbox; starting the process, and ending one, are tasks of the pool, and who needs the
+  result waits for an event of the actor (`started`, `gone`), not for the inbox.
 - A lease ends in one of two ways. After a block that ended well the actor is idle, until its keep-alive is over, until
   there are too many or too large ones, or until its code has changed. A process in which a run failed, or was
   cancelled, is never reused: nothing is known of what the run left behind.
@@ -88,7 +88,7 @@ class Pool(Actor):
         self._numbers = itertools.count(1)
         self._changed = trio.Event()
 
-    # --- for those who lease ---
+    # --- leases ---
 
     @asynccontextmanager
     async def lease(self, needs: ActorNeeds) -> AsyncIterator[Lease]:
@@ -134,7 +134,7 @@ class Pool(Actor):
     # --- for the worker gateway ---
 
     def admit(self, hello: Hello) -> None:
-        """Let in who knows the token of the worker it says it is. Raises ProtocolError."""
+        """Admit a worker that knows its token. Raises ProtocolError."""
         actor = self._actors.get(hello.name)
         if actor is None or not secrets.compare_digest(actor.secret_digest, digest_of(hello.token)):
             raise ProtocolError(f"{hello.name} is not a worker that this daemon knows")
@@ -209,7 +209,7 @@ class Pool(Actor):
         actor = request.actor
         if not request.is_clean:
             self._send_away(actor)
-        elif actor.state == "running":  # else it ended, or was told to stop, while it ran
+        elif actor.state == "running":  # else it ended, or is being stopped
             actor.runs += 1
             actor.warm_model = actor.warm_model or ""
             self._settle(actor)
@@ -311,7 +311,7 @@ class Pool(Actor):
             self._send_away(actor)
 
     async def _start(self, actor: ComponentActor) -> None:
-        """Start the process of a new actor and wait for its greeting. Whoever leased it learns what goes wrong."""
+        """Start the process of a new actor and wait for its greeting. What goes wrong is raised by `wait_started`."""
 
         def expect(secret_digest: str) -> None:
             actor.secret_digest = secret_digest
@@ -334,7 +334,7 @@ class Pool(Actor):
             if actor.child is None:
                 with trio.CancelScope(shield=True):
                     await self._processes.forget(actor.name)
-                self._bury(actor)
+                self._remove(actor)
             actor.started.set()
 
     async def _watch(self, actor: ComponentActor) -> None:
@@ -343,10 +343,10 @@ class Pool(Actor):
             await actor.process.wait()
             await trio.sleep(LAST_WORDS)
             await self._processes.forget(actor.name)
-        self._bury(actor)
+        self._remove(actor)
 
-    def _bury(self, actor: ComponentActor) -> None:
-        """The actor has no process (any more): tell everyone who waits for something of it."""
+    def _remove(self, actor: ComponentActor) -> None:
+        """The actor has no process: answer everything that waits for it."""
         self._actors.pop(actor.name, None)
         actor.state = "ended"
         actor.greeted.set()
@@ -373,5 +373,5 @@ class Pool(Actor):
             await actor.child.end()
 
     async def _ask_to_exit(self, peer: Peer) -> None:
-        with suppress(SandboxError):  # it has ended by itself, which `gone` tells
+        with suppress(SandboxError):  # it has ended by itself, which sets `gone`
             await peer.tell(Exit())

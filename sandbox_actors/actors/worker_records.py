@@ -1,7 +1,7 @@
 """What is on disk of each worker, so that the next daemon can adopt those that outlive this one.
 
-A record is written before its worker is told who it is, and removed when the process has ended. It is no secret: of
-the worker's token it holds the digest, and of its env's variables nothing.
+A record is written before its worker gets its token, and removed when the process has ended. It holds no secret: the
+digest of the token, and none of the env's variables.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class WorkerRecords:
         shutil.rmtree(self.scratch_of(name), ignore_errors=True)
 
     def read(self) -> list[WorkerRecord]:
-        """All there are. One that cannot be read, of another version of this program, is named and left out: its
-        worker is turned away, and ends itself after its run."""
+        """All records. One that cannot be read, of another version of this program, is reported and left out: its worker is
+        refused, and ends itself after its run."""
         found = []
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             try:

@@ -1,7 +1,10 @@
 """The coordinator: the actor that takes one experiment through its jobs.
 
-It does what its plan says. Jobs run as tasks beside it and end with a message to it, so that every decision is made
-in one place, one event after the other; and what a decision rests on is durable before it is acted on.
+Theory of operation. The coordinator carries out the commands of its plan, which decides and does no I/O. Each attempt of
+a job runs as a task beside the inbox and ends with a message to it, so that every decision is made in one place, one
+event after the other. What a decision rests on is stored before it is acted on: a job starts after the outputs that it
+needs are durable, so that an experiment whose daemon was killed continues from the store alone. `context_infos.json` is
+a copy for people, written after the fact. A cancel stops the attempts; each still ends with its own message.
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 
 
 class Coordinator(Actor):
-    """Runs from `on_start` to the `Finish` of its plan, then stops by itself.
+    """From `on_start` to the `Finish` of its plan, then it stops by itself.
 
     `is_continued`: an earlier daemon has started the experiment, and was killed.
     """
@@ -184,7 +187,7 @@ class Coordinator(Actor):
     # --- jobs ---
 
     async def _run_job(self, start: StartJob, scope: trio.CancelScope) -> None:
-        """One attempt, from its delay to the message that tells how it ended."""
+        """One attempt, from its delay to the message that it has ended."""
 
         async def change(**fields: Any) -> None:
             await self._change(start.index, **fields)
@@ -252,7 +255,7 @@ def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
 
 
 def configs_of(experiment: Experiment) -> dict[str, Any]:
-    """What the watcher is told of an experiment's configs: the settings of the whole, and those of each job."""
+    """The configs of an experiment as the watcher records them: the settings of the whole, and those of each job."""
     whole: dict[str, Any] = msgspec.to_builtins(experiment)
     whole.pop("pipelines", None)
     found = {"sandbox": whole}
@@ -264,7 +267,7 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
 
 
 def describe_error(error: Exception) -> str:
-    """An error as a job's row keeps it: what happened, and for component code the traceback of its own process."""
+    """An error as the row of a job holds it: what happened, and for component code the traceback of its own process."""
     if isinstance(error, ComponentFailed) and error.remote_traceback:
         return f"{error}\n\n{error.remote_traceback}".rstrip()
     return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"

@@ -195,7 +195,7 @@ def only_daemon(paths: Paths) -> Iterator[None]:
 
 
 def _seconds(variable: str, default: float) -> float:
-    """What an environment variable says, or `default`. Raises Refused for what must be a number of seconds."""
+    """What an environment variable says, or `default`. Raises Refused for anything but a number of seconds."""
     given = os.environ.get(variable) or default
     try:
         seconds = float(given)

@@ -78,10 +78,10 @@ class ClientRequests:
         self._started = time.time()
 
     def admit(self, hello: Hello) -> None:
-        """Whoever reaches the socket is its owner: the router has looked at the peer's uid."""
+        """A client that reaches the socket belongs to its owner: the router has checked the peer's uid."""
 
     def arrived(self, peer: Peer) -> None:
-        """Nothing is kept about clients: each of their asks stands for itself."""
+        """Nothing is recorded about clients: each of their asks stands for itself."""
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> object:
         require_light(memoryview(body))
@@ -90,7 +90,7 @@ class ClientRequests:
             with self._store.promptly():
                 return await self._answer(request)
         except StoreError:
-            if isinstance(request, Changes) and request.wait:  # who follows an experiment waits for the disk as it does
+            if isinstance(request, Changes) and request.wait:  # a follower waits for the disk as its experiment does
                 return await self._changes(request)
             raise
 

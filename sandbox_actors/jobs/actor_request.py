@@ -21,7 +21,7 @@ from sandbox_actors.hooks.registry import component_folders
 from sandbox_actors.protocol.worker_requests import ComponentRef
 
 KEEP_ALIVE = 1800.0
-"""Seconds that an actor stays warm unless its job says otherwise."""
+"""Seconds that an actor stays warm where its job sets no `keep_alive`."""
 
 _threads = trio.CapacityLimiter(4)
 
@@ -46,7 +46,7 @@ class ActorRequests:
         return self._environments.at(env)
 
     def describe(self, job: Job, call: Call, env: ReadyEnv | None = None) -> Call:
-        """A class of the user's own with what it says of itself, as far as its source can be found before it is run."""
+        """The call of a user's own class, with what the class declares, as far as its source is found before it runs."""
         if not call.entry.is_own:
             return call
         sites = [] if env is None else sorted(Path(env.python).parent.parent.glob("lib/python3*/site-packages"))

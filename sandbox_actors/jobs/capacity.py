@@ -11,7 +11,7 @@ import trio
 from sandbox_actors.errors import Refused
 
 OnWait = Callable[[str], Awaitable[None]]
-"""Told why a job waits, each time that the reason changes."""
+"""Called with the reason why a job waits, each time that it changes."""
 
 
 class Capacity:

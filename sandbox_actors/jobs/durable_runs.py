@@ -8,7 +8,7 @@ what the component watches in its own process, and in the end the result (`proto
   the worker was killed after it had written the result, or this daemon did not ask for the run itself.
 - `take_in` copies the journal into the store: for each wake-up by the worker, and once more when the run has ended.
   One reader a run at a time; points and the position in the journal are stored in one transaction, so that each point
-  is there once, whoever dies in between.
+  is there once, whichever process dies in between.
 - A daemon that starts finds the folders of the one before (`keep_left`). A run that its experiment still waits for
   keeps its worker, cpus and gpus until the coordinator starts that attempt again, which claims it. All others are
   removed, and their workers ended.

@@ -71,7 +71,7 @@ class JobRunner:
 async def find_warm(
     requests: ActorRequests, pool: Pool, resources: Resources, job: Job, call: Call, has_open_model: bool
 ) -> bool | None:
-    """What `PlannedJob.warm` says of a call. Raises SandboxError where the job has no env that could be."""
+    """The value of `PlannedJob.warm` for a call. Raises SandboxError where the job's env cannot exist."""
     call = requests.describe(job, call)
     env = await requests.find_env(job, call)
     if env is None:

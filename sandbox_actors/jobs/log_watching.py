@@ -1,8 +1,8 @@
-"""The log watcher of a run: leased beside the run's actor, replaced when it dies, told when the log ends.
+"""The log watcher of a run: leased beside the run's actor, replaced when it dies, notified when the log ends.
 
-What goes wrong here costs metrics, which the log says; never the run. A log watcher that takes the place of another
-goes on where the store says that the other one had come, so that every line counts once, whoever dies: log watcher,
-run, or the daemon itself.
+What goes wrong here costs metrics, never the run, and is written into the log. A log watcher that replaces another one
+continues at the position that the store has, so that every line counts once, whichever process dies: log watcher, run,
+or the daemon itself.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _threads = trio.CapacityLimiter(4)
 class LogWatching:
     """Watches the log of one run, of experiment `experiment`. `needs` is what the run itself is leased with.
 
-    To be awaited in this order: `begin` before the run is asked for, `follow` beside it. For a run that another daemon
-    began, both go on where they had come.
+    To be awaited in this order: `begin` before the run is asked for, `follow` beside it. For a run that an earlier
+    daemon started, both continue where they were.
     """
 
     def __init__(self, pool: Pool, watcher: SandboxWatcher, experiment: str, run: Run, needs: ActorNeeds) -> None:
@@ -53,11 +53,11 @@ class LogWatching:
         self._begin = 0
 
     async def begin(self) -> None:
-        """Note where in its log the run begins: earlier attempts, and calls of the same job, may have written there."""
+        """Record where in its log the run starts: earlier attempts, and calls of the same job, may have written there."""
         self._begin, _ = await self._watcher.begin_log(self._experiment, self._run.run, self._size())
 
     async def follow(self, ended: trio.Event) -> None:
-        """Follow until `ended`, when nobody writes to the log any more, and then to its last line."""
+        """Follow until `ended`, when no process writes to the log any more, and then to its last line."""
         with trio.move_on_after(START_DELAY):
             await ended.wait()
         if ended.is_set() and self._size() == self._begin:
@@ -105,10 +105,10 @@ class LogWatching:
         """Raises WorkerLost where too many have died to try another one."""
         now = time.monotonic()
         if len(self._deaths) == REPLACEMENTS and now - self._deaths[0] < REPLACEMENTS_SECONDS:
-            told = (
+            text = (
                 f"{REPLACEMENTS + 1} log watchers ended within {REPLACEMENTS_SECONDS:g} seconds; the last one: {error}"
             )
-            raise WorkerLost(told) from error
+            raise WorkerLost(text) from error
         self._deaths.append(now)
 
     async def _until_end(self, lease: Lease, task: FollowLog, ended: trio.Event) -> Followed:
@@ -130,7 +130,7 @@ class LogWatching:
         try:
             await lease.peer.tell(EndLog(run=self._run.run))
         except SandboxError:
-            return  # it has died, which whoever waits for its answer is told
+            return  # it has died: the ask that waits for its answer raises
 
     async def _keep_alive(self, lease: Lease) -> None:
         """Kill a log watcher that is stopped, or stuck in C code. Time in which this process itself stood still counts
@@ -165,14 +165,14 @@ class LogWatching:
 
 
 def _wrong(followed: Followed) -> str:
-    """What is to be told of the component's `_watch_run`."""
-    told = []
+    """What went wrong in the component's `_watch_run`."""
+    lines = []
     if followed.slow:
-        rest = ", and was given no more" if followed.is_given_up else ""
-        told.append(f"_watch_run took too long at {followed.slow} lines{rest}; first:\n{followed.first_slow}")
+        rest = ", and was given no more lines" if followed.is_given_up else ""
+        lines.append(f"_watch_run took too long at {followed.slow} lines{rest}; first:\n{followed.first_slow}")
     if followed.errors:
-        told.append(f"_watch_run raised at {followed.errors} lines; first:\n{followed.first_error}")
-    return "\n".join(told)
+        lines.append(f"_watch_run raised at {followed.errors} lines; first:\n{followed.first_error}")
+    return "\n".join(lines)
 
 
 def _append(path: Path, text: str) -> None:

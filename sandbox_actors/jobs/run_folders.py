@@ -1,6 +1,6 @@
-"""Runs on disk: what the next daemon has to know of a run to take it up again, and what its worker keeps for it.
+"""Runs on disk: what the next daemon needs to take a run up again, and what its worker has written for it.
 
-A run has its folder from before it begins until its end is recorded in the store.
+A run has its folder from before it starts until its end is recorded in the store.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class RunFolders:
         return self._root / run
 
     def begin(self, record: RunRecord) -> None:
-        """Make the folder of a run, which is about to begin. Raises OSError."""
+        """Make the folder of a run that is about to start. Raises OSError."""
         folder = self.path_of(record.run.run)
-        shutil.rmtree(folder, ignore_errors=True)  # of an experiment of that id that ended before it was resumed
+        shutil.rmtree(folder, ignore_errors=True)  # of this experiment before it was resumed
         folder.mkdir(mode=0o700, parents=True)
         public = replace(record.needs, env=replace(record.needs.env, environ={}))
         data = msgspec.msgpack.encode(msgspec.structs.replace(record, needs=public))
@@ -68,14 +68,14 @@ class RunFolders:
     def journal(self, run: str, position: int) -> tuple[list[Point], int]:
         """The next points in the journal of a run behind byte `position`, and where they end: there, if there are none.
 
-        An entry that its worker could not finish, because it was killed, is none.
+        An entry that its worker could not finish, because it was killed, is left out.
         """
         points: list[Point] = []
         try:
             with (self.path_of(run) / JOURNAL).open("rb") as file:
                 file.seek(position)
-                begin = position
-                while position - begin < CHUNK and len(head := file.read(LENGTH.size)) == LENGTH.size:
+                start = position
+                while position - start < CHUNK and len(head := file.read(LENGTH.size)) == LENGTH.size:
                     (length,) = LENGTH.unpack(head)
                     entry = file.read(length)
                     if len(entry) < length:
@@ -83,7 +83,7 @@ class RunFolders:
                     points += decode_points(entry)
                     position += LENGTH.size + length
         except (FileNotFoundError, msgspec.MsgspecError, ValueError):
-            return points, position  # it has watched nothing yet, or ends in what was never written by a worker
+            return points, position  # nothing was watched yet, or the rest was not written by a worker
         return points, position
 
     def remove(self, run: str) -> None:
@@ -92,7 +92,7 @@ class RunFolders:
             shutil.rmtree(folder, ignore_errors=True)
 
     def read(self) -> list[RunRecord]:
-        """The runs that have folders; a folder without a readable record is removed, as its run has not begun."""
+        """The runs that have folders; a folder without a readable record is removed: its run has not started."""
         found = []
         for folder in sorted(self._root.iterdir()) if self._root.is_dir() else ():
             try:
