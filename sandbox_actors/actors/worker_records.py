@@ -64,8 +64,8 @@ class WorkerRecords:
         shutil.rmtree(self.scratch_of(name), ignore_errors=True)
 
     def read(self) -> list[WorkerRecord]:
-        """All records. One that cannot be read, of another version of this program, is reported and left out: its worker is
-        refused, and ends itself after its run."""
+        """All records. One that cannot be read, of another version of this program, is reported and left out: its
+        worker is refused, and ends itself after its run."""
         found = []
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             try:

@@ -1,10 +1,11 @@
 """The coordinator: the actor that takes one experiment through its jobs.
 
-Theory of operation. The coordinator carries out the commands of its plan, which decides and does no I/O. Each attempt of
-a job runs as a task beside the inbox and ends with a message to it, so that every decision is made in one place, one
-event after the other. What a decision rests on is stored before it is acted on: a job starts after the outputs that it
-needs are durable, so that an experiment whose daemon was killed continues from the store alone. `context_infos.json` is
-a copy for people, written after the fact. A cancel stops the attempts; each still ends with its own message.
+Theory of operation. The coordinator carries out the commands of its plan, which decides and does no I/O. Each attempt
+of a job runs as a task beside the inbox and ends with a message to it, so that every decision is made in one place,
+one event after the other. What a decision rests on is stored before it is acted on: a job starts after the outputs
+that it needs are durable, so that an experiment whose daemon was killed continues from the store alone.
+`context_infos.json` is a copy for people, written afterwards. A cancel stops the attempts; each still ends with its
+own message.
 """
 
 from __future__ import annotations

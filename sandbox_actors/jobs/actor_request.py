@@ -46,7 +46,7 @@ class ActorRequests:
         return self._environments.at(env)
 
     def describe(self, job: Job, call: Call, env: ReadyEnv | None = None) -> Call:
-        """The call of a user's own class, with what the class declares, as far as its source is found before it runs."""
+        """The call with what a user's own class declares, as far as its source is found before it runs."""
         if not call.entry.is_own:
             return call
         sites = [] if env is None else sorted(Path(env.python).parent.parent.glob("lib/python3*/site-packages"))

@@ -53,7 +53,7 @@ class LogWatching:
         self._begin = 0
 
     async def begin(self) -> None:
-        """Record where in its log the run starts: earlier attempts, and calls of the same job, may have written there."""
+        """Record where in its log the run starts: earlier attempts and calls of the job may have written there."""
         self._begin, _ = await self._watcher.begin_log(self._experiment, self._run.run, self._size())
 
     async def follow(self, ended: trio.Event) -> None:

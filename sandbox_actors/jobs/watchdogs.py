@@ -1,5 +1,5 @@
-"""Watchdogs of a run: of the memory it holds, since the kernel's OOM killer may end the wrong process, and of a stop by a
-signal, since a stopped process lives, does nothing, and reports nothing."""
+"""Watchdogs of a run: of the memory it holds, since the kernel's OOM killer may end the wrong process, and of a stop by
+a signal, since a stopped process lives, does nothing, and reports nothing."""
 
 from __future__ import annotations
 
