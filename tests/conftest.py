@@ -1,27 +1,80 @@
-"""What all tests share: `async def` tests run by trio, each within a time limit of its own, and the component envs."""
+"""What all tests share: `async def` tests run by trio within a time limit, the component envs, and the marks.
+
+A test is `real` if it lies in `tests/integration`, uses a component env, or is marked so. Every other one is `unit`,
+and fails if it starts a process.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import settings
 
 from tests.local_server import FOLDER, LocalServer, serving_locally
 
 ROOT = Path(__file__).parents[1]
 
+settings.register_profile("sandbox", deadline=None, derandomize=True)
+settings.load_profile("sandbox")
+"""A busy machine must not make a property fail, and a failure must come again."""
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A run in the background of a shell ignores it, and so would every command that a test interrupts."""
+
 ASYNC_TEST_LIMIT = 60.0
 """Seconds. A test that hangs fails instead."""
+
+
+REAL_FIXTURES = {"shared_envs", "component_env", "local_server"}
+"""A test that uses one of these, directly or not, needs an env."""
+
+STARTS_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
+"""Audit events of the interpreter."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.path.is_relative_to(ROOT / "tests" / "integration") or fixtures & REAL_FIXTURES:
+            item.add_marker(pytest.mark.real)
+        if item.get_closest_marker("real") is None:
+            item.add_marker(pytest.mark.unit)
+
+
+class ProcessGuard:
+    """Raises where a unit test, while one runs, starts a process."""
+
+    def __init__(self) -> None:
+        self.unit_test = ""
+        sys.addaudithook(self._look)
+
+    def _look(self, event: str, arguments: tuple[object, ...]) -> None:
+        if self.unit_test and event in STARTS_PROCESS:
+            raise AssertionError(f"{self.unit_test} starts a process ({event}): mark it `real`")
+
+
+guard = ProcessGuard()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    guard.unit_test = item.nodeid if item.get_closest_marker("unit") else ""
+    try:
+        return (yield)
+    finally:
+        guard.unit_test = ""
 
 
 @pytest.fixture(scope="session")

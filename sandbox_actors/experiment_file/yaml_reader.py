@@ -56,11 +56,23 @@ for _name, _pattern, _first in _PLAIN:
 def compose(text: bytes) -> yaml.Node | None:
     """The nodes of a file. libyaml composes recursively in C and would crash on deep nesting: hence the check first."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise Unreadable(TOO_DEEP + at_line(event.start_mark.line + 1 if event.start_mark else None))
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise Unreadable(TOO_DEEP + at_line(event.start_mark.line + 1 if event.start_mark else None))
+    except yaml.MarkedYAMLError as error:
+        if _open_brackets(text, error.problem_mark or error.context_mark) > MAX_DEPTH:
+            raise Unreadable(TOO_DEEP) from error
+        raise
     return yaml.compose(text, Loader=_Loader)
+
+
+def _open_brackets(text: bytes, mark: yaml.Mark | None) -> int:
+    """How many brackets are open where the library gave up. Some versions of it have a limit of their own, at which its
+    scanner fails before it has given the events that would be counted."""
+    before = text[: mark.index] if mark else text
+    return before.count(b"[") + before.count(b"{") - before.count(b"]") - before.count(b"}")
 
 
 def find_child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:

@@ -121,12 +121,14 @@ def test_a_component_loads_nothing_unless_it_says_so() -> None:
     assert component.loaded is None
 
 
+@pytest.mark.real
 def test_a_script_gets_its_arguments_and_writes_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "train.sh").write_text('echo "$1 in $(basename "$PWD")"')
     Trainer(nested()).run_subprocess("train.sh", [3], str(tmp_path))
     assert capfd.readouterr().out == f"3 in {tmp_path.name}\n"
 
 
+@pytest.mark.real
 def test_a_script_that_fails_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text("exit 3")
     with pytest.raises(ComponentFailed, match=r"bash train.sh 1 exited with status 3"):
@@ -136,6 +138,7 @@ def test_a_script_that_fails_is_an_error(tmp_path: Path) -> None:
         Trainer(nested()).run_subprocess("train.sh", [], str(tmp_path))
 
 
+@pytest.mark.real
 def test_a_program_that_is_not_there_is_an_error_too(tmp_path: Path) -> None:
     with pytest.raises(ComponentFailed, match="cannot start no-such-shell"):
         Trainer(nested()).run_subprocess("train.sh", [], str(tmp_path), cmd="no-such-shell")

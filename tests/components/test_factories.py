@@ -67,6 +67,7 @@ def test_a_class_of_the_users_own_runs_where_its_job_says() -> None:
     assert entry == Entry(target="mine.evaluators:Bleu", is_own=True)
 
 
+@pytest.mark.real
 def test_no_component_imports_a_heavy_library_before_it_runs() -> None:
     names = [path.relative_to(FOLDER.parent).with_suffix("") for path in sorted(FOLDER.rglob("*.py"))]
     modules = [".".join(name.parts) for name in names]

@@ -16,6 +16,8 @@ from tests.envs.builders import BuilderProcess, build
 from tests.envs.code_bases import write_code_base
 from tests.envs.gates import has_ended
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

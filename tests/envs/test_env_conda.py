@@ -21,6 +21,8 @@ from tests.envs.builders import build
 from tests.envs.conda_channel import write_channel
 from tests.envs.gates import has_ended
 
+pytestmark = pytest.mark.real
+
 REAL = ("conda", "mamba", "micromamba")
 HOST = ".".join(map(str, sys.version_info[:2]))
 

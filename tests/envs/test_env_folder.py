@@ -112,6 +112,7 @@ def test_the_third_waits_for_the_second_though_the_first_has_removed_the_lock_fi
     thread.join()
 
 
+@pytest.mark.real
 def test_what_a_killed_holder_left_is_found_and_its_commands_are_ended(place, gate: Gate):
     script = (
         "import os, signal, subprocess, sys; from pathlib import Path; from envs import processes\n"

@@ -15,6 +15,8 @@ from envs.specs import EnvSpec
 from sandbox_actors.errors import NotFound, Refused
 from tests.envs.builders import BuilderProcess, build
 
+pytestmark = pytest.mark.real
+
 SPEC = {"deps": ["six"]}
 
 

@@ -13,6 +13,8 @@ from envs import processes
 from envs.processes import CommandFailed, Tail, control
 from tests.envs.gates import has_ended
 
+pytestmark = pytest.mark.real
+
 ENVIRON = dict(os.environ)
 
 

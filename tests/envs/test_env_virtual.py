@@ -20,6 +20,8 @@ from tests.envs.builders import REPOSITORY
 from tests.envs.code_bases import write_code_base
 from tests.envs.gates import has_ended
 
+pytestmark = pytest.mark.real
+
 MANAGERS = ("uv", "venv", "virtualenv")
 
 

@@ -46,7 +46,7 @@ def ended(samples: list[bytes]) -> bytes:
     return b"".join(sample + b"\n" for sample in samples)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pools=st.lists(files(), min_size=1, max_size=3))
 def test_merged_are_the_samples_of_all_pools_as_they_are(merging: ComponentProcess, pools: list[Pool]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def test_merged_are_the_samples_of_all_pools_as_they_are(merging: ComponentProce
         assert unfinished(Path(folder)) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pool=files(), times=st.sets(st.integers(1, 4), min_size=1).map(sorted))
 def test_a_duplicated_pool_comes_again_and_again(duplication: ComponentProcess, pool: Pool, times: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def test_a_duplicated_pool_comes_again_and_again(duplication: ComponentProcess, 
             assert Path(path).read_bytes() == ended(pool[0] * count)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pool=files(), seed=st.integers(0, 5))
 def test_a_shuffled_duplicate_holds_the_same_samples(duplication: ComponentProcess, pool: Pool, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +80,7 @@ def test_a_shuffled_duplicate_holds_the_same_samples(duplication: ComponentProce
         assert Path(path).read_bytes() == first, "one seed gives one order"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pools=st.lists(files(), min_size=1, max_size=3), target=st.none() | st.integers(1, 10))
 def test_a_draw_takes_no_sample_twice(downsampling: ComponentProcess, pools: list[Pool], target: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -74,7 +74,7 @@ def convert(component_env: Callable[[str], Path]) -> Callable[[str, str, str], s
 Convert = Callable[[str, str, str], str]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(pool=files())
 def test_gzip_comes_out_as_gzip_of_the_same_lines(process: Get, pool: Pool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +98,7 @@ def test_zstd_comes_out_as_zstd_and_what_is_packed_differently_as_plain_lines(
     assert Path(both).read_bytes() == Path(plain).read_bytes() * 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     samples=st.lists(st.dictionaries(texts, values, max_size=3), min_size=1, max_size=5),
     indent=st.none() | st.just(2),
@@ -210,7 +210,7 @@ def test_parquet_meets_only_its_like(tmp_path: Path, process: Get, convert: Conv
 named = {key: st.dictionaries(st.sampled_from([f"{key}1", f"{key}2"]), values, max_size=2) for key in "xy"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ours=st.lists(files(named["x"]), min_size=1, max_size=2), theirs=st.lists(files(named["y"]), min_size=1, max_size=2)
 )

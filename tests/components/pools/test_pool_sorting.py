@@ -74,7 +74,7 @@ def cut(samples: list[bytes], points: list[int]) -> list[bytes]:
     return [b"".join(sample + b"\n" for sample in part) for part in parts]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(pool=analysed, ratios=st.none() | st.just(["1/4", 0.5]), count=st.none() | st.integers(1, 4))
 def test_a_dataset_is_sorted_by_each_stat_in_turn_and_cut(
     construction: ComponentProcess, pool: Pool, ratios: list[Any] | None, count: int | None
@@ -102,7 +102,7 @@ def test_a_dataset_is_sorted_by_each_stat_in_turn_and_cut(
         assert unfinished(Path(folder)) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pool=files(), count=st.none() | st.integers(1, 4))
 def test_a_dataset_without_stats_is_cut_in_its_order(
     construction: ComponentProcess, pool: Pool, count: int | None
@@ -135,7 +135,7 @@ more = (
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(pools=st.lists(files(more), min_size=1, max_size=4))
 def test_every_choice_of_pools_gives_the_samples_in_all_of_them(
     combination: ComponentProcess, pools: list[Pool]
@@ -160,7 +160,7 @@ def test_every_choice_of_pools_gives_the_samples_in_all_of_them(
         assert {path: Path(path).read_bytes() for path in paths} == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sample=st.dictionaries(texts, values, max_size=3), data=st.data())
 def test_a_sample_is_itself_in_whatever_dress(
     combination: ComponentProcess, sample: dict[str, Any], data: st.DataObject

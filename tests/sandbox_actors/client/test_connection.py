@@ -185,6 +185,7 @@ def short_lived(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.real
 def test_a_daemon_that_is_killed_leaves_nobody_waiting(path: Path, short_lived: subprocess.Popen[str]) -> None:
     link = Connection(path)
 
@@ -201,6 +202,7 @@ def test_a_daemon_that_is_killed_leaves_nobody_waiting(path: Path, short_lived: 
     link.close()
 
 
+@pytest.mark.real
 def test_the_listener_is_the_process_that_serves(path: Path, short_lived: subprocess.Popen[str]) -> None:
     assert listener(path) == short_lived.pid
     assert listener(path.with_name("other.sock")) is None

@@ -275,7 +275,7 @@ class Driver:
         return JobSucceeded(iter=start.iter, index=start.index, values=values, is_tuple=is_tuple)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_starts_records_and_the_end_are_those_of_a_plain_sequence(world: World, chance: random.Random) -> None:
     expected, ran = run_in_sequence(world), Driver(world, chance).run()
@@ -285,7 +285,7 @@ def test_starts_records_and_the_end_are_those_of_a_plain_sequence(world: World, 
     assert ran.state == expected.state
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_a_run_that_dies_and_is_resumed_records_each_job_once_and_ends_the_same_way(
     world: World, chance: random.Random
@@ -301,7 +301,7 @@ def test_a_run_that_dies_and_is_resumed_records_each_job_once_and_ends_the_same_
     }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(parallel=True, may_fail=False), st.randoms(use_true_random=False), st.sampled_from([0.0, 0.3]))
 def test_parallel_pipelines_have_the_same_outputs_as_in_sequence(
     world: World, chance: random.Random, death: float
@@ -312,7 +312,7 @@ def test_parallel_pipelines_have_the_same_outputs_as_in_sequence(
     assert ran.state == "succeeded"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(parallel=True), st.randoms(use_true_random=False))
 def test_parallel_pipelines_finish_unless_they_depend_on_a_failed_one(world: World, chance: random.Random) -> None:
     expected, ran = run_in_sequence(world), Driver(world, chance).run()
@@ -322,7 +322,7 @@ def test_parallel_pipelines_finish_unless_they_depend_on_a_failed_one(world: Wor
     assert len(set(places)) == len(places)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(worlds(), st.integers(0, 8))
 def test_a_cancelled_run_has_recorded_a_prefix_of_the_sequence(world: World, steps: int) -> None:
     expected = run_in_sequence(world)

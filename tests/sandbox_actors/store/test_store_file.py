@@ -76,6 +76,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.real
 def test_what_a_killed_writer_was_told_is_stored_is_there(path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None

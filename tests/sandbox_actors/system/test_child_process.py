@@ -11,6 +11,8 @@ import trio
 from sandbox_actors.system.child_process import Child, SpawnFailed, spawn
 from sandbox_actors.system.process_tree import family
 
+pytestmark = pytest.mark.real
+
 PRELUDE = "import os, subprocess, sys, time\n"
 
 

@@ -101,6 +101,7 @@ print(client.recv(100))
 """
 
 
+@pytest.mark.real
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user: run the tests as root")
 async def test_another_user_is_refused_also_when_every_permission_has_slipped(
     capfd: pytest.CaptureFixture[str],
@@ -177,6 +178,7 @@ trio.run(serve)
 """
 
 
+@pytest.mark.real
 async def test_hundreds_of_connections_at_a_low_file_limit_end_nothing(tmp_path: Path) -> None:
     # An ipc ROUTER of libzmq aborts its process here.
     with subprocess.Popen(  # noqa: ASYNC220

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.real
+
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
