@@ -13,6 +13,7 @@ from envs import installer, processes
 from envs.env_folder import Marker, Place
 from envs.interpreters import uv_binary, version_text
 from envs.variables import tool_environ, worker_environ
+from sandbox_actors.bootstrap import NEWEST_VARIABLE
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 _UNREACHABLE = (
@@ -229,6 +230,8 @@ def _hint(tail: list[str]) -> str:
         return "the disk is full: free some space, for instance by removing envs that are not used"
     if any(sign in text for sign in _UNREACHABLE):
         return "the package index cannot be reached: check the network, and the index that pip or uv is set up with"
+    if "no solution found" in text:
+        return f"if versions of a lock are gone or do not fit this Python, {NEWEST_VARIABLE}=1 takes the newest ones"
     return ""
 
 

@@ -74,6 +74,7 @@ def request_of(spec: EnvSpec, env: Env) -> installer.Request:
     asked = [*spec.deps, *flattened(spec.requirements), *env.configured()]
     names = {package_name(line) for line in asked}
     asked += [line for line in WORKER_DEPS if package_name(line) not in names]
+    asked += [f"-c {spec.lock}"] if spec.lock else []
     return installer.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
 
 

@@ -13,12 +13,14 @@ import yaml
 
 from envs.conda_yaml import read_environment_file
 from envs.env_folder import Place, default_root
-from envs.fingerprint import digest, host_python
+from envs.fingerprint import digest, host_python, path_digest
 from envs.interpreters import version_text
 from envs.requirement_files import absolute, flattened
+from sandbox_actors.bootstrap import wants_newest
 from sandbox_actors.errors import ConfigError, Problem
 
 SPEC_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "envs"
+LOCK_FOLDER = SPEC_FOLDER.with_name("locks")
 VIRTUAL_MANAGERS = ("uv", "venv", "virtualenv")
 CONDA_MANAGERS = ("conda", "mamba", "micromamba", "rattler")
 MANAGERS = (*VIRTUAL_MANAGERS, *CONDA_MANAGERS)
@@ -34,6 +36,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     python        version, such as `3.11`; empty for the one that runs the daemon
     deps          requirements as pip takes them; a local folder is installed as it is now, `-e FOLDER` editable
     requirements  requirements files
+    lock          a file of versions, as pip takes constraints; specs of `configs/envs` have theirs in `configs/locks`
     packages      conda packages (conda-like managers only)
     channels      conda channels, first one first
     config        an environment file of conda's, to start from
@@ -47,6 +50,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     python: str = ""
     deps: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    lock: str = ""
     packages: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     config: str = ""
@@ -65,6 +69,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
         recipe = msgspec.structs.asdict(self)
         del recipe["name"], recipe["find_links"]
         recipe["python"] = self.python or host_python()
+        recipe["lock"] = path_digest(Path(self.lock)) if self.lock else ""
         recipe["config"] = read_environment_file(Path(self.config)) if self.config else None
         pip = recipe["config"].pip if self.config else ()
         recipe["requirements"] = ()
@@ -79,7 +84,7 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
     base = base or Path.cwd()
     known = spec_names()
     if name_or_path in known:
-        return _read(SPEC_FOLDER / f"{name_or_path}.yaml")
+        return _locked(_read(SPEC_FOLDER / f"{name_or_path}.yaml"))
     path = (base / Path(name_or_path).expanduser()).resolve()
     if path.is_file():
         return _read(path)
@@ -87,6 +92,12 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
         if Place(folder).is_finished():
             return EnvSpec(name=slug(folder.name), path=str(folder))
     raise ConfigError([Problem(name_or_path, "", f"no env spec or env of that name{_nearest(name_or_path, known)}")])
+
+
+def _locked(spec: EnvSpec) -> EnvSpec:
+    """A shipped spec with the versions that it was tested with, unless the newest ones are wanted."""
+    lock = LOCK_FOLDER / f"{spec.name}.txt"
+    return msgspec.structs.replace(spec, lock=str(lock)) if lock.exists() and not wants_newest() else spec
 
 
 def spec_names() -> list[str]:
@@ -176,6 +187,7 @@ def _resolved(spec: EnvSpec, base: Path) -> EnvSpec:
         find_links=tuple(placed(path) for path in spec.find_links),
         channels=tuple(placed(path) if path.startswith(("/", "./", "../", "~")) else path for path in spec.channels),
         config=placed(spec.config),
+        lock=placed(spec.lock),
         path=placed(spec.path),
     )
 

@@ -18,6 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 11)
 
+LOCK = ROOT / "configs" / "locks" / "base.txt"
+"""The versions that were tested, as pip takes constraints."""
+
+NEWEST_VARIABLE = "SANDBOX_NEWEST"
+"""`1` takes the newest version of everything, here and in component envs, instead of those that were tested."""
+
 
 def is_installed() -> bool:
     """Whether this very Python has the project, by whatever way it came there."""
@@ -28,34 +34,44 @@ def is_installed() -> bool:
     return True
 
 
-def prepare(extra: str = "") -> Path:
-    """The python of `.venv`, which has the project and `extra`: installed now, where that has not been done.
+def wants_newest() -> bool:
+    return os.environ.get(NEWEST_VARIABLE, "") not in ("", "0")
 
-    Safe when two do it at once. Exits with a message where the machine lacks something.
+
+def prepare(extra: str = "", venv: Path | None = None, base: str = sys.executable) -> Path:
+    """The python of `venv`, which has the project and `extra`: installed now, where that has not been done.
+
+    By default `.venv`, or `.venv-newest` if that is wanted. `base` is the Python that it is made with. Safe when two do
+    it at once. Exits with a message where the machine lacks something.
     """
     if sys.version_info < OLDEST:
         have, need = (".".join(map(str, version)) for version in (sys.version_info[:2], OLDEST))
         sys.exit(f"sandbox-actors needs Python {need} or newer; this is {have} ({sys.executable})")
-    venv = ROOT / ".venv"
+    venv = venv or ROOT / (".venv-newest" if wants_newest() else ".venv")
     python = venv / "bin" / "python"
     stamp = venv / f"installed{'-' + extra if extra else ''}"
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + sys.version.encode()).hexdigest()
-    with open(ROOT / ".venv.lock", "w") as lock:
+    constraints = [] if wants_newest() or not LOCK.exists() else ["--constraint", str(LOCK)]
+    sources = (ROOT / "pyproject.toml", *([LOCK] if constraints else []))
+    made_with = sys.version if base == sys.executable else base
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + made_with.encode()).hexdigest()
+    with open(ROOT / f"{venv.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
-            _install(venv, python, f"{ROOT}[{extra}]" if extra else str(ROOT))
+            _install(venv, base, [*constraints, "--editable", f"{ROOT}[{extra}]" if extra else str(ROOT)])
             stamp.write_text(wanted)
     return python
 
 
-def _install(venv: Path, python: Path, project: str) -> None:
+def _install(venv: Path, base: str, what: Sequence[str]) -> None:
     print(f"first use: setting up {venv}, which takes about half a minute", file=sys.stderr, flush=True)
+    python = venv / "bin" / "python"
     if not python.exists():
         shutil.rmtree(venv, ignore_errors=True)
-        made = [sys.executable, "-m", "venv", str(venv)]
+        made = [base, "-m", "venv", str(venv)]
         _run(made, "on Debian and Ubuntu, `apt install python3-venv` gives Python what it lacks for this")
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    _run([str(python), "-m", "pip", "install", *quiet, "--editable", project], "are the package registries reachable?")
+    hint = f"are the package registries reachable? {NEWEST_VARIABLE}=1 ignores the versions in {LOCK.relative_to(ROOT)}"
+    _run([str(python), "-m", "pip", "install", *quiet, *what], hint)
 
 
 def _run(command: Sequence[str], hint: str) -> None:
