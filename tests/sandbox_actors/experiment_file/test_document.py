@@ -88,7 +88,7 @@ def test_an_error_in_yaml_is_reported_with_its_line(tmp_path: Path) -> None:
 
 
 def test_an_error_in_json_is_reported_with_its_line(tmp_path: Path) -> None:
-    document = read(tmp_path, '{\n "a": 1,\n}\n', "file.json")
+    document = read(tmp_path, '{\n "a": 1,\n "b" 2\n}\n', "file.json")
     assert messages(document) == [f": not JSON: {document.errors[0].message[10:]}"]
     assert "line 3" in document.errors[0].message
 
