@@ -82,7 +82,7 @@ def prune(root: Path, unused_seconds: float, refuse: Refuse = lambda _: "") -> l
     """
     now, gone = time.time(), []
     for env in list_envs(root):
-        if env.state == "unfinished" or (env.state == "ready" and now - env.last_used >= unused_seconds):
+        if is_due(env, unused_seconds):
             with contextlib.suppress(Refused):
                 _remove(env, refuse)
                 gone.append(env)
@@ -91,6 +91,12 @@ def prune(root: Path, unused_seconds: float, refuse: Refuse = lambda _: "") -> l
             if not log.with_suffix("").exists() and now - log.stat().st_mtime >= unused_seconds:
                 log.unlink()
     return gone
+
+
+def is_due(env: BuiltEnv, unused_seconds: float) -> bool:
+    """Whether `prune` removes `env` unless it is in use."""
+    is_unused = time.time() - env.last_used >= unused_seconds
+    return env.state == "unfinished" or (env.state == "ready" and is_unused)
 
 
 def disk_usage(folder: Path) -> tuple[int, int]:

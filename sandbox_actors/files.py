@@ -44,12 +44,12 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o666, is_durable: bool 
         file.write(data)
 
 
-def tail(path: Path, lines: int) -> str:
-    """The last `lines` lines of a file that are not blank, of its last `TAIL_BYTES` bytes; "" if it cannot be read."""
+def tail(path: Path, lines: int, *, start: int = 0) -> str:
+    """The last lines that are not blank, from byte `start` on, of the last `TAIL_BYTES` bytes; "" if unreadable."""
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
+            file.seek(max(start, file.tell() - TAIL_BYTES))
             data = file.read()
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""Exit statuses, and which error means which."""
+"""Exit statuses, and the status of each error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sandbox_actors.errors import ConfigError, DaemonUnreachable, NotFound, Prot
 SUCCEEDED, FAILED, USAGE, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 130
 
 BROKEN_PIPE = 141
-"""As a shell tells the death by SIGPIPE."""
+"""What a shell reports for a process that SIGPIPE ended."""
 
 
 def status_of(error: SandboxError) -> int:

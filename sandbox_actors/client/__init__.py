@@ -1,1 +1,1 @@
-"""The daemon from Python: the client, its connection, and starting a daemon."""
+"""The Python client: its connection to the daemon, and starting a daemon."""

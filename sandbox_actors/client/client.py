@@ -1,4 +1,4 @@
-"""The daemon, from Python: `with Client() as client: client.wait(client.submit("sandbox.yaml"))`."""
+"""The Python client: `with Client() as client: client.wait(client.submit("sandbox.yaml"))`."""
 
 from __future__ import annotations
 
@@ -46,31 +46,32 @@ from sandbox_actors.version import __version__
 AUTOSTART_VARIABLE = "SANDBOX_AUTOSTART"
 
 WAIT = 20.0
-"""Seconds that one question for news stays open."""
+"""Seconds that the daemon may hold a request for changes that have not happened yet."""
 
-HEEDED = "WANDB_"
-"""Variables of the submitter that a run heeds begin so; a key among them is not sent, it would end up on disk."""
+FORWARDED = "WANDB_"
+"""Prefix of the environment variables that are sent with an experiment, except keys: those would be stored on disk."""
 
 
 class Client:
-    """Connected when made, and starts a daemon if none answers; a context manager. For one thread at a time.
+    """Connected when created; starts a daemon if none is running. A context manager. For one thread at a time.
 
-    `experiment` is everywhere an id, a name (its newest), `@` for the newest of all, or `@~1` for the one before.
-    Methods raise the errors of `sandbox_actors.errors`: what the daemon says, or DaemonUnreachable.
+    The argument `experiment` is an ID, a name (of which the newest experiment is meant), `@` for the newest of all, or
+    `@~1` for the one before it. Methods raise the errors of `sandbox_actors.errors`: those of the daemon, or
+    DaemonUnreachable.
     """
 
     def __init__(self, paths: Paths | None = None, *, autostart: bool | None = None) -> None:
-        """`autostart` None: unless SANDBOX_AUTOSTART=0. Without `paths`, SANDBOX_CONNECT may name a daemon elsewhere,
-        which is never started from here."""
+        """`autostart` None: unless SANDBOX_AUTOSTART=0. Without `paths`, SANDBOX_CONNECT may name a daemon on another
+        machine, which is never started from here."""
         self.paths = paths or find_paths()
         remote = None if paths else find_remote(self.paths.keys)
         self._may_start = remote is None and (_is_autostart_on(os.environ) if autostart is None else autostart)
-        place = remote or self._listened_at()
-        if self._may_start and place is None:
+        address = remote or self._find_socket()
+        if self._may_start and address is None:
             start_daemon(self.paths)
-        self._connection = Connection(place or self.paths.socket)
+        self._connection = Connection(address or self.paths.socket)
         if self._connection.daemon.version != __version__:
-            self._meet_other_version(self._connection.daemon.version)
+            self._handle_other_version(self._connection.daemon.version)
 
     def __enter__(self) -> Client:
         return self
@@ -86,8 +87,8 @@ class Client:
     # --- experiments ----------------------------------------------------------------------------------------------
 
     def submit(self, file: str | os.PathLike[str], overrides: Iterable[str] = ()) -> str:
-        """Submit an experiment file, with `KEY=VALUE` overrides; its id. Raises ConfigError with all that is wrong."""
-        # Imported here: most commands read no experiment file, and these take half of what a command takes to start.
+        """Submit an experiment file with `KEY=VALUE` overrides; returns its ID. Raises ConfigError."""
+        # Imported here because few commands read a file, and these imports take half of the time to start a command.
         from sandbox_actors.experiment.model import freeze
         from sandbox_actors.experiment_file.load import load_experiment
         from sandbox_actors.hooks.catalogue import load_catalogue
@@ -97,13 +98,13 @@ class Client:
         return self.submit_definition(freeze(experiment), source)
 
     def submit_definition(self, definition: Any, source: str = "") -> str:
-        """Submit what `freeze` returned; its id. Relative paths in it are looked up from the current folder."""
-        environ = {name: value for name, value in os.environ.items() if _is_heeded(name)}
+        """Submit a frozen experiment; returns its ID. Relative paths in it are relative to the current folder."""
+        environ = {name: value for name, value in os.environ.items() if _is_forwarded(name)}
         request = Submit(definition=definition, source=source, cwd=os.getcwd(), environ=environ)
         return self._connection.ask(request).experiment
 
     def forecast(self, definition: Any) -> list[PlannedJob]:
-        """What `submit_definition` would run, job by job, and which of it would be warm; nothing is submitted."""
+        """The jobs that `submit_definition` would run, and which of them would be warm; nothing is submitted."""
         return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()))
 
     def experiments(self, limit: int = 1000) -> list[ExperimentRow]:
@@ -114,9 +115,9 @@ class Client:
         return self._connection.ask(Show(experiment=experiment))
 
     def follow(self, experiment: str = "@", interval: float = 0.1) -> Iterator[Changed]:
-        """All that happened and happens in an experiment, in pieces `interval` seconds apart or more, to its end.
+        """Every change of an experiment from its start to its end, in pieces at least `interval` seconds apart.
 
-        When the daemon dies, the next one goes on with the experiment, and so does this.
+        If the daemon dies, a new one continues the experiment, and following continues with it.
         """
         after = after_progress = 0
         while True:
@@ -125,12 +126,12 @@ class Client:
             try:
                 changed = self._connection.ask(request)
             except DaemonUnreachable:
-                if not self._meet_next_daemon():
+                if not self._reconnect():
                     raise
                 after_progress = 0
                 continue
             if changed.experiment is not None:
-                experiment = changed.experiment.id  # `@` may mean another one by now
+                experiment = changed.experiment.id  # by now, `@` may mean another one
             yield changed
             if changed.finished:
                 return
@@ -138,7 +139,7 @@ class Client:
             time.sleep(max(0.0, asked + interval - time.monotonic()))
 
     def wait(self, experiment: str = "@") -> ExperimentDetail:
-        """What `show` gives once the experiment has ended, well or not: see `experiment.state` in it."""
+        """Wait until the experiment has ended, whatever its `experiment.state`; returns what `show` returns."""
         for changed in self.follow(experiment, interval=1.0):
             if changed.experiment is not None:
                 experiment = changed.experiment.id
@@ -149,11 +150,11 @@ class Client:
         return self._connection.ask(CancelExperiment(experiment=experiment))
 
     def resume(self, experiment: str = "@") -> str:
-        """Go on with an experiment that has ended, at the first job that has not succeeded; its id."""
+        """Continue an ended experiment at the first job that has not succeeded; returns its ID."""
         return self._connection.ask(ResumeExperiment(experiment=experiment)).experiment
 
     def metrics(self, experiment: str = "@", name: str = "") -> list[MetricRow]:
-        """All points of a metric (`loss`, `train.loss`, `baseline.train.loss`), or of all, in the order they came."""
+        """All points of a metric (`loss`, `train.loss`, `baseline.train.loss`), or of all metrics, oldest first."""
         rows: list[MetricRow] = []
         while True:
             after = rows[-1].seq if rows else 0
@@ -163,11 +164,14 @@ class Client:
             rows += page
 
     def read_log(self, experiment: str = "@", job: str = "", offset: int = 0, wait: float = 0.0) -> LogChunk:
-        """What a job's log holds from byte `offset` on; waits up to `wait` seconds for there to be something."""
+        """A part of a job's log from byte `offset` on; waits up to `wait` seconds for it to be written."""
         return self._connection.ask(ReadLog(experiment=experiment, job=job, offset=offset, wait=wait))
 
     def log(self, experiment: str = "@", job: str = "", *, follow: bool = False) -> Iterator[bytes]:
-        """The log of a job (`meta_name`, `pipeline.meta_name`, or the newest) in pieces; with `follow`, to its end."""
+        """The log of a job (`meta_name`, `pipeline.meta_name`, or the job that started last) in pieces.
+
+        With `follow`, until the job has ended.
+        """
         job = job or newest_job(self.show(experiment).jobs)
         offset = 0
         while True:
@@ -184,14 +188,14 @@ class Client:
         return self._connection.ask(ListWorkers())
 
     def stop_worker(self, worker: str, *, force: bool = False) -> WorkerRow:
-        """Returns when its process is gone. A worker in use is refused unless `force`."""
+        """Returns when its process has ended. Raises Refused for a worker in use, unless `force`."""
         return self._connection.ask(StopWorker(worker=worker, force=force))
 
     def status(self) -> DaemonStatus:
         return self._connection.ask(GetStatus())
 
     def stop_daemon(self, *, now: bool = False) -> DaemonStatus:
-        """Returns when the daemon's process is gone: after the jobs that run, or with `now` at once."""
+        """Returns when the daemon's process has ended: after the running experiments, or with `now` at once."""
         import psutil
 
         require_local("stopping a daemon")
@@ -200,11 +204,11 @@ class Client:
         daemon.wait()
         return status
 
-    def _meet_next_daemon(self) -> bool:
-        """Connect to the successor of a daemon that has died, and start it where that is allowed.
+    def _reconnect(self) -> bool:
+        """Connect to the daemon that has replaced a dead one, and start it if that is allowed.
 
-        False where there is none: the daemon is stuck, or was stopped, which takes its socket away, or starting one is
-        not allowed. Raises DaemonUnreachable where the next one cannot be started.
+        False if there is none: the daemon is stuck, or was stopped (which removes its socket), or starting one is not
+        allowed. Raises DaemonUnreachable if it cannot be started.
         """
         before, found = self._connection.pid, listener(self.paths.socket)
         if found == before:
@@ -216,16 +220,16 @@ class Client:
         self._connection.close()
         self._connection = Connection(self.paths.socket)
         warnings.warn(
-            f"the daemon (pid {before}) has died; the next one (pid {self._connection.pid}) goes on", stacklevel=3
+            f"the daemon (pid {before}) has died; a new one (pid {self._connection.pid}) continues", stacklevel=3
         )
         return True
 
-    def _listened_at(self) -> Path | None:
-        """The socket of this machine's daemon, which may have been started where there was no login."""
+    def _find_socket(self) -> Path | None:
+        """The socket of this machine's daemon. One that was started without a login session uses the home's socket."""
         return next((path for path in (self.paths.socket, self.paths.home_socket) if listener(path) is not None), None)
 
-    def _meet_other_version(self, version: str) -> None:
-        """Start the daemon anew in this version, if that disturbs no experiment and is allowed; else say so."""
+    def _handle_other_version(self, version: str) -> None:
+        """Replace an idle daemon by one of this version if that is allowed; else warn."""
         if self._may_start and self.status().experiments == 0:
             self.stop_daemon()
             self._connection.close()
@@ -233,14 +237,14 @@ class Client:
             self._connection = Connection(self.paths.socket)
         else:
             warnings.warn(
-                f"the daemon has version {version}, this client {__version__}; "
-                "`sandbox daemon stop`, and the next command starts one of the same version",
+                f"the daemon has version {version}, this client {__version__}; after `sandbox daemon stop` "
+                "the next command starts one of the same version",
                 stacklevel=3,
             )
 
 
 def newest_job(jobs: Iterable[JobRow]) -> str:
-    """The `pipeline.meta_name` of the last job to start; empty if there is none."""
+    """The `pipeline.meta_name` of the job that started last; empty if there is none."""
     started = [job for job in jobs if job.started is not None]
     last = max(started, key=lambda job: job.started or 0.0, default=None)
     return f"{last.pipeline}.{last.meta_name}" if last else ""
@@ -250,5 +254,5 @@ def _is_autostart_on(environ: Mapping[str, str]) -> bool:
     return environ.get(AUTOSTART_VARIABLE, "1").lower() not in ("0", "false", "no", "off")
 
 
-def _is_heeded(name: str) -> bool:
-    return name.startswith(HEEDED) and not name.endswith("_KEY")
+def _is_forwarded(name: str) -> bool:
+    return name.startswith(FORWARDED) and not name.endswith("_KEY")

@@ -1,7 +1,7 @@
-"""A blocking connection to the daemon, for programs that are not made of tasks: asks go out, answers come back.
+"""A blocking connection to the daemon, for synchronous programs.
 
-Nobody waits for a daemon that is gone: a closed connection is seen at once, a daemon that is stopped or stuck after
-`SILENCE` seconds without a sign of life, in which it is asked for one.
+A caller never waits for a dead daemon: a closed connection is noticed at once. A daemon that sends nothing for
+`SILENCE` seconds is asked for its status, and is reported as stopped or stuck after as many seconds more.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from sandbox_actors.protocol.frames import (
 from sandbox_actors.version import __version__
 
 GREETING_TIMEOUT = 10.0
-"""Seconds in which a daemon has to answer `Hello`."""
+"""Seconds that a daemon has to answer `Hello`."""
 
 SILENCE = 10.0
-"""Seconds without a word after which the daemon is asked for a sign of life, and again as long to give it."""
+"""Seconds without a message after which the daemon is asked for its status, and that it then has to answer."""
 
-LEAVING = int(zmq.EVENT_DISCONNECTED)
-REFUSING = LEAVING | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-"""What libzmq tells of a connection that is over, and of one over TCP that never was."""
+LOST = int(zmq.EVENT_DISCONNECTED)
+LOST_OR_REFUSED = LOST | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+"""Events of libzmq: a connection was lost, and a connection over TCP was not established."""
 
-FAREWELL = 500
-"""Milliseconds that closing takes at most, to hand over what was sent."""
+LINGER = 500
+"""Milliseconds that closing waits at most for messages to be sent."""
 
 
 class Connection:
-    """Greeted when made; `close` it. For one thread at a time.
+    """Connected and greeted when created; the caller must `close` it. For one thread at a time.
 
-    Raises DaemonUnreachable where nobody answers, ProtocolError where a daemon of another protocol does.
+    Raises DaemonUnreachable if no daemon answers, ProtocolError if the peer does not speak this protocol.
     """
 
     def __init__(self, place: Path | Remote) -> None:
@@ -70,7 +70,7 @@ class Connection:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
-        self._monitor = self._socket.get_monitor_socket(LEAVING if isinstance(place, Path) else REFUSING)
+        self._monitor = self._socket.get_monitor_socket(LOST if isinstance(place, Path) else LOST_OR_REFUSED)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -83,12 +83,12 @@ class Connection:
 
     def _connect(self, place: Path | Remote) -> None:
         if isinstance(place, Path):
-            self._which = f"pid {self.pid}"
-            self._who, self._way_out = f"the daemon (pid {self.pid})", f"if it stays so, end it: `kill {self.pid}`"
+            self._endpoint = f"pid {self.pid}"
+            self._peer, self._advice = f"the daemon (pid {self.pid})", f"if this does not change, `kill {self.pid}`"
             self._socket.connect(f"ipc://{place}")
             return
-        self._which = place.address
-        self._who, self._way_out = f"the daemon at {place.address}", "look at its log on its machine"
+        self._endpoint = place.address
+        self._peer, self._advice = f"the daemon at {place.address}", "look at its log on its machine"
         self._socket.setsockopt(zmq.CURVE_SERVERKEY, bytes.fromhex(place.server_key))
         self._socket.setsockopt(zmq.CURVE_PUBLICKEY, bytes.fromhex(place.pair.public))
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, bytes.fromhex(place.pair.secret))
@@ -98,12 +98,12 @@ class Connection:
             raise DaemonUnreachable(f"{place.address}: {error}") from error
 
     def close(self) -> None:
-        self._context.destroy(linger=FAREWELL)
+        self._context.destroy(linger=LINGER)
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Send `request`, wait for its answer however long it takes, and decode it.
 
-        Raises what the daemon raised, or DaemonUnreachable. Interrupted, it tells the daemon that nobody waits.
+        Raises what the daemon raised, or DaemonUnreachable. When it is interrupted, the daemon abandons the request.
         """
         frame: Reply | Failed | None = None
         id = next(self._ids)
@@ -121,7 +121,7 @@ class Connection:
         name = os.path.basename(sys.argv[0]) or "client"
         self._send(Hello(protocol=PROTOCOL_VERSION, version=__version__, name=name, pid=os.getpid()))
         if not self._has_input(GREETING_TIMEOUT):
-            raise DaemonUnreachable(f"{self._where}: {self._who} does not answer; {self._way_out}")
+            raise DaemonUnreachable(f"{self._where}: {self._peer} does not answer; {self._advice}")
         frame = self._read()
         if not isinstance(frame, Welcome):
             raise ProtocolError(f"{self._where}: the daemon answered {type(frame).__name__} to Hello")
@@ -129,51 +129,56 @@ class Connection:
         return frame
 
     def _receive(self, id: int) -> Reply | Failed:
-        is_asked_for_life = False
+        is_asked_for_status = False
         while True:
             if self._has_input(SILENCE):
-                is_asked_for_life = False
+                is_asked_for_status = False
                 frame = self._read()
                 if isinstance(frame, (Reply, Failed)) and frame.id == id:
                     return frame
-            elif is_asked_for_life:
+            elif is_asked_for_status:
                 raise DaemonUnreachable(
-                    f"{self._who} has not answered for {2 * SILENCE:g} seconds: it is stopped or stuck; {self._way_out}"
+                    f"{self._peer} has not answered for {2 * SILENCE:g} seconds: it is stopped or stuck; {self._advice}"
                 )
             else:
                 self._send_ask(next(self._ids), GetStatus())
-                is_asked_for_life = True
+                is_asked_for_status = True
 
     def _has_input(self, seconds: float) -> bool:
-        """Whether a frame comes within `seconds`. Raises DaemonUnreachable when the connection is lost instead."""
+        """Whether a frame arrives within `seconds`. Raises DaemonUnreachable if the connection is lost."""
         ready = dict(self._poller.poll(int(seconds * 1000)))
         if self._monitor in ready and self._socket not in ready:
-            raise DaemonUnreachable(self._why_it_left())
+            raise DaemonUnreachable(self._explain_loss())
         return self._socket in ready
 
     @property
     def _where(self) -> str:
         return self._place.address if isinstance(self._place, Remote) else str(self._place)
 
-    def _why_it_left(self) -> str:
+    def _explain_loss(self) -> str:
+        """Why the connection was lost or refused."""
         if not isinstance(self._place, Remote):
-            return f"{self._who} has gone; `sandbox daemon start` starts one, its log is daemon.log in its home"
+            return f"{self._peer} has ended; see daemon.log in its home; `sandbox daemon start` starts a new one"
         event = parse_monitor_message(self._monitor.recv_multipart())["event"]
         if event == zmq.EVENT_CLOSED:
-            return f"nobody listens at {self._place.address}: `sandbox-daemon --listen {self._place.address}` would"
+            return f"no daemon listens at {self._place.address}; start `sandbox-daemon --listen {self._place.address}`"
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             own = self._place.pair.public
-            return f"{self._who} does not let your key in: there, `sandbox daemon keys add NAME {own}` would"
+            return (
+                f"{self._peer} does not accept your key: authorize it there with `sandbox daemon keys add NAME {own}`"
+            )
         if event == zmq.EVENT_DISCONNECTED and self._is_greeted:
-            return f"{self._who} has gone, or lets your key in no more"
-        told = "what `sandbox daemon keys show` prints there"
-        return f"{self._who} ended the handshake: {SERVER_KEY_VARIABLE} has to be {told}"
+            return f"{self._peer} has ended, or your key was revoked"
+        return (
+            f"{self._peer} ended the handshake: {SERVER_KEY_VARIABLE} must be the output of `sandbox daemon keys show` "
+            "on its machine"
+        )
 
     def _read(self) -> Any:
         try:
             frame = decode_frame(self._socket.recv())
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"{self._where}: what answers there is no daemon of this protocol: {error}") from error
+            raise ProtocolError(f"{self._where}: the peer does not speak this protocol: {error}") from error
         if isinstance(frame, TurnedAway):
             raise self._rejection(frame)
         return frame
@@ -181,15 +186,15 @@ class Connection:
     def _rejection(self, frame: TurnedAway) -> SandboxError:
         if frame.protocol == PROTOCOL_VERSION:
             return _error_of(frame.fault)
-        told = (
+        versions = (
             f"this client (version {__version__}) speaks protocol {PROTOCOL_VERSION}, the daemon (version "
-            f"{frame.version}, {self._which}) speaks {frame.protocol}"
+            f"{frame.version}, {self._endpoint}) speaks {frame.protocol}"
         )
         if isinstance(self._place, Remote):
-            return ProtocolError(f"{told}; install the same version on both machines")
+            return ProtocolError(f"{versions}; install the same version on both machines")
         return ProtocolError(
-            f"{told}; end it with its own `sandbox daemon stop` or `kill {self.pid}`, and the next command starts one "
-            "of this version"
+            f"{versions}; stop it with its own `sandbox daemon stop` or `kill {self.pid}`, and the next command starts "
+            "one of this version"
         )
 
     def _send_ask(self, id: int, request: Any) -> None:
@@ -198,17 +203,17 @@ class Connection:
     def _send(self, frame: Any) -> None:
         data = encode(frame)
         if len(data) > MAX_FRAME:
-            raise Refused(f"the request has {len(data)} bytes; a daemon takes {MAX_FRAME}")
+            raise Refused(f"the request has {len(data)} bytes; the daemon accepts at most {MAX_FRAME}")
         self._socket.send(data)
 
 
 def listener(path: Path) -> int | None:
-    """The process that listens at a Unix socket, None if nobody does. Raises Refused if it is not this user's."""
+    """The pid of the process that listens on a Unix socket, or None. Raises Refused if it belongs to another user."""
     found = unix_socket.listener(path, GREETING_TIMEOUT)
     if found is None:
         return None
     if found.uid not in (os.getuid(), 0):
-        raise Refused(f"{path} belongs to another user (uid {found.uid}); set SANDBOX_SOCKET to a place of your own")
+        raise Refused(f"{path} belongs to another user (uid {found.uid}); set SANDBOX_SOCKET to a path of your own")
     return found.pid
 
 

@@ -1,4 +1,4 @@
-"""Starting the daemon from a command, so that it outlives the command and keeps nothing of it."""
+"""Starting the daemon from a command, so that it outlives the command and shares no files with it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import sys
 import threading
 import time
 from pathlib import Path
+from textwrap import indent
 
 from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
+from sandbox_actors.files import tail
 from sandbox_actors.home import HOME_VARIABLE
 from sandbox_actors.system.paths import SOCKET_VARIABLE, Paths
 
 START_TIMEOUT = 30.0
-RIVAL_TIMEOUT = 5.0
-"""Seconds in which another daemon has to answer, when ours ended because that one was starting too."""
+OTHER_TIMEOUT = 5.0
+"""Seconds that another daemon has to start listening, when ours ended because that one holds the lock."""
 
 POLL = 0.02
-TAIL_BYTES = 4_000
 TAIL_LINES = 15
 
 
 def start_daemon(paths: Paths) -> None:
-    """Start a daemon for `paths`, detached, and return when one listens.
+    """Start a detached daemon for `paths`, and return when one listens.
 
-    Raises DaemonUnreachable with the last lines of its log.
+    Raises DaemonUnreachable with the last lines that the daemon wrote to its log.
     """
     paths.prepare()
     with open(paths.daemon_log, "ab") as log:
@@ -39,7 +40,7 @@ def start_daemon(paths: Paths) -> None:
     while listener(paths.socket) is None:
         if not has_ended and daemon.poll() is not None:
             has_ended = True
-            deadline = min(deadline, time.monotonic() + RIVAL_TIMEOUT)
+            deadline = min(deadline, time.monotonic() + OTHER_TIMEOUT)
         if time.monotonic() > deadline or (has_ended and not _is_locked(paths.lock)):
             raise DaemonUnreachable(_explanation(paths, daemon, written))
         time.sleep(POLL)
@@ -55,7 +56,7 @@ def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=log,
         start_new_session=True,
-        # Where the package is found also when it is not installed.
+        # Here the package is found even if it is not installed.
         cwd=Path(__file__).parents[2],
         env=environ,
     )
@@ -72,15 +73,8 @@ def _is_locked(path: Path) -> bool:
 
 def _explanation(paths: Paths, daemon: subprocess.Popen[bytes], written: int) -> str:
     status = daemon.poll()
-    happened = (
-        f"ended with status {status}" if status is not None else f"did not listen after {START_TIMEOUT:g} seconds"
-    )
-    lines = _tail(paths.daemon_log, written)
-    said = "".join(f"\n  {line}" for line in lines) if lines else " it said nothing"
-    return f"the daemon {happened}; in {paths.daemon_log}:{said}"
-
-
-def _tail(path: Path, start: int) -> list[str]:
-    with open(path, "rb") as file:
-        file.seek(max(start, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-        return file.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
+    what = f"ended with status {status}" if status is not None else f"did not listen within {START_TIMEOUT:g} seconds"
+    output = tail(paths.daemon_log, TAIL_LINES, start=written)
+    if not output:
+        return f"the daemon {what}, and wrote nothing to {paths.daemon_log}"
+    return f"the daemon {what}; its log {paths.daemon_log} says:\n{indent(output, '  ')}"

@@ -1,4 +1,4 @@
-"""A daemon on another machine: SANDBOX_CONNECT says where it listens, SANDBOX_SERVER_KEY by which key it is known."""
+"""A daemon on another machine: SANDBOX_CONNECT is its address, SANDBOX_SERVER_KEY its public key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVER_KEY_VARIABLE = "SANDBOX_SERVER_KEY"
 
 @dataclass(frozen=True)
 class Remote:
-    """`server_key` is the daemon's public key, `pair` the client's own."""
+    """`server_key` is the daemon's public key, `pair` the client's own pair."""
 
     address: str
     server_key: str
@@ -24,34 +24,32 @@ class Remote:
 
 
 def find_remote(keys: Path, environ: Mapping[str, str] = os.environ) -> Remote | None:
-    """The daemon that the environment names, with the client's pair from the folder `keys`; None for this machine's.
+    """The daemon that the environment names, with the client's pair from the folder `keys`; None for the local one.
 
-    Raises Refused where something is missing, and says which command makes it.
+    Raises Refused if something is missing, with the command that creates it.
     """
     address = environ.get(CONNECT_VARIABLE, "")
     if not address:
         return None
     if not address.startswith("tcp://"):
-        raise Refused(f"{CONNECT_VARIABLE}={address}: give tcp://HOST:PORT")
+        raise Refused(f"{CONNECT_VARIABLE}={address}: must be tcp://HOST:PORT")
     server_key = environ.get(SERVER_KEY_VARIABLE, "")
     if not server_key:
         raise Refused(
-            f"{CONNECT_VARIABLE} is set: {SERVER_KEY_VARIABLE} has to hold the daemon's public key, which "
+            f"{CONNECT_VARIABLE} is set: {SERVER_KEY_VARIABLE} must hold the daemon's public key, which "
             "`sandbox daemon keys show` prints on its machine"
         )
     pair = Keys(keys).client()
     if pair is None:
         raise Refused(
-            f"{CONNECT_VARIABLE} is set, and there is no key of yours in {keys}: `sandbox daemon keys mine` makes it, "
-            "and `sandbox daemon keys add NAME KEY` on the daemon's machine lets it in"
+            f"{CONNECT_VARIABLE} is set, but you have no key pair in {keys}: create it with `sandbox daemon keys "
+            "mine`, then authorize it with `sandbox daemon keys add NAME KEY` on the daemon's machine"
         )
     return Remote(address, checked(server_key), pair)
 
 
 def require_local(what: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Raise Refused for a command that works on files or processes of the daemon's machine, where that is another."""
+    """Raise Refused if the daemon is on another machine: `what` works on files or processes of the daemon's."""
     address = environ.get(CONNECT_VARIABLE, "")
     if address:
-        raise Refused(
-            f"{what} works on the daemon's own machine alone, and {CONNECT_VARIABLE} is {address}: run it there"
-        )
+        raise Refused(f"{what} works only on the daemon's machine, but {CONNECT_VARIABLE} is {address}: run it there")

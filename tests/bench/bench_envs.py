@@ -1,7 +1,7 @@
-"""What envs cost: `python tests/bench/bench_envs.py`. Prints the best of a few tries, in seconds.
+"""The time to build and use envs: `python tests/bench/bench_envs.py`. Prints the best of a few tries, in seconds.
 
-The figures that matter most: an env with pyzmq and msgspec by uv with a warm cache (goal: under 1 s), a built spec
-found again (under 0.02 s), `install_py_deps` when there is nothing to do (under 0.1 s).
+The most important figures: an env with pyzmq and msgspec by uv with a warm cache (goal: under 1 s), a built spec
+found again (under 0.02 s), `install_py_deps` with nothing to do (under 0.1 s).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def best(action: Callable[[], object], tries: int = TRIES) -> float:
 
 
 def show(what: str, seconds: float, goal: float | None = None) -> None:
-    judged = "" if goal is None else f"   goal {goal:g}: {'met' if seconds < goal else 'MISSED'}"
-    print(f"{what:<55} {seconds:8.4f}{judged}")
+    verdict = "" if goal is None else f"   goal {goal:g}: {'met' if seconds < goal else 'MISSED'}"
+    print(f"{what:<55} {seconds:8.4f}{verdict}")
 
 
 def main() -> None:
@@ -57,15 +57,15 @@ def main() -> None:
 
 
 def measure_installing(env: Env, root: Path) -> None:
-    wanted = ["six", "iniconfig", "sniffio"]
+    packages = ["six", "iniconfig", "sniffio"]
     requirements = root / "requirements.txt"
-    requirements.write_text("".join(f"{line}\n" for line in wanted))
-    show("install_py_deps, three small packages", best(lambda: env.install_py_deps(wanted), 1))
-    show("install_py_deps of a list, satisfied", best(lambda: env.install_py_deps(wanted)), 0.1)
+    requirements.write_text("".join(f"{line}\n" for line in packages))
+    show("install_py_deps, three small packages", best(lambda: env.install_py_deps(packages), 1))
+    show("install_py_deps of a list, satisfied", best(lambda: env.install_py_deps(packages)), 0.1)
     env.install_py_deps(requirements)
     show("install_py_deps of a file, satisfied", best(lambda: env.install_py_deps(requirements)), 0.1)
-    asked_first = ["six", "sniffio"]
-    show("install_py_deps, satisfied but never asked for", best(lambda: env.install_py_deps(asked_first), 1), 0.1)
+    subset = ["six", "sniffio"]
+    show("install_py_deps of a new list, satisfied", best(lambda: env.install_py_deps(subset), 1), 0.1)
 
 
 if __name__ == "__main__":

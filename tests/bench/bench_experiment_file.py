@@ -1,6 +1,6 @@
 """The overhead of experiments: `python -m tests.bench.bench_experiment_file [--quick]`.
 
-Measures a thousand jobs that do nothing, the check of a large file, and a daemon with a long history. Each figure is
+A thousand jobs that do nothing, the check of a large file, and a daemon with many old experiments. Each figure is
 printed with its goal.
 """
 
@@ -29,6 +29,7 @@ from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.store.store import Outputs, Store, open_store
 from sandbox_actors.system.paths import Paths, find_paths
+from tests.bench.figures import print_figure
 
 JOBS = 1_000
 CHECKED = 500
@@ -36,7 +37,7 @@ HISTORY = 10_000
 REPEATS = 9
 
 SANDBOX = [sys.executable, "-c", "import sys; from sandbox_actors.cli import main; sys.exit(main())"]
-"""As the installed script starts it."""
+"""What the installed script runs."""
 
 NOTHING = """
 class Nothing:
@@ -54,18 +55,14 @@ def main() -> None:
     options = parser.parse_args()
     share = 10 if options.quick else 1
     with tempfile.TemporaryDirectory(prefix="sb-") as folder:
-        report(
+        print_figure(
             "a Python process that does nothing",
             f"{median_of([sys.executable, '-c', 'pass']) * 1000:.0f} ms",
-            "the minimum",
+            "lower bound of the following",
         )
         measure_jobs(Path(folder), JOBS // share)
         measure_check(Path(folder), CHECKED // share)
         measure_history(Path(folder), HISTORY // share)
-
-
-def report(what: str, value: str, note: str = "") -> None:
-    print(f"{what:<52} {value:>10}   {note}", flush=True)
 
 
 @contextmanager
@@ -89,15 +86,15 @@ def measure_jobs(folder: Path, count: int) -> None:
     if built := os.environ.get("SANDBOX_TEST_ENVS"):
         (home / "envs").symlink_to(built)
     with daemon(home) as (_, paths), Client(paths) as client:
-        finished(client, nothings(folder, 2))
-        took = seconds_of(finished(client, nothings(folder, count)))
-    report(
+        finished(client, idle_jobs(folder, 2))
+        took = seconds_of(finished(client, idle_jobs(folder, count)))
+    print_figure(
         f"{count:,} jobs, overhead of each", f"{took / count * 1000:.1f} ms", "goal: under 5 ms, each success durable"
     )
 
 
-def nothings(folder: Path, count: int) -> Experiment:
-    """Each job uses the output of the one before."""
+def idle_jobs(folder: Path, count: int) -> Experiment:
+    """Jobs that do nothing; each has the output of the previous one as input."""
     jobs = [
         Job(
             hook="GeneralDataExecutorHook",
@@ -137,17 +134,17 @@ def measure_check(folder: Path, count: int) -> None:
     file = folder / "large.yaml"
     file.write_text(yaml.safe_dump(large_file(count), sort_keys=False))
     seconds = median_of_command("check", str(file))
-    report(f"sandbox check of {count} jobs", f"{seconds * 1000:.0f} ms", "goal: under 300 ms")
+    print_figure(f"sandbox check of {count} jobs", f"{seconds * 1000:.0f} ms", "goal: under 300 ms")
 
 
 def large_file(count: int) -> dict[str, object]:
-    """Recipes with a few operators each, whose dataset is the output of the job before."""
+    """Recipes with a few operators each, whose dataset is the output of the previous job."""
     jobs = [
         {
             "hook": "ProcessDataHook",
             "meta_name": f"process{number}",
             "dj_configs": {
-                "dataset_path": "<the output of the job before>" if number else __file__,
+                "dataset_path": "<output of the previous job>" if number else __file__,
                 "export_path": f"./outputs/large/{number}.jsonl",
                 "process": [
                     {"text_length_filter": {"min_len": 10, "max_len": 1000 + number}},
@@ -162,36 +159,36 @@ def large_file(count: int) -> dict[str, object]:
     return {"project_name": "bench", "experiment_name": "large", "execution_job_configs": jobs}
 
 
-# --- a long history ---------------------------------------------------------------------------------------------------
+# --- many experiments -------------------------------------------------------------------------------------------------
 
 
 def measure_history(folder: Path, count: int) -> None:
     home = folder / "history"
     home.mkdir(mode=0o700)
-    trio.run(fill_store, find_paths({"SANDBOX_HOME": str(home)}), nothings(folder, 5), count)
+    trio.run(fill_store, find_paths({"SANDBOX_HOME": str(home)}), idle_jobs(folder, 5), count)
     with daemon(home) as (_, paths), Client(paths) as client:
         seconds = median_of_command("ls")
         memory = psutil.Process(client.status().pid).memory_info().rss
-    report(f"sandbox ls with {count:,} experiments", f"{seconds * 1000:.0f} ms", "goal: under 200 ms")
-    report(f"daemon with {count:,} experiments, resident", f"{memory / 1e6:.0f} MB")
+    print_figure(f"sandbox ls with {count:,} experiments", f"{seconds * 1000:.0f} ms", "goal: under 200 ms")
+    print_figure(f"daemon with {count:,} experiments, resident", f"{memory / 1e6:.0f} MB")
 
 
 async def fill_store(paths: Paths, experiment: Experiment, count: int) -> None:
-    """Fill the store with experiments that have ended."""
+    """Fill the store with ended experiments."""
     submit = Submit(definition=freeze(experiment), source="bench.yaml", cwd="/")
     async with open_store(paths.store) as store, trio.open_nursery() as nursery:
         limit = trio.CapacityLimiter(200)
         for number in range(count):
-            nursery.start_soon(store_one, store, submit, experiment, f"bench{number}", limit)
+            nursery.start_soon(add_ended, store, submit, experiment, f"bench{number}", limit)
 
 
-async def store_one(
+async def add_ended(
     store: Store, submit: Submit, experiment: Experiment, name: str, limit: trio.CapacityLimiter
 ) -> None:
     async with limit:
         waiting, now = waiting_rows(number_jobs(experiment), iter=1), time.time()
         row = await store.add_experiment(
-            submit, name=name, project="bench", work_dir="/nowhere", submitted=now, jobs=waiting
+            submit, name=name, project="bench", work_dir="/nonexistent", submitted=now, jobs=waiting
         )
         for job in waiting:
             done = msgspec.structs.replace(job, state="succeeded", started=now, finished=now, seconds=0.0)

@@ -1,4 +1,4 @@
-"""What faults cost: `python -m tests.bench.bench_faults [--quick]`. Each figure stands beside its goal."""
+"""The time that faults cost: `python -m tests.bench.bench_faults [--quick]`. Each figure is printed with its goal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sandbox_actors.client.connection import listener
 from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
 from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import find_paths
-from tests.bench.bench_system import tell
+from tests.bench.figures import print_figure
 
 COMPONENTS = Path(__file__).parents[1] / "integration"
 DEADLINE = 120.0
@@ -56,7 +56,7 @@ class Home:
             return client.show(id)
 
     def definition(self, *jobs: dict[str, Any], parallel: bool = False) -> dict[str, Any]:
-        """A pipeline for each job if they are to run side by side."""
+        """A frozen experiment; with `parallel`, each job has its own pipeline."""
         made = [
             Job(
                 hook="GeneralDataExecutorHook",
@@ -93,18 +93,18 @@ def main() -> None:
 
 
 def measure_jobs(home: Home, count: int) -> None:
-    """One after the other: each is durable before the next one starts."""
+    """Jobs in sequence: each result is durable before the next job starts."""
     started = time.perf_counter()
     home.run(*({"type": "Returns", "value": number} for number in range(count)))
-    tell(
+    print_figure(
         "committed jobs a second",
         f"{count / (time.perf_counter() - started):.0f}",
-        f"{count} of one warm actor, in turn",
+        f"{count} in sequence, by one warm actor",
     )
 
 
 def measure_restart(home: Home, count: int) -> None:
-    """From the start of a daemon, after SIGKILL, to a submit that is durable and acknowledged."""
+    """The time from the start of a daemon, after SIGKILL, until a submission is durable and acknowledged."""
     taken = []
     for _ in range(count):
         home.kill()
@@ -115,11 +115,11 @@ def measure_restart(home: Home, count: int) -> None:
             taken.append(time.perf_counter() - started)
             for _ in client.follow(id, interval=0.01):
                 pass
-    tell("restart to first committed answer, p50 / p99", quantiles(taken), f"{count} restarts (goal: p99 2 s)")
+    print_figure("restart to first committed answer, p50 / p99", quantiles(taken), f"{count} restarts (goal: p99 2 s)")
 
 
 def measure_detection(home: Home, count: int) -> None:
-    """From SIGKILL of a worker in a run to the failure of its job being seen by a client."""
+    """The time from SIGKILL of a running worker until a client sees the failure of its job."""
     taken = []
     for number in range(count):
         ready = home.folder / f"ready{number}"
@@ -131,14 +131,14 @@ def measure_detection(home: Home, count: int) -> None:
             started = time.perf_counter()
             until(lambda client=client, id=id: client.show(id).experiment.state == "failed")  # type: ignore[misc]
             taken.append(time.perf_counter() - started)
-    tell("kill of a worker to its job's failure, p50 / p99", quantiles(taken), f"{count} kills (goal: p99 1 s)")
+    print_figure("kill of a worker to its job's failure, p50 / p99", quantiles(taken), f"{count} kills (goal: p99 1 s)")
 
 
 def measure_adoption(home: Home, count: int) -> None:
-    """From the start of a daemon, after SIGKILL, to all its workers being idle and warm again."""
+    """The time from the start of a daemon, after SIGKILL, until all its workers are idle and warm again."""
     home.run(*({"type": "Loads", "model": str(number)} for number in range(count)))
     with home.client() as client:
-        until(lambda: {row.state for row in client.workers()} == {"idle"})  # those that are too many have gone
+        until(lambda: {row.state for row in client.workers()} == {"idle"})  # surplus workers have been evicted
         before = {row.pid for row in client.workers()}
     home.kill()
     started = time.perf_counter()
@@ -149,7 +149,7 @@ def measure_adoption(home: Home, count: int) -> None:
         after = {row.pid for row in client.workers()}
     assert after == before
     assert all(psutil.pid_exists(pid) for pid in after)
-    tell(f"adoption of {len(after)} workers", f"{seconds:.2f} s", "from the start of the daemon (goal: 5 s)")
+    print_figure(f"adoption of {len(after)} workers", f"{seconds:.2f} s", "from the start of the daemon (goal: 5 s)")
 
 
 def quantiles(taken: list[float]) -> str:

@@ -1,8 +1,8 @@
-"""What asking many at once is worth: `python -m tests.bench.bench_inference [--envs FOLDER]`.
+"""The gain of concurrent and batched inference: `python -m tests.bench.bench_inference [--envs FOLDER]`.
 
-`api` with 16 requests under way against one at a time, asking a server that takes 20 ms for an answer; `huggingface` in
-batches of 16 against one prompt at a time, with the model of 0.1 million random weights that comes with
-configs/auto_prompt_optimization. Each pair in one warm process, the second run of each counts.
+`api` with 16 concurrent requests is compared with one at a time, for a server that answers in 20 ms; `huggingface` in
+batches of 16 with one prompt at a time, for the model of configs/auto_prompt_optimization, which has 0.1 million random
+weights. Each pair runs in one warm process; the second run of each is measured.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.figures import print_figure
 from tests.components.conftest import ComponentProcess
 from tests.components.inference.ugly_server import Asked, Reply, echo, serving
 from tests.local_server import make_model
@@ -28,7 +29,7 @@ LATENCY = 0.02
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--envs", default="", help="a folder of envs that have been built, or are to be kept")
+    parser.add_argument("--envs", default="", help="a folder of envs, to reuse those built before")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sb-bench-") as name:
         folder = Path(name)
@@ -52,8 +53,8 @@ def measure_api(python: Path, data: Path) -> None:
         single = rate(process, config | {"max_concurrency": 1}, data)
         many = rate(process, config | {"max_concurrency": 16}, data)
     process.close()
-    tell("api, one request at a time", f"{single:.0f} /s", f"at most {1 / LATENCY:.0f} /s can be had")
-    tell("api, 16 requests under way", f"{many:.0f} /s", f"{many / single:.1f} times as fast")
+    print_figure("api, one request at a time", f"{single:.0f} /s", f"upper bound: {1 / LATENCY:.0f} /s")
+    print_figure("api, 16 concurrent requests", f"{many:.0f} /s", f"{many / single:.1f} times as fast")
 
 
 def measure_huggingface(python: Path, model: Path, data: Path) -> None:
@@ -62,8 +63,8 @@ def measure_huggingface(python: Path, model: Path, data: Path) -> None:
     single = rate(process, config | {"batch_size": 1}, data)
     batched = rate(process, config | {"batch_size": 16}, data)
     process.close()
-    tell("huggingface, one prompt at a time", f"{single:.0f} /s")
-    tell("huggingface, batches of 16", f"{batched:.0f} /s", f"{batched / single:.1f} times as fast")
+    print_figure("huggingface, one prompt at a time", f"{single:.0f} /s")
+    print_figure("huggingface, batches of 16", f"{batched:.0f} /s", f"{batched / single:.1f} times as fast")
 
 
 def rate(process: ComponentProcess, config: dict[str, Any], data: Path) -> float:
@@ -82,10 +83,6 @@ def python_of(env: str, envs: Path) -> Path:
     command = [sys.executable, "-m", "envs.build_command", "--root", str(envs), "--spec", env]
     built = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=True)
     return Path(json.loads(built.stdout.splitlines()[-1])["python"])
-
-
-def tell(what: str, value: str, note: str = "") -> None:
-    print(f"{what:<44} {value:>14}   {note}", flush=True)
 
 
 if __name__ == "__main__":

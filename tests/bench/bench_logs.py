@@ -1,7 +1,7 @@
-"""From log to subscriber, each line a metric, each of them counted: `python -m tests.bench.bench_logs`.
+"""Metrics from logs, one for each line, none lost: `python -m tests.bench.bench_logs`.
 
-How late a metric is seen, at 1,000 and 10,000 lines a second; how many lines a second reach the store from a component
-that prints 100,000 a second; and how many while its log watcher is killed again and again.
+The delay of a metric at 1,000 and 10,000 lines per second; the lines per second that reach the store from a component
+that prints 100,000 per second; and how many do while its log watcher is killed repeatedly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sandbox_actors.client.client import Client
 from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
 from sandbox_actors.system.paths import find_paths
 
-from .bench_system import tell
+from .figures import print_figure
 
 SECONDS = 5
 
@@ -31,62 +31,62 @@ def main() -> None:
             try:
                 follow(client, folder, 1_000, 1_000)  # builds the env
                 for rate in (1_000, 10_000):
-                    tell_lateness(client, folder, rate)
-                tell_speed(client, folder, "lines a second to the store, from 100,000", nothing)
-                tell_speed(client, folder, "the same, log watchers killed all the time", kill_log_watchers)
+                    measure_delay(client, folder, rate)
+                measure_throughput(client, folder, "lines a second to the store, from 100,000", do_nothing)
+                measure_throughput(client, folder, "the same, while log watchers are killed", kill_log_watchers)
             finally:
                 client.stop_daemon(now=True)
 
 
-def tell_lateness(client: Client, folder: str, rate: int) -> None:
-    late, _, _ = follow(client, folder, rate * SECONDS, rate)
-    late.sort()
-    shown = f"{late[len(late) // 2] * 1e3:.0f} / {late[int(len(late) * 0.99)] * 1e3:.0f} ms"
-    tell(
+def measure_delay(client: Client, folder: str, rate: int) -> None:
+    delays, _, _ = follow(client, folder, rate * SECONDS, rate)
+    delays.sort()
+    shown = f"{delays[len(delays) // 2] * 1e3:.0f} / {delays[int(len(delays) * 0.99)] * 1e3:.0f} ms"
+    print_figure(
         f"line to subscriber at {rate:,}/s, p50 / p99",
         shown,
-        f"{len(late):,} of {rate * SECONDS:,} lines (goal: 100 ms)",
+        f"{len(delays):,} of {rate * SECONDS:,} lines (goal: 100 ms)",
     )
 
 
-def tell_speed(client: Client, folder: str, what: str, meanwhile: Callable[[threading.Event], int]) -> None:
+def measure_throughput(client: Client, folder: str, what: str, meanwhile: Callable[[threading.Event], int]) -> None:
     ended = threading.Event()
     kills: list[int] = []
     helper = threading.Thread(target=lambda: kills.append(meanwhile(ended)))
     helper.start()
-    late, printed, took = follow(client, folder, 300_000, 100_000)
+    delays, printed, took = follow(client, folder, 300_000, 100_000)
     ended.set()
     helper.join()
-    note = f"{len(late):,} of 300,000 lines, printed in {printed:.1f} s, {kills[0]} kills"
-    tell(what, f"{len(late) / took:,.0f}", note)
+    note = f"{len(delays):,} of 300,000 lines, printed in {printed:.1f} s, {kills[0]} kills"
+    print_figure(what, f"{len(delays) / took:,.0f}", note)
 
 
 def follow(client: Client, folder: str, lines: int, rate: int) -> tuple[list[float], float, float]:
-    """How late each line's metric was seen, the seconds that printing took, and those until all were seen."""
-    late: list[float] = []
+    """The delay of each line's metric, the seconds that printing took, and those until all metrics were received."""
+    delays: list[float] = []
     steps: set[int | None] = set()
-    begun = 0.0
+    first_written = 0.0
     id = client.submit_definition(experiment(folder, lines, rate))
     for changed in client.follow(id, interval=0.0):
         now = time.time()
         for row in changed.metrics:
             if row.name == "written":
-                begun = begun or float(row.value or 0)
-                late.append(now - float(row.value or 0))
+                first_written = first_written or float(row.value or 0)
+                delays.append(now - float(row.value or 0))
                 steps.add(row.step)
-    took = time.time() - begun
-    assert len(steps) == len(late) == lines, f"{len(late)} metrics of {len(steps)} lines, {lines} were printed"
+    took = time.time() - first_written
+    assert len(steps) == len(delays) == lines, f"{len(delays)} metrics of {len(steps)} lines, {lines} were printed"
     (printed,) = (entry["res_0"] for entry in client.show(id).iterations[0].context_infos["anonymous"])
-    return late, printed, took
+    return delays, printed, took
 
 
-def nothing(ended: threading.Event) -> int:
+def do_nothing(ended: threading.Event) -> int:
     ended.wait()
     return 0
 
 
 def kill_log_watchers(ended: threading.Event) -> int:
-    """Kill each a second after it was first seen, as often as is allowed in a minute."""
+    """Kill each about a second after its start, as often as the daemon replaces one within a minute."""
     killed: set[int] = set()
     with Client(find_paths(), autostart=False) as client:
         while not ended.wait(1.0) and len(killed) < 5:

@@ -1,9 +1,9 @@
-"""What warmth is worth to who trains models: `python -m tests.bench.bench_models [--quick]`.
+"""The time that warm actors save when training models: `python -m tests.bench.bench_models [--quick]`.
 
-Time to the first training step; and the workflow this product is for, probe-analyse-refine: statistics of the demo's
-data, nine pools by three of them, a training and an evaluation on each, the best pools combined in seven ways, a
-training and an evaluation on each of these. By warm actors, and by a process of its own for every job, which is the
-same experiment with `keep_alive: 0`. `--quick` takes three pools and one combination.
+Time to the first training step, and a workflow of probing, analysing and refining: statistics of the demo's data, nine
+pools by three of them, a training and an evaluation on each, the best pools combined in seven ways, a training and an
+evaluation on each combination. It runs with warm actors, and with a new process for each job (`keep_alive: 0`).
+`--quick` has three pools and one combination.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import yaml
 from sandbox_actors.client.client import Client
 from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import find_paths
+from tests.bench.figures import print_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 STATISTICS = ("text_len", "alnum_ratio", "special_char_ratio")
@@ -37,7 +38,7 @@ WARM_STARTS = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three pools and one combination")
-    parser.add_argument("--envs", default="", help="a folder of envs that have been built, or are to be kept")
+    parser.add_argument("--envs", default="", help="a folder of envs, to reuse those built before")
     options = parser.parse_args()
     count = (3, 1) if options.quick else (POOLS, COMBINATIONS)
     with tempfile.TemporaryDirectory(prefix="sb-bench-") as folder, sandbox(Path(folder), options.envs) as client:
@@ -47,13 +48,9 @@ def main() -> None:
         measure_workflow(client, *count)
 
 
-def tell(what: str, value: str, note: str = "") -> None:
-    print(f"{what:<44} {value:>14}   {note}", flush=True)
-
-
 @contextmanager
 def sandbox(folder: Path, envs: str) -> Iterator[Client]:
-    """A daemon with a home in `folder`, and the component folder of the benchmark there."""
+    """A daemon with its home in `folder`."""
     home = folder / "home"
     home.mkdir(mode=0o700)
     if envs:
@@ -82,11 +79,11 @@ def run(client: Client, name: str, jobs: dict[str, Any], **settings: Any) -> Exp
     return detail
 
 
-# --- what both measure with -------------------------------------------------------------------------------------------
+# --- common to both ---------------------------------------------------------------------------------------------------
 
 
 def prepare(client: Client) -> None:
-    """The demo's corpus and tokenizer; the envs are built here if they have to be."""
+    """Create the demo's corpus and tokenizer. This also builds the envs."""
     demo = yaml.safe_load((ROOT / "configs" / "demo" / "sandbox.yaml").read_text(encoding="utf-8"))
     corpus, tokenizer, *_ = demo["pipelines"][0]["baseline"]["execution_job_configs"]
     run(client, "prepare", {"baseline": {"execution_job_configs": [corpus, tokenizer]}})
@@ -107,12 +104,12 @@ def corpus(name: str) -> str:
 
 
 def measure_first_step(client: Client) -> None:
-    """From the start of a job to the loss of its first step being stored, which a line of its log told."""
+    """The time from the start of a job until the loss of its first step is recorded from its log."""
     seconds = [seconds_to_first_step(client, index) for index in range(1 + WARM_STARTS)]
     cold, warm = seconds[0], statistics.median(seconds[1:])
-    tell("first training step, cold", f"{cold * 1e3:.0f} ms", "a new process, its imports, its model")
-    note = f"cold is {cold / warm:.0f} times as long; other data each time (goal: 200 ms)"
-    tell("first training step, warm", f"{warm * 1e3:.0f} ms", note)
+    print_figure("first training step, cold", f"{cold * 1e3:.0f} ms", "new process, imports, model")
+    note = f"cold is {cold / warm:.0f} times as long; new data each time (goal: 200 ms)"
+    print_figure("first training step, warm", f"{warm * 1e3:.0f} ms", note)
 
 
 def seconds_to_first_step(client: Client, index: int) -> float:
@@ -130,18 +127,18 @@ def seconds_to_first_step(client: Client, index: int) -> float:
 
 
 def measure_workflow(client: Client, pools: int, combinations: int) -> None:
-    run_workflow(client, "settle", 3, 1)  # the envs are there, and the actors that are to be warm
+    run_workflow(client, "warm-up", 3, 1)  # builds the envs and starts the actors
     warm, warm_scores = run_workflow(client, "warm", pools, combinations)
     cold, cold_scores = run_workflow(client, "cold", pools, combinations, keep_alive=0)
     trained = pools + combinations
-    tell(f"workflow, {trained} trainings, {trained} evaluations", f"{warm:.1f} s", "warm actors")
-    scores = "the same scores" if cold_scores == warm_scores else "OTHER SCORES"
+    print_figure(f"workflow, {trained} trainings, {trained} evaluations", f"{warm:.1f} s", "warm actors")
+    scores = "the same scores" if cold_scores == warm_scores else "DIFFERENT SCORES"
     note = f"{cold / warm:.1f} times as long (goal: 5), {scores}"
-    tell("the same, a cold process for each job", f"{cold:.1f} s", note)
+    print_figure("the same, with a cold process for each job", f"{cold:.1f} s", note)
 
 
 def run_workflow(client: Client, name: str, pools: int, combinations: int, **job: Any) -> tuple[float, list[float]]:
-    """Seconds that it took, and the perplexities."""
+    """The seconds that it took, and the perplexities."""
     pipelines = workflow(name, pools, combinations)
     for lists in pipelines.values():
         for jobs in lists.values():
@@ -198,7 +195,7 @@ def analysis(name: str) -> dict[str, Any]:
 
 
 def trained(name: str, pipeline: str, dataset: str) -> dict[str, Any]:
-    """A training on `dataset`, an output of another job, and an evaluation of what came of it."""
+    """A training on `dataset`, the output of another job, and an evaluation of the trained model."""
     train = {
         "hook": "TrainModelHook",
         "meta_name": "train",

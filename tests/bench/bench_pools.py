@@ -1,9 +1,8 @@
-"""Data pools: `python -m tests.bench.bench_pools [--samples N]`. Each figure stands beside its goal.
+"""Data pools: `python -m tests.bench.bench_pools [--samples N]`. Each figure is printed with its goal.
 
-The pool has 200,000 samples of about 500 bytes with three stats. Each job runs in a process of its own. Its seconds
-are those of `run`, beside those for which it kept a core: on a busy machine the first are more. Its memory is the most
-that the process ever had, interpreter and libraries included. `--samples 10000000` is a pool of 5 GB, which takes ten
-times that on the disk.
+The pool has 200,000 samples of about 500 bytes with three statistics. Each job runs in its own process. Printed are the
+seconds of `run`, its CPU time (less, on a busy machine), and the peak memory of the process, including the interpreter
+and libraries. `--samples 10000000` is a pool of 5 GB, which needs ten times that on disk.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SAMPLES = 200_000
 PEER = {"construct": 14.8, "combine": 17.7, "merge": 4.6}
-"""Seconds that Data-Juicer Sandbox takes for 200,000 samples on a machine of this kind; it needs 1,400 MB."""
+"""Seconds that Data-Juicer Sandbox takes for 200,000 samples on a similar machine, with 1,400 MB of memory."""
 
 CHILD = """
 import importlib, json, resource, sys, time
@@ -58,9 +57,9 @@ def measure(python: str, folder: Path, samples: int) -> None:
     write(pool, samples)
     scale = samples / SAMPLES
     limit = 200e6 + (32 * samples if samples > SAMPLES else 0)
-    print(f"{samples:,} samples, {pool.stat().st_size / 1e6:,.0f} MB; memory: at most {limit / 1e6:,.0f} MB wanted")
+    print(f"{samples:,} samples, {pool.stat().st_size / 1e6:,.0f} MB; memory goal: at most {limit / 1e6:,.0f} MB")
     copied = min(copy(pool, folder / "copy.jsonl") for _ in range(3))
-    tell("cp", copied, "the peer of merge and downsample")
+    print_seconds("cp", copied, "for comparison with merge and downsample")
     jobs: dict[str, tuple[str, dict[str, Any], float]] = {
         "merge": ("merging:DataPoolMerging", {}, 2 * copied),
         "downsample": ("downsampling:DataPoolDownsampling", {"target_num_samples": samples // 2}, 2 * copied),
@@ -69,16 +68,18 @@ def measure(python: str, folder: Path, samples: int) -> None:
     }
     inputs: Any = str(pool)
     for name, (target, config, goal) in jobs.items():
-        asked = {"dataset_path": inputs, "export_path": str(folder / name), **config}
-        best = min((run(python, target, asked) for _ in range(3 if scale == 1 else 1)), key=lambda ran: ran["seconds"])
-        reckoned = f" (measured with {SAMPLES:,}, times {scale:g})" if scale != 1 else ""
-        peer = f", Data-Juicer Sandbox {PEER[name] * scale:.1f}{reckoned}" if name in PEER else ""
+        job_config = {"dataset_path": inputs, "export_path": str(folder / name), **config}
+        best = min(
+            (run(python, target, job_config) for _ in range(3 if scale == 1 else 1)), key=lambda ran: ran["seconds"]
+        )
+        extrapolated = f" (measured with {SAMPLES:,}, times {scale:g})" if scale != 1 else ""
+        peer = f", Data-Juicer Sandbox {PEER[name] * scale:.1f}{extrapolated}" if name in PEER else ""
         met = "met" if best["seconds"] <= goal else "MISSED"
         memory = "met" if best["bytes"] <= limit else "MISSED"
-        tell(
+        print_seconds(
             name,
             best["seconds"],
-            f"goal {goal:.2f}: {met}{peer}; {best['bytes'] / 1e6:.0f} MB: {memory}; {best['busy']:.2f} s of a core",
+            f"goal {goal:.2f}: {met}{peer}; {best['bytes'] / 1e6:.0f} MB: {memory}; {best['busy']:.2f} s of CPU time",
         )
         if name == "construct":
             inputs = best["result"][2::3]
@@ -94,7 +95,7 @@ def write(path: Path, samples: int) -> None:
         for number in range(samples):
             text = texts[number % 1000]
             stats = {"text_len": len(text), "alnum_ratio": chance.random(), "char_rep_ratio": chance.random()}
-            sample = {"text": text, "meta": {"id": number, "source": "made up"}, "__dj__stats__": stats}
+            sample = {"text": text, "meta": {"id": number, "source": "generated"}, "__dj__stats__": stats}
             file.write(json.dumps(sample, ensure_ascii=False) + "\n")
 
 
@@ -113,7 +114,7 @@ def run(python: str, target: str, config: dict[str, Any]) -> Any:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def tell(what: str, seconds: float, note: str) -> None:
+def print_seconds(what: str, seconds: float, note: str) -> None:
     print(f"{what:<12} {seconds:8.2f} s   {note}", flush=True)
 
 

@@ -1,6 +1,6 @@
-"""What the actor system costs, and what warmth saves: `python -m tests.bench.bench_system [--quick]`.
+"""The overhead of the actor system, and the time that warm actors save: `python -m tests.bench.bench_system [--quick]`.
 
-Each figure stands beside its peer or its goal, measured in the same run.
+Each figure is printed with what it is compared with, measured in the same run, or with its goal.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from sandbox_actors.protocol.worker_requests import ComponentRef, EndLog
 from sandbox_actors.system.paths import find_paths
 from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.unix_router import open_router
+from tests.bench.figures import print_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = 3_000
@@ -54,7 +55,7 @@ while (frame := socket.recv()) != b"stop":
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave the demo out")
+    parser.add_argument("--quick", action="store_true", help="without the demo")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder:
         plain = blocking_round_trip(Path(folder))
@@ -64,15 +65,11 @@ def main() -> None:
             measure_demo(Path(folder))
 
 
-def tell(what: str, value: str, note: str = "") -> None:
-    print(f"{what:<44} {value:>12}   {note}", flush=True)
-
-
 # --- calls -----------------------------------------------------------------------------------------------------------
 
 
 def blocking_round_trip(folder: Path) -> float:
-    """Seconds of one round trip between two processes that do nothing else: pyzmq, ROUTER and DEALER over ipc."""
+    """Seconds of one round trip between two otherwise idle processes: pyzmq, ROUTER and DEALER over ipc."""
     address = f"ipc://{folder}/plain"
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.ROUTER)
@@ -115,10 +112,14 @@ async def measure_actors(folder: Path, plain: float) -> None:
                 taken.append(time.perf_counter() - started)
             rate = await calls_a_second(lease)
     call = statistics.median(taken)
-    tell("round trip, blocking pyzmq", f"{plain * 1e6:.0f} us", "two processes, ipc, nothing else")
-    tell("round trip of an actor call", f"{call * 1e6:.0f} us", f"{call / plain:.2f} times blocking pyzmq (goal: 2)")
-    tell("actor calls a second", f"{rate:.0f}", f"{IN_FLIGHT} in flight, one worker")
-    tell("time to spawn a worker", f"{statistics.median(spawned) * 1e3:.0f} ms", f"median of {SPAWNS}, to its greeting")
+    print_figure("round trip, blocking pyzmq", f"{plain * 1e6:.0f} us", "two otherwise idle processes over ipc")
+    print_figure(
+        "round trip of an actor call", f"{call * 1e6:.0f} us", f"{call / plain:.2f} times blocking pyzmq (goal: 2)"
+    )
+    print_figure("actor calls a second", f"{rate:.0f}", f"{IN_FLIGHT} in flight, one worker")
+    print_figure(
+        "time to spawn a worker", f"{statistics.median(spawned) * 1e3:.0f} ms", f"median of {SPAWNS}, to its greeting"
+    )
 
 
 @asynccontextmanager
@@ -164,19 +165,19 @@ async def calls_a_second(lease: Lease) -> float:
 
 
 def measure_metrics(folder: Path) -> None:
-    """From a line being written by a component to its metric being seen by a client that follows the experiment."""
+    """The time from a component writing a line until a client that follows the experiment receives its metric."""
     environ = {**os.environ, "SANDBOX_HOME": str(folder / "ticks"), "WANDB_MODE": "disabled"}
     os.environ["WANDB_MODE"] = "disabled"
-    late: list[float] = []
+    delays: list[float] = []
     os.environ["SANDBOX_HOME"] = environ["SANDBOX_HOME"]
     with Client(find_paths(environ), autostart=True) as client:
         for changed in client.follow(client.submit_definition(ticking(folder)), interval=0.0):
             now = time.time()
-            late += [now - float(row.value or 0) for row in changed.metrics if row.name == "tick"]
+            delays += [now - float(row.value or 0) for row in changed.metrics if row.name == "tick"]
         client.stop_daemon()
-    late.sort()
-    shown = f"{late[len(late) // 2] * 1e3:.0f} / {late[int(len(late) * 0.99)] * 1e3:.0f} ms"
-    tell("line written to metric seen, p50 / p99", shown, f"{len(late)} lines, 5 ms apart (goal: 100 ms)")
+    delays.sort()
+    shown = f"{delays[len(delays) // 2] * 1e3:.0f} / {delays[int(len(delays) * 0.99)] * 1e3:.0f} ms"
+    print_figure("line written to metric received, p50 / p99", shown, f"{len(delays)} lines, 5 ms apart (goal: 100 ms)")
 
 
 def ticking(folder: Path) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def ticking(folder: Path) -> dict[str, Any]:
 
 
 def measure_demo(folder: Path) -> None:
-    """The demo three times: to build the envs, by a new daemon with nothing warm, and again by the same daemon."""
+    """The demo: a run that builds the envs, a cold run by a new daemon, and warm runs by the same daemon."""
     home = folder / "home"
     environ = {**os.environ, "SANDBOX_HOME": str(home), "WANDB_MODE": "disabled"}
     (folder / "configs").symlink_to(ROOT / "configs")
@@ -207,10 +208,10 @@ def measure_demo(folder: Path) -> None:
     cold = seconds_of_demo(folder, environ)
     warm = [seconds_of_demo(folder, environ) for _ in range(2)]
     stop_daemon(environ)
-    tell("demo, first run, envs built", f"{first:.1f} s", "")
-    tell("demo, cold: a new daemon, envs there", f"{cold:.1f} s", "goal: under 180 s")
+    print_figure("demo, first run, builds the envs", f"{first:.1f} s", "")
+    print_figure("demo, cold: a new daemon, envs built before", f"{cold:.1f} s", "goal: under 180 s")
     again = ", ".join(f"{seconds:.1f}" for seconds in warm)
-    tell(
+    print_figure(
         "demo, warm: the same daemon",
         f"{warm[0]:.1f} s",
         f"cold is {cold / warm[0]:.1f} times as long (goal: 3); {again}",

@@ -1,4 +1,4 @@
-"""Components of the benchmark's workflow: data pools by statistic, and combinations of the best of them."""
+"""Components for a benchmark: data pools by statistic, and combinations of the best pools."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class PoolsByStatistic(BaseDataPoolManipulator):
 
 
 class BestCombined(BaseDataPoolManipulator):
-    """Takes the best pool of each statistic, the one with the lowest of `scores`, and merges each choice of some or all
-    of them. Three statistics make seven choices. Returns their paths below `export_path`."""
+    """Takes the best pool of each statistic, the one with the lowest of `scores`, and merges each non-empty subset of
+    them: seven for three statistics. Returns their paths below `export_path`."""
 
     is_light = True
 

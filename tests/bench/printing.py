@@ -1,4 +1,4 @@
-"""A component for the benchmark: prints at a given rate, or as fast as it can."""
+"""A component for a benchmark, which prints at a given rate or as fast as possible."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from components.base import BaseModelExecutor
 
 
 class Prints(BaseModelExecutor):
-    """`lines` lines, `rate` of them a second, in a write each millisecond; the metric is the time at which its line
-    was written, its step the number of the line."""
+    """Prints `lines` lines, `rate` per second, with a write each millisecond. The metric of a line is the time at which
+    it was written, its step is the number of the line."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> float:
         lines, rate = self.model_config["lines"], self.model_config["rate"]
@@ -22,7 +22,7 @@ class Prints(BaseModelExecutor):
             now = time.time()
             os.write(1, b"".join(b"line %d %.6f\n" % (number, now) for number in range(written, due)))
             written = due
-            time.sleep(0.001)  # noqa: ASYNC251 - a trainer holds its event loop too
+            time.sleep(0.001)  # noqa: ASYNC251 - trainers block their event loop too
         return time.time() - started
 
     def _watch_run(self, line: str, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""A component for the benchmark: prints the time, again and again."""
+"""A component for a benchmark, which prints the time repeatedly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.base import BaseModelExecutor
 
 
 class Ticks(BaseModelExecutor):
-    """`lines` lines, `pause` seconds apart; the metric is the time at which its line was written."""
+    """Prints `lines` lines, `pause` seconds apart. The metric of a line is the time at which it was written."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> None:
         for _ in range(self.model_config["lines"]):

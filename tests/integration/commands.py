@@ -43,7 +43,7 @@ def training(**config: Any) -> dict[str, Any]:
 
 
 def write(place: Sandbox, name: str, **pipelines: list[dict[str, Any]]) -> str:
-    """An experiment file of this name; its path below the current folder of commands."""
+    """Write an experiment file of this name; its path relative to the current folder of the commands."""
     lists = [{pipeline: {"execution_job_configs": jobs}} for pipeline, jobs in pipelines.items()]
     document = {"project_name": "tests", "experiment_name": name, "work_dir": f"out/{name}", "pipelines": lists}
     (place.cwd / f"{name}.json").write_text(json.dumps(document))
@@ -55,7 +55,7 @@ def documents(text: str) -> list[Any]:
 
 
 def until_metric(place: Sandbox, file: str, then: Callable[[subprocess.Popen[str]], object]) -> tuple[int, str]:
-    """Run a file until its first metric is told, do `then` with the running command; its status and what it said."""
+    """Run a file until its first metric, call `then` with the running command; its exit status and its stderr."""
     with subprocess.Popen(
         [*COMMAND, "run", "--json", file],
         cwd=place.cwd,
@@ -67,5 +67,5 @@ def until_metric(place: Sandbox, file: str, then: Callable[[subprocess.Popen[str
         assert run.stdout is not None
         next(line for line in run.stdout if json.loads(line)["event"] == "metric")
         then(run)
-        _, said = run.communicate(timeout=LIMIT)
-    return run.returncode, said
+        _, stderr = run.communicate(timeout=LIMIT)
+    return run.returncode, stderr

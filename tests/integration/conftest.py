@@ -1,4 +1,4 @@
-"""A real daemon with a home of its own for each test; the envs are built once a test run."""
+"""A real daemon with its own home for each test; the envs are built once per test run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULTY = str(Path(__file__).parent)
 
 
 class Sandbox:
-    """A home, the daemon in it, and what tests do with them. Relative paths are below `cwd`."""
+    """A home, its daemon, and what tests do with them. Relative paths are relative to `cwd`."""
 
     def __init__(self, home: Path, cwd: Path, envs: Path) -> None:
         self.home, self.cwd = home, cwd
@@ -38,7 +38,7 @@ class Sandbox:
         self.wrapper: list[str] = []
 
     def start(self, *program: str) -> None:
-        """Start the daemon, or a `program` that becomes it."""
+        """Start the daemon, or a `program` that runs it."""
         with (self.home / "daemon.log").open("ab") as log:
             self.daemon = subprocess.Popen(
                 [*self.wrapper, sys.executable, *(program or ("-m", "sandbox_actors.daemon"))],
@@ -59,13 +59,13 @@ class Sandbox:
             assert self.daemon.wait(30) == 0
 
     def kill(self) -> None:
-        """End the daemon as nothing can prepare for."""
+        """Kill the daemon, so that it cannot clean up."""
         assert self.daemon is not None
         self.daemon.kill()
         self.daemon.wait()
 
     def sweep(self) -> None:
-        """Kill whatever a failed test has left."""
+        """Kill everything that a failed test has left."""
         if self.daemon is not None:
             self.kill()
         for process in self.processes():
@@ -75,7 +75,7 @@ class Sandbox:
         return Client(self.paths, autostart=False)
 
     def definition(self, *jobs: dict[str, Any], **settings: Any) -> dict[str, Any]:
-        """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; what is no job key is config."""
+        """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; other keys are its config."""
         from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
 
         keys = set(Job.__struct_fields__)
@@ -119,7 +119,7 @@ class Sandbox:
 
 @pytest.fixture
 def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # clients send theirs along
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # clients forward it
     folder = Path(tempfile.mkdtemp(prefix="sb-"))  # pytest's own folders are too long for a socket address
     made = Sandbox(folder / "home", tmp_path, shared_envs)
     try:
@@ -136,7 +136,7 @@ def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, shared_envs: Path) -> Iterator[Sandbox]:
-    """One daemon for the tests that leave it as it was."""
+    """One daemon for all tests of a module that leave it unchanged."""
     folder = Path(tempfile.mkdtemp(prefix="sb-"))
     made = Sandbox(folder / "home", tmp_path_factory.mktemp("cwd"), shared_envs)
     made.start()
@@ -148,7 +148,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, shared_envs: Path) -> Itera
 
 @pytest.fixture
 def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
-    """A home without a daemon. One that a test starts is ended."""
+    """A home without a daemon. One that a test starts is stopped."""
     folder = Path(tempfile.mkdtemp(prefix="sb-"))
     made = Sandbox(folder / "home", tmp_path, shared_envs)
     try:

@@ -16,12 +16,12 @@ from sandbox_actors.transport.unix_router import UnixWire
 
 
 class Point:
-    """Where to die: told of each time that it may be, it counts."""
+    """The call at which the daemon kills itself: the `number`-th call of `wrap`."""
 
     def __init__(self, when: str, number: int) -> None:
         self._when, self._number, self._counter = when, number, itertools.count(1)
 
-    def passing(self, act: Any) -> Any:
+    def wrap(self, act: Any) -> Any:
         is_here = next(self._counter) == self._number
         if is_here and self._when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -38,7 +38,7 @@ def main(what: str, when: str, number: str) -> int:
         class Dying(sqlite3.Connection):
             def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
                 act = partial(super().execute, sql, *values)
-                cursor: sqlite3.Cursor = point.passing(act) if sql == "COMMIT" else act()
+                cursor: sqlite3.Cursor = point.wrap(act) if sql == "COMMIT" else act()
                 return cursor
 
         connect.sqlite3.connect = partial(sqlite3.connect, factory=Dying)  # type: ignore[assignment]
@@ -46,7 +46,7 @@ def main(what: str, when: str, number: str) -> int:
         send = UnixWire.send
 
         def dying(self: UnixWire, *arguments: Any) -> None:
-            point.passing(partial(send, self, *arguments))
+            point.wrap(partial(send, self, *arguments))
 
         UnixWire.send = dying  # type: ignore[method-assign]
     return daemon([])

@@ -1,4 +1,4 @@
-"""Components for tests, one behaviour each. Run in workers, by `component_path`: only the standard library is there."""
+"""Components for tests, one behaviour each. They run in workers, which have only the standard library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Returns:
 
 
 class Adds:
-    """Returns `value` + 1 and its `export_path`, and says so."""
+    """Prints and returns `value` + 1 and its `export_path`."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -39,7 +39,7 @@ class Adds:
 
 
 class Meets:
-    """Makes the file `mine` and waits for the file `other`."""
+    """Creates the file `mine` and waits for the file `other`."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -68,7 +68,7 @@ class Loads(Component):
 
 
 class Fails:
-    """Ends in the way that `how` says, the first `times` times; a file counts them."""
+    """Fails as `how` says, the first `times` times; the file `counter` counts them."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -105,7 +105,7 @@ class Fails:
 
 
 class Hangs:
-    """Starts children, one of them in a session of its own, says so in the file `ready`, and waits."""
+    """Starts children, one of them in its own session, creates the file `ready`, and waits."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -118,7 +118,7 @@ class Hangs:
 
 
 class Trains(BaseModelExecutor):
-    """Prints a loss for each step. With `gate`, waits before the last step until that file is there."""
+    """Prints a loss for each step. With `gate`, waits before the last step until that file exists."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
         steps = self.model_config["steps"]
@@ -136,8 +136,8 @@ class Trains(BaseModelExecutor):
 
 
 class Steps(BaseModelExecutor):
-    """Tells each step twice: printed, and watched from its own process. Before the last one it makes the file `ready`
-    and waits for `gate`, holding the GIL for `gil` seconds. Returns its pid."""
+    """Reports each step twice: printed, and watched from its own process. Before the last one it creates the file
+    `ready` and waits for `gate`, holding the GIL for `gil` seconds. Returns its pid."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> int:
         steps, gate = self.model_config["steps"], self.model_config.get("gate")
@@ -157,7 +157,7 @@ class Steps(BaseModelExecutor):
 
 
 class FailsLate(BaseModelExecutor):
-    """Makes the file `ready`, waits for `gate`, and raises."""
+    """Creates the file `ready`, waits for `gate`, and raises."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> int:
         pathlib.Path(self.model_config["ready"]).touch()
@@ -167,7 +167,7 @@ class FailsLate(BaseModelExecutor):
 
 
 class LeavesChildren:
-    """Leaves children behind in its idle process, one of them in a session of its own; if it `dies`, without it."""
+    """Leaves children running, one of them in its own session; if it `dies`, they outlive its process."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -180,7 +180,7 @@ class LeavesChildren:
 
 
 class Chaotic(BaseModelExecutor):
-    """Tells each step twice, printed and watched, under a name that no other attempt has. Returns that name."""
+    """Reports each step twice, printed and watched, under a name that is unique to the attempt. Returns that name."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
         name = uuid.uuid4().hex
@@ -197,7 +197,7 @@ class Chaotic(BaseModelExecutor):
 
 
 class Prints(BaseModelExecutor):
-    """Writes in every way there is, and ends in the middle of a line."""
+    """Writes in every possible way, and ends in the middle of a line."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> None:
         print("m: python")
@@ -211,7 +211,7 @@ class Prints(BaseModelExecutor):
 
     def _watch_run(self, line: str, **kwargs: Any) -> None:
         if line.startswith("m: "):
-            self.watcher.watch(line[3:40], "said", step=1)
+            self.watcher.watch(line[3:40], "seen", step=1)
 
 
 class WatchesBadly(BaseModelExecutor):
@@ -225,19 +225,19 @@ class WatchesBadly(BaseModelExecutor):
         self.watcher.watch(int(line), "number", step=1)
 
 
-class Asks:
-    """Watches a result, and queries what another job has watched."""
+class Queries:
+    """Watches a result, and queries it and one that does not exist."""
 
     def __init__(self, config: Any, watcher: Any) -> None:
         self.config, self.watcher = config, watcher
 
     def run(self) -> Any:
-        self.watcher.watch({"deep": {"er": 0.5}, "word": "yes"}, "asked")
-        return self.watcher.query("asked.deep.er"), self.watcher.query("nobody.watched.this")
+        self.watcher.watch({"deep": {"er": 0.5}, "word": "yes"}, "queried")
+        return self.watcher.query("queried.deep.er"), self.watcher.query("never.watched")
 
 
 class Hoards:
-    """Holds `mib` MiB, in a child process if `in_child`, in the control group that `group` stands for, and waits."""
+    """Allocates `mib` MiB, in a child process if `in_child`, in the control group of the file `group`, and waits."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -254,7 +254,7 @@ class Hoards:
 
 
 class HoardsLate(Hoards):
-    """`Hoards` when the file `gate` is there."""
+    """As `Hoards`, once the file `gate` exists."""
 
     def run(self) -> None:
         while not os.path.exists(self.config["gate"]):
@@ -273,7 +273,7 @@ class Environ:
 
 
 class Samples:
-    """A data executor that draws its first two lines, and says which process did so."""
+    """A data executor that samples the first two lines, and prints its pid."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -288,7 +288,7 @@ class Samples:
 
 
 class Answers(BaseModelExecutor):
-    """A model's probe: how many bytes the sample has, and what it was asked to do."""
+    """A probe of a model: returns the size of the sample, and its own arguments."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
         print(f"answers by {os.getpid()}")
@@ -296,8 +296,8 @@ class Answers(BaseModelExecutor):
 
 
 class Counts(BaseModelExecutor):
-    """Prints the numbers below `count`, a hundred at a time with `pause` seconds between, and watches their sum: for
-    one line to be right, all before it have to be seen. Fails at the end unless the file `once` is there, and makes it.
+    """Prints the numbers below `count`, a hundred at a time with `pause` seconds between, and watches their sum, which
+    is only correct if every line before it was seen. Fails at the end unless the file `once` exists, and creates it.
     """
 
     def __init__(self, model_config: Any, watcher: Any = None) -> None:
@@ -323,7 +323,7 @@ class Counts(BaseModelExecutor):
 
 
 class DiesWatching(BaseModelExecutor):
-    """Trains well, but takes every log watcher with it."""
+    """Trains correctly, but crashes every log watcher."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
         print("a line")
@@ -334,7 +334,7 @@ class DiesWatching(BaseModelExecutor):
 
 
 class Analyzes:
-    """Returns what an analyzer does: here, what its config says."""
+    """Returns what an analyzer returns, taken from its config."""
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -344,7 +344,7 @@ class Analyzes:
 
 
 class WatchesSlowly(BaseModelExecutor):
-    """Prints `lines`, and looks for metrics with a regular expression that never ends on some of them."""
+    """Prints `lines`, and searches them for metrics with a regular expression that backtracks catastrophically."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
         print("\n".join(self.model_config["lines"]))
@@ -357,12 +357,12 @@ class WatchesSlowly(BaseModelExecutor):
             self.watcher.watch(int(line.rpartition(" ")[2]), "found", step=1)
 
 
-class Mumbles(BaseModelExecutor):
-    """Prints in a way that is hard to hear; `how` says which. What a line says after `m: ` is watched as `said`."""
+class PrintsOddly(BaseModelExecutor):
+    """Prints in the unusual way `how`. The text of a line after `m: ` is watched as `seen`."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
         how = self.model_config["how"]
-        if how == "without a buffer's end":
+        if how == "in the buffer of C":
             ctypes.CDLL(None).printf(b"m: %s\n", b"from C")
         if how == "holding the interpreter":
             print("m: before", flush=True)
@@ -380,11 +380,11 @@ class Mumbles(BaseModelExecutor):
 
     def _watch_run(self, line: str, **kwargs: Any) -> None:
         if line.startswith("m: "):
-            self.watcher.watch(line[3:], "said", step=1)
+            self.watcher.watch(line[3:], "seen", step=1)
 
 
-class Shouts(BaseModelExecutor):
-    """Says `text` wherever a component can say something, and ends with an error that says it too, if it shall."""
+class PrintsEverywhere(BaseModelExecutor):
+    """Puts `text` wherever a component can put text, and into an error at the end if it `fails`."""
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> Any:
         text = self.model_config["text"]

@@ -1,8 +1,8 @@
-"""A peer without manners: `python fuzzer.py SOCKET SEED COUNT` sends COUNT malformed messages, and prints how many
-connections and which mixture that took. It reports a daemon that does not end a connection in `PATIENCE` seconds.
+"""`python fuzzer.py SOCKET SEED COUNT` sends COUNT malformed messages, and prints the kinds and numbers of connections.
 
-Every sort is drawn with the seed: noise, valid messages cut short or with bits flipped, right shapes with wrong types,
-nesting, forged lengths inside messages and in front of them, wrong order, many parts, and stolen names.
+It fails if the daemon does not close a connection within `CLOSE_TIMEOUT` seconds. The seed determines the messages:
+random bytes, valid messages truncated or with flipped bits, correct fields with wrong types, deep nesting, forged
+lengths inside of messages and of frames, wrong order, multipart messages, and stolen names.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sandbox_actors.protocol.worker_requests import Report
 from sandbox_actors.transport.gateway import STRIKES
 from sandbox_actors.transport.zmtp import OPENING, framed
 
-PATIENCE = 30.0
+CLOSE_TIMEOUT = 30.0
 AT_ONCE = 8
 
 DEALER_OPENING = OPENING.replace(b"\6ROUTER", b"\6DEALER")
@@ -112,7 +112,7 @@ def nested(draw: random.Random) -> bytes:
 
 
 def forged(draw: random.Random) -> bytes:
-    """A container or text that says it is longer than everything that follows."""
+    """A container or text with a length greater than all the data that follows."""
     head = draw.choice([b"\xdd", b"\xdf", b"\xdb", b"\xc6", b"\xc9"]) + draw.randbytes(4)
     return head if draw.random() < 0.5 else b"\x82\xa4type\xa3Ask\xa2id" + head
 
@@ -122,7 +122,7 @@ def out_of_order(draw: random.Random) -> bytes:
 
 
 def stolen(draw: random.Random) -> bytes:
-    """A greeting in somebody else's name."""
+    """A greeting with the name of another peer."""
     hello = Hello(protocol=draw.choice([1, 1, 2, -1]), version="9", name="worker-1", pid=draw.randrange(99), token="0")
     return encode(hello)
 
@@ -140,8 +140,8 @@ MESSAGES: list[Make] = [
 WEIGHTS = [30, 25, 25, 20, 20, 3, 15, 10, 10, 1]
 
 
-def frames_of_no_zmtp(draw: random.Random) -> bytes:
-    """What ends a connection at once: many parts, forged lengths in front, flags that there are not."""
+def invalid_frames(draw: random.Random) -> bytes:
+    """Frames that end a connection at once: multipart messages, forged lengths, undefined flags."""
     return draw.choice(
         [
             b"\1\4part" * 50,
@@ -155,7 +155,7 @@ def frames_of_no_zmtp(draw: random.Random) -> bytes:
 
 
 def conversations(draw: random.Random) -> Iterator[tuple[str, bytes, int]]:
-    """Name, bytes and number of malformed messages of one connection after the other."""
+    """An endless series of connections: the name, the bytes, and the number of malformed messages of each."""
     while True:
         kind = draw.random()
         if kind < 0.02:
@@ -165,7 +165,7 @@ def conversations(draw: random.Random) -> Iterator[tuple[str, bytes, int]]:
         if kind < 0.55:
             opening += framed(encode(HELLO))
         if kind < 0.14:
-            yield "no frame", opening + frames_of_no_zmtp(draw), 1
+            yield "invalid frames", opening + invalid_frames(draw), 1
             continue
         batch = draw.choices(MESSAGES, WEIGHTS, k=STRIKES)
         name = "after a greeting" if kind < 0.55 else "without a greeting"
@@ -173,34 +173,34 @@ def conversations(draw: random.Random) -> Iterator[tuple[str, bytes, int]]:
 
 
 def main(path: str, seed: int, count: int) -> None:
-    sent, sorts, slowest = 0, Counter[str](), 0.0
-    talks = conversations(random.Random(seed))
+    sent, kinds, slowest = 0, Counter[str](), 0.0
+    connections = conversations(random.Random(seed))
     while sent < count:
         opened = []
         for _ in range(AT_ONCE):
-            name, data, messages = next(talks)
-            opened.append(say(path, data))
+            name, data, messages = next(connections)
+            opened.append(send(path, data))
             sent += messages
-            sorts[name] += 1
+            kinds[name] += 1
         for connection in opened:
-            slowest = max(slowest, hear_out(connection))
-    print(f"{sent} messages, {dict(sorts)} connections, {slowest * 1e3:.0f} ms the slowest end of one")
+            slowest = max(slowest, wait_closed(connection))
+    print(f"{sent} messages, {dict(kinds)} connections, {slowest * 1e3:.0f} ms until the slowest was closed")
 
 
-def say(path: str, data: bytes) -> socket.socket:
+def send(path: str, data: bytes) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(CLOSE_TIMEOUT)
     connection.connect(path)
     try:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # it has heard enough
+        pass  # the daemon has closed the connection already
     return connection
 
 
-def hear_out(connection: socket.socket) -> float:
-    """Read until the daemon ends the connection; how long that took. Raises TimeoutError."""
+def wait_closed(connection: socket.socket) -> float:
+    """Read until the daemon closes the connection; returns the seconds that it took. Raises TimeoutError."""
     started = time.monotonic()
     with connection:
         try:

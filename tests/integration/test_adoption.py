@@ -1,4 +1,4 @@
-"""A daemon that is killed takes no training with it: its workers go on, and the next daemon adopts them."""
+"""A killed daemon loses no training: its workers continue, and the next daemon adopts them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEADLINE = 30.0
 
 
 class Training:
-    """A job that says when it is before its last step, and goes on when it is let."""
+    """A job that signals when it is before its last step, and then waits to be released."""
 
     def __init__(self, sandbox: Sandbox, folder: Path, **job: Any) -> None:
         self.sandbox, self._ready, self._gate = sandbox, folder / "ready", folder / "gate"
@@ -34,7 +34,7 @@ class Training:
             self.id = client.submit_definition(self.sandbox.definition(self.job, **settings))
         until(self._ready.exists)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self._gate.touch()
 
     def worker(self) -> psutil.Process:
@@ -50,7 +50,7 @@ class Training:
             return self.sandbox.wait(client, self.id)
 
     def assert_complete(self, attempts: int = 1) -> JobRow:
-        """It has succeeded, and each metric of each step is there once."""
+        """Assert that it has succeeded, and that each metric of each step was recorded once."""
         detail = self.ended()
         (job,) = detail.jobs
         assert (job.state, job.attempt) == ("succeeded", attempts), job.error
@@ -60,7 +60,7 @@ class Training:
         with self.sandbox.client() as client:
             for name in ("printed", "watched"):
                 assert [(row.step, row.value) for row in client.metrics(self.id, name)] == [(n, n) for n in steps], name
-        assert list((self.sandbox.home / "runs").iterdir()) == [], "what the store has is kept nowhere else"
+        assert list((self.sandbox.home / "runs").iterdir()) == [], "results in the store are kept nowhere else"
         return job
 
 
@@ -81,7 +81,7 @@ def running_job(client: Client, id: str) -> JobRow:
     return job
 
 
-def test_a_job_goes_on_and_the_next_daemon_waits_for_it(sandbox: Sandbox, training: Training) -> None:
+def test_a_job_continues_and_the_next_daemon_waits_for_it(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     with sandbox.client() as client:
         before = running_job(client, training.id)
@@ -91,17 +91,17 @@ def test_a_job_goes_on_and_the_next_daemon_waits_for_it(sandbox: Sandbox, traini
         after = running_job(client, training.id)
     assert (after.state, after.started, after.worker) == ("running", before.started, before.worker)
     worker = training.worker()
-    training.let_go()
+    training.release()
     training.assert_complete()
     assert worker.is_running(), "it is idle, and warm"
     assert sandbox.run(training.job).jobs[0].warm is True
 
 
-def test_a_result_that_came_while_there_was_no_daemon_is_taken_in(sandbox: Sandbox, training: Training) -> None:
+def test_a_result_from_a_time_without_a_daemon_is_recorded(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     worker = training.worker()
     sandbox.kill()
-    training.let_go()
+    training.release()
     until(training.has_result)
     sandbox.start()
     training.assert_complete()
@@ -110,12 +110,12 @@ def test_a_result_that_came_while_there_was_no_daemon_is_taken_in(sandbox: Sandb
     assert (again.jobs[0].warm, iteration.context_infos["anonymous"][0]["res_0"]) == (True, worker.pid)
 
 
-def test_a_failure_that_came_while_there_was_no_daemon_is_told_as_it_was(sandbox: Sandbox, training: Training) -> None:
-    training.job["steps"] = "no number"
+def test_a_failure_from_a_time_without_a_daemon_is_recorded(sandbox: Sandbox, training: Training) -> None:
+    training.job["steps"] = "not a number"
     training.job["type"] = "FailsLate"
     training.submit()
     sandbox.kill()
-    training.let_go()
+    training.release()
     until(training.has_result)
     sandbox.start()
     (job,) = training.ended().jobs
@@ -124,18 +124,18 @@ def test_a_failure_that_came_while_there_was_no_daemon_is_told_as_it_was(sandbox
     assert "Traceback" in job.error
 
 
-def test_a_daemon_that_is_killed_again_and_again(sandbox: Sandbox, training: Training) -> None:
+def test_a_daemon_is_killed_several_times(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     for _ in range(3):
         sandbox.kill()
         sandbox.start()
     with sandbox.client() as client:
         assert running_job(client, training.id).state == "running"
-    training.let_go()
+    training.release()
     training.assert_complete()
 
 
-def test_idle_actors_are_adopted_and_their_models_stay_loaded(sandbox: Sandbox) -> None:
+def test_idle_actors_are_adopted_with_their_loaded_models(sandbox: Sandbox) -> None:
     jobs = [{"type": "Loads", "meta_name": f"load{n}", "model": f"m{n}"} for n in range(12)]
     sandbox.run(*jobs)
     with sandbox.client() as client:
@@ -151,10 +151,10 @@ def test_idle_actors_are_adopted_and_their_models_stay_loaded(sandbox: Sandbox) 
     assert {job.warm for job in detail.jobs} == {True}
     assert {entry["res_1"] for entry in detail.iterations[0].context_infos["anonymous"]} == {1}, "loaded once"
     fresh = sandbox.run({"type": "Returns", "meta_name": "job", "value": 1}).jobs[0].worker
-    assert fresh not in {worker for worker, _, _ in before}, "no name is used twice"
+    assert fresh not in {worker for worker, _, _ in before}, "no name is reused"
 
 
-def test_a_worker_that_is_killed_while_there_is_no_daemon(sandbox: Sandbox, training: Training) -> None:
+def test_a_worker_is_killed_while_there_is_no_daemon(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     worker = training.worker()
     sandbox.kill()
@@ -164,13 +164,13 @@ def test_a_worker_that_is_killed_while_there_is_no_daemon(sandbox: Sandbox, trai
     assert detail.experiment.state == "failed"
     assert "ended together with the daemon" in detail.jobs[0].error
     assert f"sandbox resume {training.id}" in detail.experiment.error
-    training.let_go()
+    training.release()
     with sandbox.client() as client:
         client.resume(training.id)
     assert training.ended().experiment.state == "succeeded"
 
 
-def test_a_worker_that_is_killed_while_there_is_no_daemon_is_tried_again_if_the_file_says_so(
+def test_a_job_whose_worker_is_killed_without_a_daemon_is_retried_if_the_file_says_so(
     sandbox: Sandbox, training: Training
 ) -> None:
     training.job["retries"] = 1
@@ -179,22 +179,22 @@ def test_a_worker_that_is_killed_while_there_is_no_daemon_is_tried_again_if_the_
     sandbox.kill()
     worker.kill()
     sandbox.start()
-    training.let_go()
+    training.release()
     detail = training.ended()
     assert (detail.experiment.state, detail.jobs[0].attempt) == ("succeeded", 2)
 
 
-def test_a_worker_that_holds_the_gil_is_waited_for(sandbox: Sandbox, training: Training) -> None:
+def test_a_worker_that_holds_the_gil_is_adopted_when_it_releases_it(sandbox: Sandbox, training: Training) -> None:
     training.job["gil"] = 3
     training.submit()
-    training.let_go()
+    training.release()
     sandbox.kill()
     sandbox.start()
     training.assert_complete()
 
 
-def test_a_run_that_its_worker_never_heard_of_is_asked_for_again(sandbox: Sandbox, training: Training) -> None:
-    training.let_go()
+def test_a_run_that_its_worker_never_received_is_requested_again(sandbox: Sandbox, training: Training) -> None:
+    training.release()
     sandbox.run(training.job)
     worker = training.worker()
     worker.suspend()
@@ -207,7 +207,7 @@ def test_a_run_that_its_worker_never_heard_of_is_asked_for_again(sandbox: Sandbo
     training.assert_complete()
 
 
-def test_a_job_that_was_taken_up_can_be_cancelled(sandbox: Sandbox, training: Training) -> None:
+def test_an_adopted_job_can_be_cancelled(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     worker = training.worker()
     sandbox.kill()
@@ -217,7 +217,7 @@ def test_a_job_that_was_taken_up_can_be_cancelled(sandbox: Sandbox, training: Tr
     assert worker not in sandbox.processes()
 
 
-def test_a_job_that_was_taken_up_has_the_time_that_was_left(sandbox: Sandbox, training: Training) -> None:
+def test_an_adopted_job_keeps_its_timeout(sandbox: Sandbox, training: Training) -> None:
     training.job["timeout"] = 3.0
     training.submit()
     sandbox.kill()
@@ -229,7 +229,7 @@ def test_a_job_that_was_taken_up_has_the_time_that_was_left(sandbox: Sandbox, tr
     assert job.seconds >= 3.0
 
 
-def test_a_job_that_was_taken_up_keeps_its_memory_limit(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_adopted_job_keeps_its_memory_limit(sandbox: Sandbox, tmp_path: Path) -> None:
     job = {"type": "HoardsLate", "meta_name": "hoard", "mib": 300, "gate": str(tmp_path / "gate")}
     definition = sandbox.definition(job)
     definition["experiment"]["pipelines"][0]["execution_jobs"][0]["resources"] = {"memory": 256 * 1024**2}
@@ -245,7 +245,7 @@ def test_a_job_that_was_taken_up_keeps_its_memory_limit(sandbox: Sandbox, tmp_pa
     assert "more than its limit of 256 MiB" in row.error
 
 
-def test_cpus_of_a_job_that_was_taken_up_are_not_given_to_another(sandbox: Sandbox, training: Training) -> None:
+def test_the_cpus_of_an_adopted_job_are_not_given_to_another(sandbox: Sandbox, training: Training) -> None:
     everything = {"resources": {"cpus": 10_000.0}}
     training.job |= everything
     training.submit()
@@ -255,12 +255,12 @@ def test_cpus_of_a_job_that_was_taken_up_are_not_given_to_another(sandbox: Sandb
     with sandbox.client() as client:
         other = client.submit_definition(sandbox.definition(job, work_dir=str(sandbox.cwd / "other")))
         until(lambda: "waits for" in running_job(client, other).reason)
-        training.let_go()
+        training.release()
         assert sandbox.wait(client, other).experiment.state == "succeeded"
     training.assert_complete()
 
 
-def test_an_orphan_ends_itself_when_no_daemon_comes_but_not_before_its_job(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_orphaned_worker_ends_itself_but_not_before_its_job(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.stop()
     sandbox.environ["SANDBOX_GRACE"] = "0.5"
     sandbox.start()
@@ -270,14 +270,14 @@ def test_an_orphan_ends_itself_when_no_daemon_comes_but_not_before_its_job(sandb
     worker = training.worker()
     sandbox.kill()
     until(lambda: {process.pid for process in sandbox.processes()} == {worker.pid})
-    training.let_go()
+    training.release()
     until(lambda: sandbox.processes() == [])
     assert training.has_result()
     sandbox.start()
     training.assert_complete()
 
 
-def test_experiments_that_waited_go_on_in_their_order(sandbox: Sandbox, training: Training) -> None:
+def test_waiting_experiments_continue_in_their_order(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     with sandbox.client() as client:
         job = {"type": "Returns", "meta_name": "job", "value": 1}
@@ -287,12 +287,12 @@ def test_experiments_that_waited_go_on_in_their_order(sandbox: Sandbox, training
     sandbox.start()
     with sandbox.client() as client:
         until(lambda: "waits for another" in client.show(queued).experiment.reason)
-        training.let_go()
+        training.release()
         assert sandbox.wait(client, queued).experiment.state == "succeeded"
     training.assert_complete()
 
 
-def test_what_a_dead_worker_has_left_behind_is_gone_with_it(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_children_of_a_dead_worker_are_ended(sandbox: Sandbox, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     with sandbox.client() as client:
         client.submit_definition(sandbox.definition({"type": "Hangs", "meta_name": "job", "ready": str(ready)}))
@@ -304,7 +304,7 @@ def test_what_a_dead_worker_has_left_behind_is_gone_with_it(sandbox: Sandbox, tm
     until(lambda: [process for process in sandbox.processes() if process.name() == "sleep"] == [])
 
 
-def test_a_daemon_that_ends_in_good_order_ends_its_workers_and_says_what_was_cut_off(
+def test_a_daemon_that_is_terminated_ends_its_workers_and_records_what_was_interrupted(
     sandbox: Sandbox, training: Training
 ) -> None:
     training.job["retries"] = 3
@@ -315,13 +315,13 @@ def test_a_daemon_that_ends_in_good_order_ends_its_workers_and_says_what_was_cut
     detail = training.ended()
     assert detail.experiment.state == "failed"
     assert f"sandbox resume {training.id}" in detail.experiment.error
-    training.let_go()
+    training.release()
     with sandbox.client() as client:
         client.resume(training.id)
     assert training.ended().experiment.state == "succeeded"
 
 
-def test_a_failed_pipeline_stays_failed_while_the_others_go_on(sandbox: Sandbox, training: Training) -> None:
+def test_a_failed_pipeline_stays_failed_while_the_others_continue(sandbox: Sandbox, training: Training) -> None:
     counter = sandbox.cwd / "counter"
     fails = {"type": "Fails", "meta_name": "fails", "how": "raise", "counter": str(counter)}
     definition = sandbox.definition(training.job)
@@ -333,16 +333,14 @@ def test_a_failed_pipeline_stays_failed_while_the_others_go_on(sandbox: Sandbox,
         until(lambda: {job.state for job in client.show(training.id).jobs} == {"failed", "running"})
     sandbox.kill()
     sandbox.start()
-    training.let_go()
+    training.release()
     detail = training.ended()
     assert [job.state for job in detail.jobs] == ["succeeded", "failed"]
     assert "the data are" in detail.experiment.error
     assert counter.read_bytes() == b".", "it was not run again"
 
 
-def test_a_worker_whose_record_is_lost_is_turned_away_and_ends_after_its_job(
-    sandbox: Sandbox, training: Training
-) -> None:
+def test_a_worker_without_a_record_is_rejected_and_ends_after_its_job(sandbox: Sandbox, training: Training) -> None:
     training.submit()
     worker = training.worker()
     sandbox.kill()
@@ -350,12 +348,12 @@ def test_a_worker_whose_record_is_lost_is_turned_away_and_ends_after_its_job(
         record.write_bytes(b"of another version")
     sandbox.start()
     assert training.ended().experiment.state == "failed"
-    training.let_go()
+    training.release()
     until(lambda: worker not in sandbox.processes())
     assert "is not a record of a worker that this daemon can read" in (sandbox.home / "daemon.log").read_text()
 
 
-def test_records_of_workers_hold_no_secrets_and_are_their_owner_s(sandbox: Sandbox, training: Training) -> None:
+def test_records_of_workers_contain_no_secrets_and_are_private(sandbox: Sandbox, training: Training) -> None:
     sandbox.stop()
     sandbox.environ["SOME_API_KEY"] = "hunter2"
     sandbox.start()
@@ -365,5 +363,5 @@ def test_records_of_workers_hold_no_secrets_and_are_their_owner_s(sandbox: Sandb
             assert path.stat().st_mode & 0o077 == 0
             if path.is_file():
                 assert b"hunter2" not in path.read_bytes()
-    training.let_go()
+    training.release()
     training.assert_complete()

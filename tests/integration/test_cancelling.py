@@ -1,4 +1,4 @@
-"""An experiment can be cancelled whatever it is doing, at once, and leaves nothing behind."""
+"""An experiment can be cancelled at any time, ends at once, and leaves no processes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sandbox_actors.protocol.rows import JobRow
 from .conftest import Sandbox
 
 AT_ONCE = 5.0
-"""Seconds, for a machine under load. What is waited for in these tests would take minutes."""
+"""Seconds, for a machine under load. Without cancelling, the experiments of these tests would take minutes."""
 
 
 def cancel(client: Client, id: str) -> list[JobRow]:
-    """Cancel, and look at the jobs that are left."""
+    """Cancel the experiment; returns its jobs."""
     started = time.monotonic()
     assert client.cancel(id).state == "cancelled"
     assert time.monotonic() - started < AT_ONCE
@@ -55,15 +55,15 @@ def test_while_it_waits_for_cpus(sandbox: Sandbox, tmp_path: Path) -> None:
         assert job.started is None
         assert client.show(first).experiment.state == "running"
         cancel(client, first)
-        assert sandbox.run(quick).experiment.state == "succeeded", "what waited holds nothing"
+        assert sandbox.run(quick).experiment.state == "succeeded", "the waiting job holds no cpus"
 
 
 def test_while_its_env_is_built(sandbox: Sandbox, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
-    env = own_env(f"touch {begun}; exec sleep 617")
+    started_building = tmp_path / "started_building"
+    env = own_env(f"touch {started_building}; exec sleep 617")
     with sandbox.client() as client:
         id = client.submit_definition(in_own_env(sandbox, {"type": "Returns", "meta_name": "job", "value": 1}, env))
-        while not begun.exists():
+        while not started_building.exists():
             assert client.show(id).experiment.state in ("waiting", "running"), client.show(id).experiment.error
         cancel(client, id)
     assert [each for each in sandbox.processes() if "617" in each.cmdline()] == []
@@ -106,5 +106,5 @@ def test_between_two_jobs_and_in_the_middle_of_them(sandbox: Sandbox) -> None:
             done = [job.state for job in cancel(client, id)].count("succeeded")
             (iteration,) = client.show(id).iterations
             given = [entry["res_0"] for entry in iteration.context_infos["anonymous"]]
-            assert given == list(range(done)), "each job that had succeeded is recorded, and no other"
+            assert given == list(range(done)), "exactly the succeeded jobs are recorded"
             assert "running" not in {row.state for row in client.workers()}

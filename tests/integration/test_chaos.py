@@ -1,6 +1,6 @@
-"""Daemon, workers and log watchers are killed at random while experiments run: what was acknowledged is there once.
+"""Daemon, workers and log watchers are killed at random while experiments run: nothing acknowledged is lost or doubled.
 
-SANDBOX_CHAOS_KILLS says how many of each are killed, SANDBOX_CHAOS_SEED repeats a run that failed.
+SANDBOX_CHAOS_KILLS is the number of kills of each, SANDBOX_CHAOS_SEED repeats a failed run.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ KILLS = int(os.environ.get("SANDBOX_CHAOS_KILLS", "100"))
 SEED = int(os.environ.get("SANDBOX_CHAOS_SEED", str(random.randrange(2**32))))
 STEPS = 8
 AT_ONCE = 5
-"""Experiments that are under way."""
+"""Experiments that run at the same time."""
 
 DEADLINE = 180.0
-"""Seconds in which those that are left have to end, when nobody is killed any more."""
+"""Seconds that the remaining experiments have to end after the last kill."""
 
 
 class Journal(threading.Thread):
-    """A client that keeps submitting, and keeps a journal of what was acknowledged: ids by name."""
+    """A client that keeps submitting experiments, and records the acknowledged ones: IDs by name."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Journal(threading.Thread):
                     while not self.is_over.is_set():
                         self._submit(client, f"chaos-{next(numbers)}")
             except DaemonUnreachable:
-                time.sleep(0.01)  # it was killed: what was under way was not acknowledged
+                time.sleep(0.01)  # the daemon was killed: the current submission was not acknowledged
             except BaseException as error:
                 self.error = error
                 raise
@@ -71,12 +71,12 @@ def victims(sandbox: Sandbox, kind: str) -> list[psutil.Process]:
             if any(re.fullmatch(kind, part) for part in process.cmdline()):
                 found.append(process)
         except psutil.Error:
-            continue  # ended meanwhile
+            continue  # has ended in the meantime
     return found
 
 
 def kill_one(sandbox: Sandbox, kind: str, chance: random.Random) -> int:
-    """How many were killed: none, where there is none."""
+    """Kill one process of a kind, if there is one; returns how many were killed."""
     for process in chance.sample(found := victims(sandbox, kind), min(1, len(found))):
         try:
             process.kill()
@@ -86,7 +86,7 @@ def kill_one(sandbox: Sandbox, kind: str, chance: random.Random) -> int:
     return 0
 
 
-def test_whatever_is_killed_what_was_acknowledged_is_there_once(sandbox: Sandbox) -> None:
+def test_no_acknowledged_experiment_is_lost_or_doubled_by_any_kill(sandbox: Sandbox) -> None:
     print(f"SANDBOX_CHAOS_SEED={SEED}")
     sandbox.stop()
     sandbox.environ["SANDBOX_RETRY_DELAY"] = "0.001"
@@ -97,7 +97,7 @@ def test_whatever_is_killed_what_was_acknowledged_is_there_once(sandbox: Sandbox
     try:
         while min(killed[each] for each in ("daemon", "worker", "log watcher")) < KILLS:
             assert journal.is_alive(), journal.error
-            time.sleep(chance.random() * 0.2)  # any moment is as good as another
+            time.sleep(chance.random() * 0.2)  # kill at a random moment
             if killed["daemon"] < KILLS:
                 sandbox.kill()
                 sandbox.start()
@@ -128,8 +128,8 @@ def wait_for_all(client: Client) -> None:
 
 
 def check(client: Client, detail: ExperimentDetail) -> None:
-    """One result, and every metric of the attempt that gave it once; of those that were killed, none twice, and each
-    line that they printed."""
+    """One result, and every metric of its attempt once; for killed attempts, no metric twice, and one for each line
+    that they printed."""
     assert detail.experiment.state == "succeeded", detail.experiment.error
     (job,) = detail.jobs
     ((entry,),) = (iteration.context_infos["anonymous"] for iteration in detail.iterations)
@@ -140,5 +140,5 @@ def check(client: Client, detail: ExperimentDetail) -> None:
         assert max(Counter((row.value, row.step) for row in rows).values()) == 1, (name, job)
     logs = Path(job.log).parent.glob(f"{job.index}.*.log")
     lines = [line for log in logs for line in log.read_text().splitlines() if re.fullmatch(r"step \w{32} \d", line)]
-    told = Counter(f"step {row.value} {row.step}" for row in client.metrics(detail.experiment.id, "printed"))
-    assert told == Counter(lines), job
+    recorded = Counter(f"step {row.value} {row.step}" for row in client.metrics(detail.experiment.id, "printed"))
+    assert recorded == Counter(lines), job

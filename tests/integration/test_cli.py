@@ -1,4 +1,4 @@
-"""The `sandbox` command as people and programs use it: real processes, a real daemon."""
+"""The `sandbox` command as people and programs use it, in real processes with a real daemon."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import Sandbox
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def test_a_run_ends_with_tables_on_stdout_and_tells_its_steps_on_stderr(served: Sandbox) -> None:
+def test_a_run_ends_with_tables_on_stdout_and_reports_its_progress_on_stderr(served: Sandbox) -> None:
     file = write(served, "both", baseline=[training()], refined=[training(steps=8)])
     done = sandbox(served, "run", file)
     assert done.returncode == 0, done.stderr
@@ -28,7 +28,7 @@ def test_a_run_ends_with_tables_on_stdout_and_tells_its_steps_on_stderr(served: 
     assert not CONTROLS.search((done.stdout + done.stderr).replace("\n", ""))
 
 
-def test_a_run_as_json_is_one_object_a_line_and_ends_with_the_outcome(served: Sandbox) -> None:
+def test_a_run_as_json_is_one_object_per_line_and_ends_with_the_outcome(served: Sandbox) -> None:
     file = write(served, "events", one=[job("Returns", "give", value={"a": 1.5}), training()])
     done = sandbox(served, "run", file, "--json")
     events = documents(done.stdout)
@@ -41,7 +41,7 @@ def test_a_run_as_json_is_one_object_a_line_and_ends_with_the_outcome(served: Sa
     assert documents(sandbox(served, "watch", id, "--json").stdout)[-1] == events[-1]
 
 
-def test_quiet_prints_the_id_alone(served: Sandbox) -> None:
+def test_quiet_prints_only_the_id(served: Sandbox) -> None:
     file = write(served, "quiet", one=[job("Returns", "give", value=1)])
     done = sandbox(served, "run", "-q", file)
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,7 +60,7 @@ def test_a_failed_run_exits_with_1_and_says_why_and_what_to_do(served: Sandbox) 
     assert re.search(r"^one +fail +GeneralDataExecutor +failed .*ValueError: the data are wrong$", done.stdout, re.M)
     assert "Traceback" in done.stderr
     assert re.search(r"`sandbox logs \d+ one\.fail`", done.stderr)
-    assert re.search(r"`sandbox resume \d+` goes on", done.stderr)
+    assert re.search(r"`sandbox resume \d+` continues", done.stderr)
     assert "\x1b" not in done.stdout + done.stderr
     again = sandbox(served, "resume", "broken", "--json")
     assert again.returncode == 1
@@ -68,7 +68,7 @@ def test_a_failed_run_exits_with_1_and_says_why_and_what_to_do(served: Sandbox) 
     assert documents(again.stdout)[-1]["state"] == "failed"
 
 
-def test_a_setting_on_the_command_line_is_heeded(served: Sandbox) -> None:
+def test_set_overrides_a_key_of_the_file(served: Sandbox) -> None:
     file = write(served, "set", one=[job("Returns", "give", value=1)])
     done = sandbox(served, "run", "--json", file, "--set", "one.give.extra_configs.value=[7, 8]")
     assert documents(done.stdout)[-1]["context_infos"]["one"][0]["res_0"] == [7, 8]
@@ -77,13 +77,13 @@ def test_a_setting_on_the_command_line_is_heeded(served: Sandbox) -> None:
     assert "one.gave" in wrong.stderr
 
 
-def test_a_bad_file_is_told_whole_before_any_daemon_is_started(unserved: Sandbox) -> None:
+def test_all_errors_of_a_bad_file_are_reported_before_a_daemon_is_started(unserved: Sandbox) -> None:
     file = write(unserved, "bad", one=[job("Returns", "give", hook="GeneralProbHook", value=1), training()])
     (unserved.cwd / "twice.yaml").write_text("a: [1\n")
     for command in (["run", file], ["submit", file, "--json"], ["run", "twice.yaml"], ["run", "nowhere.yaml"]):
         done = sandbox(unserved, *command)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "nothing has been run" in done.stderr
+        assert "nothing was run" in done.stderr
     assert "GeneralProbeHook" in sandbox(unserved, "run", file).stderr
     checked = sandbox(unserved, "check", "--json", file, "twice.yaml")
     (document,) = documents(checked.stdout)
@@ -95,7 +95,7 @@ def test_a_bad_file_is_told_whole_before_any_daemon_is_started(unserved: Sandbox
     assert listener(unserved.paths.socket) is None
 
 
-def test_a_dry_run_prints_the_plan_and_neither_submits_nor_starts_anything(unserved: Sandbox) -> None:
+def test_a_dry_run_prints_the_plan_and_starts_no_daemon(unserved: Sandbox) -> None:
     loads = job("Loads", "load", "TrainModelHook", model="m")
     later = {**job("Loads", "again", model="m"), "input": {"extra_configs.model": "one.load.res_0"}}
     file = write(unserved, "plan", one=[loads, later], two=[job("Returns", "give", value=1)])
@@ -111,12 +111,12 @@ def test_a_dry_run_prints_the_plan_and_neither_submits_nor_starts_anything(unser
     assert {row["list"] for row in rows} == {"execution_jobs"}
     assert {(row["env"], row["warm"]) for row in rows} == {("plain", False)}
     assert [row["component"] for row in rows] == ["loads", "loads", "returns"]
-    assert listener(unserved.paths.socket) is None, "no daemon was started for the question"
+    assert listener(unserved.paths.socket) is None, "no daemon was started"
     table = sandbox(unserved, "run", "--dry-run", file).stdout
     assert re.search(r"^one +execution_jobs +load +TrainModelHook +loads +plain +cold$", table, re.M)
 
 
-def test_a_dry_run_tells_which_actors_are_warm(served: Sandbox) -> None:
+def test_a_dry_run_shows_which_actors_are_warm(served: Sandbox) -> None:
     def planned(*jobs: dict[str, Any]) -> list[bool | None]:
         (rows,) = documents(
             sandbox(served, "run", "--dry-run", "--json", write(served, "forecast", one=[*jobs])).stdout
@@ -130,7 +130,7 @@ def test_a_dry_run_tells_which_actors_are_warm(served: Sandbox) -> None:
     given = {**loads, "input": {"extra_configs.model": "one.load.res_2"}, "meta_name": "given"}
     assert planned(loads, given, returns) == [True, None, True]
     assert planned(job("Loads", "load", model="another"), job("Returns", "give", value=2)) == [False, True]
-    assert planned({**loads, "env": "transformers"}) == [False], "not the env of the warm one"
+    assert planned({**loads, "env": "transformers"}) == [False], "the warm one has another env"
     assert len(documents(sandbox(served, "ls", "--json").stdout)[0]) == count
 
 
@@ -151,25 +151,25 @@ def test_show_ls_and_metrics_as_json(served: Sandbox) -> None:
     assert re.search(r"^one +train +loss +3 +0\.3333 +3 +█", table, re.M)
     missing = sandbox(served, "metrics", id, "lost")
     assert (missing.returncode, missing.stdout) == (0, "")
-    assert "there are: loss" in missing.stderr
+    assert "recorded so far: loss" in missing.stderr
 
 
-def test_ls_says_when_it_leaves_older_experiments_out(served: Sandbox) -> None:
+def test_ls_says_when_older_experiments_are_not_shown(served: Sandbox) -> None:
     file = write(served, "listed", one=[job("Returns", "give", value=1)])
     for _ in range(2):
         assert sandbox(served, "run", file).returncode == 0
     done = sandbox(served, "ls", "-n", "1")
-    assert len(done.stdout.splitlines()) == 2, "a heading and the newest"
-    assert "older ones are left out; `sandbox ls -n 10`" in done.stderr
-    assert "left out" not in sandbox(served, "ls").stderr
+    assert len(done.stdout.splitlines()) == 2, "the heading and the newest experiment"
+    assert "older experiments are not shown; `sandbox ls -n 10`" in done.stderr
+    assert "not shown" not in sandbox(served, "ls").stderr
 
 
-def test_what_is_not_there_is_answered_with_the_nearest_name(served: Sandbox) -> None:
+def test_an_unknown_name_is_answered_with_the_nearest_one(served: Sandbox) -> None:
     sandbox(served, "run", "-q", write(served, "nearest", one=[job("Returns", "give", value=1)]))
     for command, hint in (
         (["show", "neerest"], "did you mean 'nearest'? `sandbox ls` lists them"),
         (["logs", "nearest", "gave"], "did you mean 'give' or 'one.give'?"),
-        (["stop", "nobody"], "sandbox ps"),
+        (["stop", "unknown"], "sandbox ps"),
     ):
         done = sandbox(served, *command)
         assert (done.returncode, done.stdout) == (2, "")
@@ -178,7 +178,7 @@ def test_what_is_not_there_is_answered_with_the_nearest_name(served: Sandbox) ->
     assert sandbox(served).returncode == 2
 
 
-def test_logs_come_without_control_characters_and_are_followed_to_their_end(served: Sandbox) -> None:
+def test_logs_are_printed_without_control_characters_and_followed_to_their_end(served: Sandbox) -> None:
     gate = served.cwd / "logs.gate"
     file = write(served, "logs", one=[job("Prints", "print", "TrainModelHook"), training(gate=str(gate))])
     id = sandbox(served, "submit", file).stdout.strip()
@@ -199,12 +199,12 @@ def test_logs_come_without_control_characters_and_are_followed_to_their_end(serv
     assert lines[-1] == {"job": "train", "line": "step 5 loss=0.2000"}
 
 
-def test_an_interrupted_run_goes_on_and_says_how_to_get_back(served: Sandbox) -> None:
+def test_an_interrupted_run_continues_and_says_how_to_attach_again(served: Sandbox) -> None:
     gate = served.cwd / "interrupt.gate"
     file = write(served, "interrupt", one=[training(gate=str(gate))])
-    status, said = until_metric(served, file, lambda run: run.send_signal(signal.SIGINT))
+    status, stderr = until_metric(served, file, lambda run: run.send_signal(signal.SIGINT))
     assert status == 130
-    assert re.search(r"`sandbox watch \d+` attaches again, `sandbox cancel \d+` ends it", said)
+    assert re.search(r"`sandbox watch \d+` attaches again, `sandbox cancel \d+` cancels it", stderr)
     with served.client() as client:
         assert client.show("interrupt").experiment.state == "running"
     cancelled = sandbox(served, "cancel", "interrupt")
@@ -227,7 +227,7 @@ def test_workers_are_listed_and_stopped(served: Sandbox) -> None:
     assert worker["worker"] not in sandbox(served, "ps", "-q").stdout.split()
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_without_a_complaint(served: Sandbox) -> None:
+def test_a_closed_pipe_ends_the_command_without_an_error_message(served: Sandbox) -> None:
     sandbox(served, "run", "-q", write(served, "pipe", one=[job("Prints", "print", "TrainModelHook")]))
     with subprocess.Popen(
         [*COMMAND, "logs", "pipe"],
@@ -241,6 +241,6 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_complaint(serv
         assert logs.stderr is not None
         assert logs.stdout.readline()
         logs.stdout.close()
-        said = logs.stderr.read()
+        stderr = logs.stderr.read()
     assert logs.returncode == 141
-    assert "Error" not in said
+    assert "Error" not in stderr

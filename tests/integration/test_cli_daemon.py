@@ -1,4 +1,4 @@
-"""Commands and the daemon that they start, share, and outlive."""
+"""Commands and the daemon: starting it, sharing it, replacing it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .commands import COMMAND, LIMIT, documents, environ_of, job, sandbox, train
 from .conftest import Sandbox
 
 
-def test_without_a_daemon_and_without_leave_to_start_one_the_status_is_3(unserved: Sandbox) -> None:
+def test_without_a_daemon_the_status_is_3_if_none_may_be_started(unserved: Sandbox) -> None:
     for command in (["ls"], ["ps", "--json"], ["daemon", "status"], ["daemon", "stop"]):
         done = sandbox(unserved, *command, SANDBOX_AUTOSTART="0")
         assert (done.returncode, done.stdout) == (3, "")
@@ -28,7 +28,7 @@ def test_without_a_daemon_and_without_leave_to_start_one_the_status_is_3(unserve
     assert sandbox(unserved, "daemon", "status").returncode == 3
 
 
-def test_a_daemon_is_started_on_need_keeps_nothing_of_the_caller_and_stops_when_told(unserved: Sandbox) -> None:
+def test_a_daemon_is_started_on_demand_keeps_no_files_of_the_caller_and_can_be_stopped(unserved: Sandbox) -> None:
     file = write(unserved, "first", one=[job("Returns", "give", value=1)])
     shell = subprocess.run(
         ["sh", "-c", f'id=$("$@" run -q {file}) && echo "was $id"', "sh", *COMMAND],
@@ -60,13 +60,13 @@ def test_two_commands_that_start_a_daemon_at_once_share_it(unserved: Sandbox) ->
 
 
 def test_a_daemon_that_cannot_start_says_why(unserved: Sandbox) -> None:
-    unserved.paths.store.write_bytes(b"no database at all " * 100)
+    unserved.paths.store.write_bytes(b"not a database " * 100)
     done = sandbox(unserved, "ls")
     assert done.returncode == 3
     assert "state.sqlite3: the file is damaged" in done.stderr
 
 
-def test_who_follows_an_experiment_follows_it_into_the_next_daemon(unserved: Sandbox) -> None:
+def test_following_continues_with_the_daemon_that_replaces_a_dead_one(unserved: Sandbox) -> None:
     gate = unserved.cwd / "gate"
     file = write(unserved, "orphan", one=[training(gate=str(gate))])
 
@@ -75,22 +75,22 @@ def test_who_follows_an_experiment_follows_it_into_the_next_daemon(unserved: San
             os.kill(client.status().pid, signal.SIGKILL)
         gate.touch()
 
-    status, said = until_metric(unserved, file, kill_the_daemon)
+    status, stderr = until_metric(unserved, file, kill_the_daemon)
     assert status == 0
-    assert re.search(r"the daemon \(pid \d+\) has died; the next one \(pid \d+\) goes on", said)
+    assert re.search(r"the daemon \(pid \d+\) has died; a new one \(pid \d+\) continues", stderr)
     (points,) = documents(sandbox(unserved, "metrics", "orphan", "loss", "--json").stdout)
     assert [point["step"] for point in points] == [1, 2, 3, 4, 5]
 
 
-def test_a_daemon_that_is_stopped_is_told_to_who_follows_and_not_started_again(unserved: Sandbox) -> None:
+def test_following_ends_when_the_daemon_is_stopped_and_starts_no_other(unserved: Sandbox) -> None:
     file = write(unserved, "stopped", one=[training(gate=str(unserved.cwd / "never"))])
-    status, said = until_metric(unserved, file, lambda _: sandbox(unserved, "daemon", "stop", "--now"))
+    status, stderr = until_metric(unserved, file, lambda _: sandbox(unserved, "daemon", "stop", "--now"))
     assert status == 3
-    assert "has gone" in said
+    assert "has ended" in stderr
     assert listener(unserved.paths.socket) is None
 
 
-def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not(
+def test_an_idle_daemon_of_another_version_is_replaced_and_a_busy_one_is_not(
     unserved: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -108,7 +108,7 @@ def test_an_idle_daemon_of_another_version_is_started_anew_and_a_busy_one_is_not
     assert second != first
 
 
-def test_a_daemon_is_found_by_commands_without_a_login_and_by_those_of_the_next_one(unserved: Sandbox) -> None:
+def test_a_daemon_is_found_by_commands_without_a_login_session_and_by_those_of_the_next_one(unserved: Sandbox) -> None:
     runtime = unserved.home / "run"
     without = {"SANDBOX_HOME": "", "XDG_STATE_HOME": str(unserved.home / "state"), "XDG_RUNTIME_DIR": ""}
     logged_in = {**without, "XDG_RUNTIME_DIR": str(runtime)}

@@ -1,4 +1,4 @@
-"""The `sandbox` command in a terminal of its own."""
+"""The `sandbox` command in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .conftest import Sandbox
 
 
 class Terminal:
-    """A command in a terminal of its own; `screen` is all that it has written."""
+    """A command in a pseudo-terminal; `screen` is everything that it has written."""
 
     def __init__(self, place: Sandbox, *arguments: str, columns: int = 80, **environ: str) -> None:
         self.screen = ""
@@ -29,17 +29,17 @@ class Terminal:
             self.screen += os.read(self._descriptor, 65536).decode()
 
     def end(self) -> int:
-        """Read what is left, and the exit status."""
+        """Read the rest of the output; the exit status."""
         try:
             while data := os.read(self._descriptor, 65536):
                 self.screen += data.decode(errors="replace")
         except OSError:
-            pass  # how Linux tells that the other end is closed
+            pass  # on Linux, this is how the end is reported
         os.close(self._descriptor)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def test_in_a_terminal_a_run_is_live_shows_the_loss_and_ends_with_the_tables(served: Sandbox) -> None:
+def test_a_run_in_a_terminal_shows_the_loss_live_and_ends_with_the_tables(served: Sandbox) -> None:
     gate = served.cwd / "live.gate"
     file = write(served, "live", baseline=[training(gate=str(gate), steps=9)], refined=[training(steps=9)])
     terminal = Terminal(served, "run", file, NO_COLOR="")
@@ -53,7 +53,7 @@ def test_in_a_terminal_a_run_is_live_shows_the_loss_and_ends_with_the_tables(ser
     assert "[0:0" not in terminal.screen
 
 
-def test_colours_are_left_out_where_they_are_not_wanted(served: Sandbox) -> None:
+def test_no_color_switches_colours_off(served: Sandbox) -> None:
     sandbox(served, "run", "-q", write(served, "colours", one=[training(steps=40)]))
     colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38)[;m]")
     plain = Terminal(served, "metrics", "@", "loss", NO_COLOR="1")

@@ -34,16 +34,16 @@ def write_files(folder: Path) -> None:
     write(folder / "letters.yaml", blocks("yaml")[0])
 
 
-def test_the_page_leads_to_a_component_with_live_metrics_that_stays_warm(sandbox: Sandbox) -> None:
+def test_the_component_of_the_page_has_live_metrics_and_stays_warm(sandbox: Sandbox) -> None:
     write_files(sandbox.cwd)
-    said = []
+    outputs = []
     for line in blocks("sh")[0].splitlines():
         program, *arguments = shlex.split(line)
         assert program == "sandbox"
         ran = command(sandbox, *arguments)
         assert ran.returncode == 0, ran.stderr
-        said.append(ran.stdout)
-    assert "making the model" in said[-1]
+        outputs.append(ran.stdout)
+    assert "making the model" in outputs[-1]
     write(sandbox.cwd / "more.jsonl", '{"text": "more of it"}\n')
     setting = "execution_job_configs.0.extra_configs.train_dataset=more.jsonl"
     assert command(sandbox, "run", "letters.yaml", "--set", setting).returncode == 0
@@ -64,7 +64,7 @@ def test_the_page_leads_to_a_component_with_live_metrics_that_stays_warm(sandbox
 
 @pytest.fixture
 def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of packages in which that of the page is installed, and the daemon and its clients look."""
+    """A folder on the path of the daemon and its clients, with the package of the page installed."""
     source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     write(source / "my_package" / "__init__.py", "")
     write(source / "my_package" / "letters.py", blocks("python")[0])
@@ -76,7 +76,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return site
 
 
-def test_a_package_beside_the_daemon_gives_its_classes_names(installed: Path, sandbox: Sandbox) -> None:
+def test_the_entry_points_of_an_installed_package_name_its_classes(installed: Path, sandbox: Sandbox) -> None:
     write_files(sandbox.cwd)
     write(sandbox.cwd / "registered.yaml", blocks("yaml")[1])
     path = os.environ["PYTHONPATH"]
@@ -90,16 +90,16 @@ def test_a_package_beside_the_daemon_gives_its_classes_names(installed: Path, sa
     assert (sandbox.cwd / "counts.json").exists()
     for name, misspelt in (("CountLinesHook", "CountLineHook"), ("letters", "leters")):
         write(sandbox.cwd / "wrong.yaml", blocks("yaml")[1].replace(f": {name}\n", f": {misspelt}\n"))
-        told = command(sandbox, "check", "wrong.yaml", PYTHONPATH=path)
-        assert told.returncode == 2
-        assert f"did you mean '{name}'?" in told.stdout + told.stderr
+        checked = command(sandbox, "check", "wrong.yaml", PYTHONPATH=path)
+        assert checked.returncode == 2
+        assert f"did you mean '{name}'?" in checked.stdout + checked.stderr
 
 
 def test_a_config_may_name_its_env_as_files_of_data_juicer_sandbox_do(sandbox: Sandbox) -> None:
     write_files(sandbox.cwd)
     file = sandbox.cwd / "letters.yaml"
-    asked = "      env_name: own\n      env_manager: uv\n      env_params:\n        env_py_version: {}.{}\n"
-    text = re.sub(r"    env: plain.*\n", "", blocks("yaml")[0]) + asked.format(*sys.version_info[:2])
+    env_keys = "      env_name: own\n      env_manager: uv\n      env_params:\n        env_py_version: {}.{}\n"
+    text = re.sub(r"    env: plain.*\n", "", blocks("yaml")[0]) + env_keys.format(*sys.version_info[:2])
     file.write_text(text, encoding="utf-8")
     assert command(sandbox, "run", "letters.yaml").returncode == 0
     with sandbox.client() as client:
@@ -112,7 +112,7 @@ def test_a_config_may_name_its_env_as_files_of_data_juicer_sandbox_do(sandbox: S
     assert envs == {"own", "plain"}
 
 
-def test_a_hook_is_a_class_too(sandbox: Sandbox) -> None:
+def test_a_hook_may_be_a_class_of_the_user(sandbox: Sandbox) -> None:
     write(sandbox.cwd / "hooks.py", blocks("python")[1])
     job = "  - {hook: 'hooks:CountLinesHook', component_path: ., meta_name: count, extra_configs: {path: hooks.py}}\n"
     write(sandbox.cwd / "own.yaml", f"probe_job_configs:\n{job}")

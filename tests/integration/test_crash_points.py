@@ -1,6 +1,6 @@
-"""A daemon that is killed at any of its commits and sends loses and doubles nothing that it acknowledged.
+"""A daemon that is killed at any of its commits or sends neither loses nor doubles anything that it acknowledged.
 
-By default a sample of the points; SANDBOX_CRASH_POINTS=all takes each of them, one after the other.
+By default a sample of the points is tested; with SANDBOX_CRASH_POINTS=all, each of them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .conftest import Sandbox
 CRASHING = Path(__file__).with_name("crashing.py")
 COUNT = 40
 LAST = {"commit": 26, "send": 34}
-"""How many of each there are while a daemon goes on with one experiment and runs another, or more."""
+"""At least how many of each there are while a daemon continues one experiment and runs another."""
 
 STEP = 1 if os.environ.get("SANDBOX_CRASH_POINTS") == "all" else 7
 
 
 def points() -> list[tuple[str, str, int]]:
-    """Kind, side and number. `before` and `after` take turns in the sample."""
+    """Kind, side and number. `before` and `after` alternate in the sample."""
     found = []
     for what, (shift, when) in product(LAST, enumerate(("before", "after"))):
         found += [(what, when, number) for number in range(1 + shift * STEP // 2, LAST[what] + 1, STEP)]
@@ -40,7 +40,7 @@ def experiment(place: Sandbox, name: str) -> dict[str, object]:
 
 
 def run_into(place: Sandbox, point: tuple[str, str, int], acknowledged: dict[str, str], names: list[str]) -> bool:
-    """Run an experiment on a daemon that dies at `point`; whether it did. Notes what was acknowledged."""
+    """Run an experiment on a daemon that dies at `point`; returns whether it died. Records what was acknowledged."""
     what, when, number = point
     name = f"{what}-{when}-{number}"
     place.start(str(CRASHING), what, when, str(number))
@@ -54,11 +54,11 @@ def run_into(place: Sandbox, point: tuple[str, str, int], acknowledged: dict[str
     return has_died
 
 
-def test_killed_at_any_commit_or_send_a_daemon_keeps_its_word(unserved: Sandbox) -> None:
+def test_a_daemon_killed_at_any_commit_or_send_keeps_what_it_acknowledged(unserved: Sandbox) -> None:
     acknowledged: dict[str, str] = {}
     names: list[str] = []
     died = [point for point in points() if run_into(unserved, point, acknowledged, names)]
-    assert len(died) > len(points()) // 2, "most points have to be reached"
+    assert len(died) > len(points()) // 2, "most points must be reached"
     unserved.start()
     with unserved.client() as client:
         rows = client.experiments()

@@ -1,4 +1,4 @@
-"""Experiments through a real daemon, in real workers, in a real env."""
+"""Experiments with a real daemon, in real workers, in a real env."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def outputs(detail: ExperimentDetail) -> list[dict[str, Any]]:
     return iteration.context_infos["anonymous"]
 
 
-def test_jobs_run_in_order_and_what_they_return_is_recorded(sandbox: Sandbox) -> None:
+def test_jobs_run_in_order_and_their_outputs_are_recorded(sandbox: Sandbox) -> None:
     detail = sandbox.run(
         {"type": "Returns", "meta_name": "one", "value": {"a": [1, 2.5, "x", None]}},
         {"type": "Returns", "meta_name": "two", "value": [1, "b"], "as_tuple": True, "output": ["first", "second"]},
@@ -49,18 +49,18 @@ def test_jobs_run_in_order_and_what_they_return_is_recorded(sandbox: Sandbox) ->
 
 
 @pytest.mark.parametrize("value", [0.0, 0, {}, [], "", False])
-def test_a_value_that_is_nothing_much_is_no_error(sandbox: Sandbox, value: Any) -> None:
+def test_a_falsy_output_is_not_an_error(sandbox: Sandbox, value: Any) -> None:
     detail = sandbox.run({"type": "Returns", "meta_name": "job", "value": value, "output": ["out"]})
     assert outputs(detail) == [{"meta_name": "job", "out": value}]
 
 
-def test_none_is_no_error_and_without_a_name_for_it_nothing(sandbox: Sandbox) -> None:
+def test_none_is_recorded_only_under_a_name(sandbox: Sandbox) -> None:
     job = {"type": "Returns", "value": None}
     detail = sandbox.run({**job, "meta_name": "unnamed"}, {**job, "meta_name": "named", "output": ["out"]})
     assert outputs(detail) == [{"meta_name": "unnamed"}, {"meta_name": "named", "out": None}]
 
 
-def test_a_second_run_takes_the_same_process_and_the_loaded_model(sandbox: Sandbox) -> None:
+def test_a_second_run_uses_the_same_process_and_the_loaded_model(sandbox: Sandbox) -> None:
     job = {"type": "Loads", "meta_name": "load", "model": "small"}
     first, second = sandbox.run(job), sandbox.run(job)
     (cold,), (warm,) = outputs(first), outputs(second)
@@ -79,7 +79,7 @@ def test_another_model_gets_a_process_of_its_own_and_both_stay_warm(sandbox: San
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ("raise", "ValueError: the data are"),
         ("exit", "exited with status 0 without delivering a result"),
@@ -89,12 +89,12 @@ def test_another_model_gets_a_process_of_its_own_and_both_stay_warm(sandbox: San
         ("unrecordable", "the output is a faulty.Fails, which cannot be recorded"),
     ],
 )
-def test_a_component_that_fails_fails_its_experiment_and_nothing_else(sandbox: Sandbox, how: str, told: str) -> None:
+def test_a_failing_component_fails_only_its_experiment(sandbox: Sandbox, how: str, message: str) -> None:
     good = {"type": "Returns", "meta_name": "good", "value": 1}
     detail = sandbox.run(good, {"type": "Fails", "meta_name": "bad", "how": how}, {**good, "meta_name": "never"})
     assert detail.experiment.state == "failed"
     assert [job.state for job in detail.jobs] == ["succeeded", "failed", "cancelled"]
-    assert told in detail.jobs[1].error
+    assert message in detail.jobs[1].error
     assert "anonymous.bad" in detail.experiment.error
     assert outputs(detail) == [{"meta_name": "good", "res_0": 1}]
     if how == "raise":
@@ -104,7 +104,7 @@ def test_a_component_that_fails_fails_its_experiment_and_nothing_else(sandbox: S
     assert sandbox.run(good).experiment.state == "succeeded"
 
 
-def test_a_worker_that_is_stopped_is_seen_and_ended(sandbox: Sandbox) -> None:
+def test_a_worker_that_is_stopped_by_a_signal_is_noticed_and_killed(sandbox: Sandbox) -> None:
     job = {"type": "Fails", "meta_name": "job", "how": "stop"}
     started = time.monotonic()
     (row,) = sandbox.run(job).jobs
@@ -113,7 +113,7 @@ def test_a_worker_that_is_stopped_is_seen_and_ended(sandbox: Sandbox) -> None:
     assert time.monotonic() - started < 30
 
 
-def test_a_process_in_which_a_run_failed_is_not_used_again(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_process_in_which_a_run_failed_is_never_reused(sandbox: Sandbox, tmp_path: Path) -> None:
     job = {"type": "Fails", "meta_name": "job", "how": "raise", "times": 1, "counter": str(tmp_path / "counter")}
     failed = sandbox.run(job).jobs[0]
     recovered = sandbox.run(job).jobs[0]
@@ -121,7 +121,7 @@ def test_a_process_in_which_a_run_failed_is_not_used_again(sandbox: Sandbox, tmp
     assert recovered.warm is False
 
 
-def test_retries_are_made_and_each_attempt_keeps_its_log(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_job_is_retried_and_the_log_of_each_attempt_is_kept(sandbox: Sandbox, tmp_path: Path) -> None:
     counter = str(tmp_path / "counter")
     detail = sandbox.run(
         {"type": "Fails", "meta_name": "job", "how": "raise", "times": 1, "counter": counter, "retries": 1}
@@ -131,14 +131,14 @@ def test_retries_are_made_and_each_attempt_keeps_its_log(sandbox: Sandbox, tmp_p
     assert sorted(len(path.read_text()) > 0 for path in logs.iterdir()) == [False, True]
 
 
-def test_a_job_over_its_timeout_is_ended(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_job_that_exceeds_its_timeout_is_ended(sandbox: Sandbox, tmp_path: Path) -> None:
     ready = str(tmp_path / "ready")
     detail = sandbox.run({"type": "Hangs", "meta_name": "job", "ready": ready, "timeout": 1.0})
     assert "longer than its timeout of 1 seconds" in detail.jobs[0].error
     assert [each for each in sandbox.processes() if "sleep" in each.name()] == []
 
 
-def test_metrics_are_there_while_the_training_still_runs(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_metrics_are_available_while_the_training_runs(sandbox: Sandbox, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     job = {"type": "Trains", "hook": "TrainModelHook", "meta_name": "train", "steps": 5, "gate": str(gate)}
     with sandbox.client() as client:
@@ -153,7 +153,7 @@ def test_metrics_are_there_while_the_training_still_runs(sandbox: Sandbox, tmp_p
         assert client.metrics(id, "no such metric") == []
 
 
-def test_a_hundred_thousand_lines_at_once_are_all_counted(sandbox: Sandbox) -> None:
+def test_no_metric_of_a_hundred_thousand_lines_is_lost(sandbox: Sandbox) -> None:
     job = {"type": "Trains", "hook": "TrainModelHook", "meta_name": "train", "steps": 100_000}
     sandbox.run(job)
     with sandbox.client() as client:
@@ -161,20 +161,20 @@ def test_a_hundred_thousand_lines_at_once_are_all_counted(sandbox: Sandbox) -> N
     assert steps == list(range(1, 100_001))
 
 
-def test_everything_written_is_in_the_log_and_line_by_line_with_the_watcher(sandbox: Sandbox) -> None:
+def test_all_output_is_in_the_log_and_watched_line_by_line(sandbox: Sandbox) -> None:
     detail = sandbox.run({"type": "Prints", "hook": "TrainModelHook", "meta_name": "print"})
     with sandbox.client() as client:
-        said = {row.value for row in client.metrics("@", "said")}
+        seen = {row.value for row in client.metrics("@", "seen")}
         log = b"".join(client.log("@", "print"))
     whole = {"python", "stderr", "descriptor", "bad \ufffd utf-8", "child", "grandchild", "after a bar", "no end"}
-    assert said == whole | {"x" * 37}
+    assert seen == whole | {"x" * 37}
     assert b"m: bad \xff utf-8" in log
     link = sandbox.cwd / "work" / "log" / "print.log"
     assert link.resolve() == Path(detail.jobs[0].log)
     assert link.read_bytes() == log
 
 
-def test_a_watch_run_that_raises_costs_the_metric_and_not_the_training(sandbox: Sandbox) -> None:
+def test_an_error_in_watch_run_loses_a_metric_but_not_the_training(sandbox: Sandbox) -> None:
     detail = sandbox.run({"type": "WatchesBadly", "hook": "TrainModelHook", "meta_name": "train"})
     assert detail.jobs[0].state == "succeeded"
     with sandbox.client() as client:
@@ -182,13 +182,13 @@ def test_a_watch_run_that_raises_costs_the_metric_and_not_the_training(sandbox: 
         assert b"ValueError: invalid literal" in b"".join(client.log("@", "train"))
 
 
-def test_a_component_watches_and_queries_from_its_own_process(sandbox: Sandbox) -> None:
-    assert outputs(sandbox.run({"type": "Asks", "meta_name": "ask"})) == [
+def test_a_component_records_and_queries_metrics_from_its_own_process(sandbox: Sandbox) -> None:
+    assert outputs(sandbox.run({"type": "Queries", "meta_name": "ask"})) == [
         {"meta_name": "ask", "res_0": 0.5, "res_1": None}
     ]
 
 
-def test_cancelling_ends_the_job_and_everything_it_started(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_cancelling_ends_the_job_and_all_its_processes(sandbox: Sandbox, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     jobs = {"type": "Hangs", "meta_name": "job", "ready": str(ready)}, {"type": "Returns", "meta_name": "x", "value": 1}
     with sandbox.client() as client:
@@ -202,7 +202,7 @@ def test_cancelling_ends_the_job_and_everything_it_started(sandbox: Sandbox, tmp
             client.cancel(id)
 
 
-def test_experiments_run_side_by_side_but_not_in_one_work_dir(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_experiments_run_in_parallel_but_not_in_the_same_work_dir(sandbox: Sandbox, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     hang = {"type": "Hangs", "meta_name": "job", "ready": str(ready)}
     quick = {"type": "Returns", "meta_name": "job", "value": 1}
@@ -220,7 +220,7 @@ def test_experiments_run_side_by_side_but_not_in_one_work_dir(sandbox: Sandbox, 
         assert sandbox.wait(client, queued).experiment.state == "succeeded"
 
 
-def test_an_experiment_that_still_waits_can_be_cancelled(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_waiting_experiment_can_be_cancelled(sandbox: Sandbox, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     hang = {"type": "Hangs", "meta_name": "job", "ready": str(ready)}
     with sandbox.client() as client:
@@ -229,7 +229,7 @@ def test_an_experiment_that_still_waits_can_be_cancelled(sandbox: Sandbox, tmp_p
         client.cancel(first)
 
 
-def test_workers_can_be_stopped_unless_they_are_in_use(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_only_workers_that_are_not_in_use_can_be_stopped_without_force(sandbox: Sandbox, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     sandbox.run({"type": "Returns", "meta_name": "job", "value": 1})
     with sandbox.client() as client:
@@ -248,14 +248,14 @@ def test_workers_can_be_stopped_unless_they_are_in_use(sandbox: Sandbox, tmp_pat
         assert "without delivering a result" in sandbox.wait(client, id).jobs[0].error
 
 
-def test_an_actor_without_keep_alive_does_not_stay(sandbox: Sandbox) -> None:
+def test_an_actor_without_keep_alive_is_stopped_after_its_job(sandbox: Sandbox) -> None:
     detail = sandbox.run({"type": "Loads", "meta_name": "job", "model": "m", "keep_alive": 0})
     with sandbox.client() as client:
         while any(row.worker == detail.jobs[0].worker for row in client.workers()):
             time.sleep(0.01)
 
 
-def test_an_actor_that_is_kept_for_ever_stays_and_says_so(sandbox: Sandbox) -> None:
+def test_an_actor_can_be_kept_alive_forever(sandbox: Sandbox) -> None:
     job = {"type": "Loads", "meta_name": "job", "model": "m", "keep_alive": -1.0}
     sandbox.run(job)
     assert sandbox.run(job).jobs[0].warm is True
@@ -263,7 +263,7 @@ def test_an_actor_that_is_kept_for_ever_stays_and_says_so(sandbox: Sandbox) -> N
         assert [row.keep_alive_seconds for row in client.workers() if row.component == "loads"] == [None]
 
 
-def test_a_second_daemon_on_the_same_home_is_refused_and_names_the_first(sandbox: Sandbox) -> None:
+def test_a_second_daemon_for_the_same_home_is_refused_and_names_the_first(sandbox: Sandbox) -> None:
     assert sandbox.daemon is not None
     command = [sys.executable, "-m", "sandbox_actors.daemon"]
     second = subprocess.run(command, env=sandbox.environ, capture_output=True, text=True, timeout=30)
@@ -273,7 +273,7 @@ def test_a_second_daemon_on_the_same_home_is_refused_and_names_the_first(sandbox
         assert client.status().pid == sandbox.daemon.pid
 
 
-def test_a_stop_waits_for_what_runs_and_takes_in_nothing_more(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_stopping_daemon_finishes_what_runs_and_accepts_nothing_new(sandbox: Sandbox, tmp_path: Path) -> None:
     from sandbox_actors.protocol.client_requests import StopDaemon
 
     gate = tmp_path / "gate"

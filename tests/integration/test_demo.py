@@ -1,4 +1,4 @@
-"""The demo, as the README has people run it: real Data-Juicer, real torch, a model really trained."""
+"""The demo, run as the README says: with Data-Juicer and torch, training a real model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(place: Sandbox, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def demo(place: Sandbox) -> tuple[str, float]:
-    """What a run of the demo prints, and the seconds it took."""
+    """Run the demo; returns its output, and the seconds that it took."""
     started = time.monotonic()
     ran = run(place, "run", "configs/demo/sandbox.yaml")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -42,7 +42,7 @@ def shown(place: Sandbox, *arguments: str) -> Any:
     return json.loads(run(place, *arguments, "--json").stdout)
 
 
-def test_the_demo_runs_and_a_warm_run_gives_bit_for_bit_what_the_cold_one_gave(place: Sandbox) -> None:
+def test_a_warm_run_of_the_demo_has_exactly_the_results_of_a_cold_run(place: Sandbox) -> None:
     table, _ = demo(place)
     cold = shown(place, "show", "@")
     for row in ("samples_kept", "train.tokens", "final_loss", "perplexity", "seconds", "actors"):
@@ -68,18 +68,18 @@ def test_the_demo_runs_and_a_warm_run_gives_bit_for_bit_what_the_cold_one_gave(p
         assert curve[-1] < curve[0] - 0.5, "the loss falls"
 
 
-def test_the_daemon_of_a_demo_has_imported_nothing_heavy_and_idles(place: Sandbox) -> None:
+def test_the_daemon_imports_no_heavy_library_and_idles_after_the_demo(place: Sandbox) -> None:
     demo(place)
     status = shown(place, "daemon", "status")
     daemon = psutil.Process(status["pid"])
     mapped = " ".join(region.path for region in daemon.memory_maps())
     assert not any(name in mapped for name in ("torch", "pandas", "numpy", "pyarrow", "wandb"))
     before = sum(daemon.cpu_times()[:2])
-    daemon.cpu_percent(interval=2.0)  # looks at what the daemon does in two seconds
+    daemon.cpu_percent(interval=2.0)  # measures for two seconds
     assert sum(daemon.cpu_times()[:2]) - before < 0.1, "seconds of CPU in two seconds without work"
 
 
-def test_a_trainer_that_is_killed_fails_its_job_and_keeps_what_was_finished(place: Sandbox) -> None:
+def test_a_killed_trainer_fails_its_job_and_finished_jobs_are_kept(place: Sandbox) -> None:
     command = [sys.executable, "-m", "sandbox_actors", "run", "configs/demo/sandbox.yaml"]
     environ = {**place.environ, "PYTHONPATH": str(ROOT)}
     running = subprocess.Popen(command, cwd=place.cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

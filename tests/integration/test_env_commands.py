@@ -1,4 +1,4 @@
-"""Envs in a daemon's life: built by experiments and by `sandbox env`, used, refused to go, and gone."""
+"""Envs beside a daemon: built by experiments and by `sandbox env`, used, protected while in use, and removed."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ COMMAND = [sys.executable, "-c", "import sys; from sandbox_actors.cli import mai
 ROOT = Path(__file__).parents[2]
 LIMIT = 60.0
 
-TELLS = """import sys
+REPORTS = """import sys
 {first}
-class Tells:
+class Reports:
     def __init__(self, config):
         pass
     def run(self):
@@ -37,7 +37,7 @@ class Tells:
 
 
 class Place(Sandbox):
-    """A sandbox with envs of its own, and a component `mine:Tells` in `code/`: it returns its env's folder and a
+    """A sandbox with its own envs, and a component `mine:Reports` in `code/`, which returns its env's folder and a
     value."""
 
     @property
@@ -50,20 +50,20 @@ class Place(Sandbox):
 
     def write_code(self, value: object, first: str = "") -> Path:
         self.code.mkdir(exist_ok=True)
-        (self.code / "mine.py").write_text(TELLS.format(first=first, value=value))
+        (self.code / "mine.py").write_text(REPORTS.format(first=first, value=value))
         return self.code / "mine.py"
 
     def submit(self, client: Client, env: str = "plain", name: str = "one", **envs: Any) -> str:
-        """An experiment file with one job in `env`; its id."""
+        """Submit an experiment file with one job in `env`; its ID."""
         job = {"hook": "GeneralDataExecutorHook", "meta_name": "job", "env": env, "output": ["prefix", "value"]}
-        job |= {"component_path": str(self.code), "extra_configs": {"type": "mine:Tells"}}
+        job |= {"component_path": str(self.code), "extra_configs": {"type": "mine:Reports"}}
         document = {"project_name": "tests", "experiment_name": name, "work_dir": str(self.cwd / name), "envs": envs}
         file = self.cwd / f"{name}.json"
         file.write_text(json.dumps({**document, "execution_job_configs": [job]}))
         return client.submit(file)
 
-    def tell(self, env: str = "plain", **envs: Any) -> ExperimentDetail:
-        """The same, at its end."""
+    def run_job(self, env: str = "plain", **envs: Any) -> ExperimentDetail:
+        """Submit the same, and wait for its end."""
         with self.client() as client:
             return self.wait(client, self.submit(client, env, **envs))
 
@@ -88,7 +88,7 @@ class Place(Sandbox):
         return listed
 
     def builders(self) -> list[psutil.Process]:
-        """Those at work. A child that is just about to become another program still looks like its parent."""
+        """The running builders. A child between fork and exec looks like its parent, and is not counted."""
         parents = {}
         for process in psutil.process_iter():
             try:
@@ -103,7 +103,7 @@ class Place(Sandbox):
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # the exporter would have an env of its own built
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # the exporter would need an env of its own
     folder = Path(tempfile.mkdtemp(prefix="sb-"))
     (tmp_path / "envs").mkdir()
     made = Place(folder / "home", tmp_path, tmp_path / "envs")
@@ -122,29 +122,29 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 @pytest.fixture
 def gated(tmp_path: Path) -> tuple[dict[str, Any], Path]:
-    """A spec whose build counts itself, and then waits until somebody writes to the pipe."""
+    """A spec whose build leaves a line in a file, and then waits for a line from a pipe."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     return {"post_install": [f"echo built >> {tmp_path}/builds", f"read line < {gate}"]}, gate
 
 
 def value(detail: ExperimentDetail) -> tuple[str, object]:
-    """What the component returned: the folder of its env, and its value."""
+    """What the component returned: the name of its env's folder, and its value."""
     assert detail.experiment.state == "succeeded", detail.experiment.error
     (output,) = detail.iterations[0].context_infos["anonymous"]
     return Path(output["prefix"]).name, output["value"]
 
 
 def wait_until_building(client: Client, id: str) -> None:
-    """Until the build that an experiment waits for has reached its gate, or waits for another one that has."""
+    """Wait until the build for an experiment has reached its gate, or waits for another build that has."""
     for changed in client.follow(id, interval=0.01):
-        told = [bar.label for bar in (changed.progress or {}).values()]
-        if any("commands after" in label or "another build" in label for label in told):
+        labels = [bar.label for bar in (changed.progress or {}).values()]
+        if any("commands after" in label or "another build" in label for label in labels):
             return
 
 
-def test_an_env_in_use_stays_until_its_actors_are_stopped_and_is_built_again_when_it_is_wanted(place: Place) -> None:
-    detail = place.tell()
+def test_an_env_in_use_is_kept_until_its_actors_are_stopped_and_built_again_when_needed(place: Place) -> None:
+    detail = place.run_job()
     worker = detail.jobs[0].worker
     (env,) = place.listed()
     assert (env["name"], env["state"], env["manager"]) == ("plain", "ready", "uv")
@@ -161,21 +161,21 @@ def test_an_env_in_use_stays_until_its_actors_are_stopped_and_is_built_again_whe
     removed = place.command("env", "rm", "-q", "plain")
     assert (removed.returncode, removed.stdout) == (0, f"{env['folder']}\n")
     assert list(place.envs.iterdir()) == []
-    assert value(place.tell()) == (env["folder"], 1)
+    assert value(place.run_job()) == (env["folder"], 1)
 
 
-def test_an_env_made_in_advance_is_the_one_that_experiments_use(place: Place) -> None:
+def test_an_env_built_in_advance_is_used_by_experiments(place: Place) -> None:
     made = place.command("env", "create", "plain")
     assert made.returncode == 0
     assert made.stdout.startswith("plain is ready (built in ")
     assert "2/3 installing the packages of plain" in made.stderr
     folder = place.command("env", "create", "-q", "plain").stdout.strip()
-    assert value(place.tell()) == (folder, 1)
+    assert value(place.run_job()) == (folder, 1)
     *_, ready = map(json.loads, place.command("env", "create", "--json", "plain").stdout.splitlines())
     assert (ready["event"], ready["name"], ready["reused"]) == ("ready", "plain", True)
 
 
-def test_a_requirement_that_does_not_exist_fails_with_the_command_and_leaves_no_env(place: Place) -> None:
+def test_a_missing_requirement_fails_with_the_command_and_leaves_no_env(place: Place) -> None:
     (place.cwd / "broken.yaml").write_text("deps: ['six==0.0.99']\n")
     failed = place.command("env", "create", "broken.yaml")
     assert failed.returncode == 1
@@ -189,7 +189,7 @@ def test_a_requirement_that_does_not_exist_fails_with_the_command_and_leaves_no_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["create", "nowhere"], "no env spec or env of that name"),
         (["show", "nowhere"], "there is no env 'nowhere'"),
@@ -197,26 +197,24 @@ def test_a_requirement_that_does_not_exist_fails_with_the_command_and_leaves_no_
         (["prune", "--unused-for", "soon"], "'soon' is not a duration"),
     ],
 )
-def test_what_is_not_there_is_a_mistake_of_the_caller(tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_an_unknown_env_or_spec_is_a_usage_error(tmp_path: Path, arguments: list[str], message: str) -> None:
     home = tmp_path / "home"
     environ = {**os.environ, "SANDBOX_HOME": str(home), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*COMMAND, "env", *arguments], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert not home.exists(), "no daemon was started"
 
 
-def test_an_experiment_whose_env_cannot_be_built_fails_and_the_daemon_goes_on(place: Place) -> None:
-    detail = place.tell("broken", broken={"deps": ["six==0.0.99"]})
+def test_an_experiment_whose_env_cannot_be_built_fails_and_the_daemon_continues(place: Place) -> None:
+    detail = place.run_job("broken", broken={"deps": ["six==0.0.99"]})
     assert [job.state for job in detail.jobs] == ["failed"]
     assert "uv pip install" in detail.jobs[0].error
     assert "there is no version of six==0.0.99" in detail.jobs[0].error
-    assert value(place.tell())[1] == 1
+    assert value(place.run_job())[1] == 1
 
 
-def test_whoever_wants_the_same_new_env_at_once_gets_one_that_was_built_once(
-    place: Place, gated: tuple[dict[str, Any], Path]
-) -> None:
+def test_a_new_env_that_several_need_at_once_is_built_once(place: Place, gated: tuple[dict[str, Any], Path]) -> None:
     spec, gate = gated
     (place.cwd / "gated.json").write_text(json.dumps(spec))
     with place.client() as client:
@@ -232,7 +230,7 @@ def test_whoever_wants_the_same_new_env_at_once_gets_one_that_was_built_once(
         assert "being made" in place.command("env", "rm", env["folder"]).stderr
         gate.write_text("\n")
         created, _ = create.communicate(timeout=LIMIT)
-        assert "was there already" in created
+        assert "existed already" in created
         assert {value(place.wait(client, id)) for id in ids} == {(env["folder"], 1)}
     assert (place.cwd / "builds").read_text() == "built\n"
 
@@ -244,8 +242,8 @@ def test_an_interrupted_build_leaves_no_env(place: Place, gated: tuple[dict[str,
     while "commands after" not in create.stdout.readline():
         assert create.poll() is None
     create.send_signal(signal.SIGINT)
-    _, told = create.communicate(timeout=LIMIT)
-    assert (create.returncode, told) == (130, "sandbox: interrupted\n")
+    _, stderr = create.communicate(timeout=LIMIT)
+    assert (create.returncode, stderr) == (130, "sandbox: interrupted\n")
     assert place.builders() == []
     assert [path.suffix for path in place.envs.iterdir()] == [".log"]
 
@@ -261,7 +259,7 @@ def test_a_cancelled_experiment_ends_the_build_of_its_env(place: Place, gated: t
     assert [path.suffix for path in place.envs.iterdir()] == [".log"]
 
 
-def test_an_env_that_another_experiment_still_wants_goes_on_being_built(
+def test_the_build_of_an_env_continues_if_another_experiment_needs_it(
     place: Place, gated: tuple[dict[str, Any], Path]
 ) -> None:
     spec, gate = gated
@@ -275,17 +273,17 @@ def test_an_env_that_another_experiment_still_wants_goes_on_being_built(
     assert (place.cwd / "builds").read_text() == "built\n"
 
 
-def test_a_spec_in_the_experiment_file_may_ask_for_any_manager(place: Place) -> None:
-    folder, _ = value(place.tell("own", own={"manager": "venv", "deps": ["six"]}))
+def test_a_spec_in_the_experiment_file_may_use_any_manager(place: Place) -> None:
+    folder, _ = value(place.run_job("own", own={"manager": "venv", "deps": ["six"]}))
     (env,) = place.listed()
     assert (env["name"], env["manager"], env["folder"]) == ("own", "venv", folder)
     assert "six" in json.loads(place.command("env", "show", "--json", "own").stdout)["packages"]
 
 
-def test_an_env_of_the_users_own_is_used_where_it_lies_and_is_not_the_sandboxs_to_remove(place: Place) -> None:
+def test_an_env_of_the_user_is_used_in_place_and_never_removed(place: Place) -> None:
     own = place.cwd / "my env"
     subprocess.run([sys.executable, "-m", "uv", "venv", "-q", str(own)], check=True, timeout=LIMIT)
-    assert value(place.tell("own", own={"path": str(own)}))[0] == "my env"
+    assert value(place.run_job("own", own={"path": str(own)}))[0] == "my env"
     assert place.listed() == []
     assert place.command("env", "rm", str(own)).returncode == 2
     assert own.exists()
@@ -300,53 +298,53 @@ def write_code_base(folder: Path, number: int) -> None:
     )
 
 
-def test_a_local_folder_among_the_deps_that_has_changed_gives_another_env(place: Place) -> None:
+def test_a_changed_local_folder_among_the_deps_gives_another_env(place: Place) -> None:
     base = place.cwd / "base"
     spec = {"deps": [str(base)]}
     place.write_code("base.number", first="import base")
     write_code_base(base, 1)
-    old = value(place.tell("own", own=spec))
-    assert value(place.tell("own", own=spec)) == old
+    old = value(place.run_job("own", own=spec))
+    assert value(place.run_job("own", own=spec)) == old
     write_code_base(base, 2)
-    new = value(place.tell("own", own=spec))
+    new = value(place.run_job("own", own=spec))
     assert (old[1], new[1]) == (1, 2)
     assert old[0] != new[0]
     assert place.command("env", "show", "own").returncode == 2, "two envs have that name"
 
 
-def test_an_editable_code_base_that_has_changed_is_read_anew_in_the_same_env(place: Place) -> None:
+def test_a_changed_editable_code_base_is_imported_again_in_the_same_env(place: Place) -> None:
     base = place.cwd / "base"
     spec = {"deps": [f"-e {base}"]}
     place.write_code("base.number", first="import base")
     write_code_base(base, 1)
-    cold, warm = (place.tell("own", own=spec) for _ in range(2))
+    cold, warm = (place.run_job("own", own=spec) for _ in range(2))
     assert [cold.jobs[0].warm, warm.jobs[0].warm] == [False, True]
     write_code_base(base, 22)
-    changed = place.tell("own", own=spec)
+    changed = place.run_job("own", own=spec)
     assert (value(cold), changed.jobs[0].warm) == ((value(changed)[0], 1), False)
     assert value(changed)[1] == 22
     with place.client() as client:
         assert cold.jobs[0].worker not in [row.worker for row in client.workers() if row.state != "stopping"]
 
 
-def test_a_component_that_was_edited_is_not_served_by_the_actor_that_knew_it_before(place: Place) -> None:
-    cold, warm = place.tell(), place.tell()
+def test_an_edited_component_gets_a_new_actor(place: Place) -> None:
+    cold, warm = place.run_job(), place.run_job()
     assert cold.jobs[0].worker == warm.jobs[0].worker
-    (place.code / "notes.txt").write_text("no code")
-    assert place.tell().jobs[0].warm is True
+    (place.code / "notes.txt").write_text("not code")
+    assert place.run_job().jobs[0].warm is True
     place.write_code(22)
-    changed = place.tell()
+    changed = place.run_job()
     assert value(changed)[1] == 22
     assert changed.jobs[0].warm is False
     with place.client() as client:
-        kept = [row.worker for row in client.workers() if row.component == "tells" and row.state != "stopping"]
+        kept = [row.worker for row in client.workers() if row.component == "reports" and row.state != "stopping"]
     assert kept == [changed.jobs[0].worker]
 
 
-def test_edits_in_the_same_second_and_of_the_same_length_are_told_apart(place: Place) -> None:
+def test_edits_in_the_same_second_and_of_the_same_length_are_noticed(place: Place) -> None:
     second = 4_000_000_000
     found = []
     for number in range(3):
         os.utime(place.write_code(number), ns=(0, second * 10**9 + number))
-        found.append(value(place.tell())[1])
+        found.append(value(place.run_job())[1])
     assert found == [0, 1, 2]

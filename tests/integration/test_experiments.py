@@ -1,4 +1,4 @@
-"""Iterations, parallel pipelines and resumed experiments, through a real daemon in real workers."""
+"""Iterations, parallel pipelines and resumed experiments, with a real daemon and real workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 4
 
 
 def counted(name: str, counter: Path, times: int = 0) -> dict[str, Any]:
-    """A job that leaves a byte in `counter` for each attempt, and fails in the first `times`."""
+    """A job that appends a byte to `counter` for each attempt, and fails in the first `times`."""
     return {"type": "Fails", "meta_name": name, "how": "raise", "times": times, "counter": str(counter)}
 
 
@@ -44,7 +44,7 @@ def counting(sandbox: Sandbox, *more: dict[str, Any], target: str = "anonymous.a
     )
 
 
-def told_targets(client: Client, id: str) -> list[tuple[int, Any]]:
+def recorded_targets(client: Client, id: str) -> list[tuple[int, Any]]:
     return [(row.iter, row.value) for row in client.metrics(id) if row.name.startswith("target.")]
 
 
@@ -63,7 +63,7 @@ def is_complete(job: JobRow) -> bool:
 # --- iterations ---
 
 
-def test_iterations_go_on_from_each_other_until_the_targets_hold(sandbox: Sandbox) -> None:
+def test_iterations_build_on_each_other_until_the_targets_are_met(sandbox: Sandbox) -> None:
     with sandbox.client() as client:
         id = client.submit_definition(counting(sandbox, target="anonymous.add.sum >= 3"))
         detail = sandbox.wait(client, id)
@@ -76,7 +76,7 @@ def test_iterations_go_on_from_each_other_until_the_targets_hold(sandbox: Sandbo
             (2, 2, False),
             (3, 3, True),
         ]
-        assert told_targets(client, id) == [(1, False), (2, False), (3, True)]
+        assert recorded_targets(client, id) == [(1, False), (2, False), (3, True)]
     work = sandbox.cwd / "work"
     for number in (1, 2, 3):
         assert (work / "log" / f"iter_{number}" / "add.log").read_text() == f"{number - 1} and 1\n"
@@ -85,19 +85,19 @@ def test_iterations_go_on_from_each_other_until_the_targets_hold(sandbox: Sandbo
     assert [each["context_infos"]["anonymous"][0]["sum"] for each in written] == [1, 2, 3]
 
 
-def test_without_reaching_its_targets_an_experiment_ends_after_its_iterations(sandbox: Sandbox) -> None:
+def test_an_experiment_that_misses_its_targets_ends_after_its_iterations(sandbox: Sandbox) -> None:
     with sandbox.client() as client:
         detail = sandbox.wait(client, client.submit_definition(counting(sandbox, target="anonymous.add.sum > 99")))
     assert detail.experiment.state == "succeeded"
     assert [each.result.holds for each in targets_of(detail)] == [False] * LIMIT
 
 
-# --- what had succeeded is not run again ---
+# --- jobs that have succeeded are not run again ---
 
 
 @pytest.mark.parametrize("iteration", [1, 3])
 @pytest.mark.parametrize("how", ["killed", "cancelled"])
-def test_an_iteration_that_was_cut_off_goes_on_where_it_stopped(
+def test_an_interrupted_iteration_continues_where_it_stopped(
     sandbox: Sandbox, tmp_path: Path, iteration: int, how: str
 ) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
@@ -128,11 +128,11 @@ def test_an_iteration_that_was_cut_off_goes_on_where_it_stopped(
         after = {(job.iter, job.index): job for job in detail.jobs}
         assert [each.context_infos["anonymous"][0]["sum"] for each in detail.iterations] == [1, 2, 3, 4]
         assert all(is_complete(job) for job in detail.jobs)
-        assert {place: after[place] for place in before} == before, "rows of jobs that had succeeded stay as they were"
-        assert told_targets(client, id) == [(1, False), (2, False), (3, False), (4, True)]
+        assert {place: after[place] for place in before} == before, "the rows of succeeded jobs do not change"
+        assert recorded_targets(client, id) == [(1, False), (2, False), (3, False), (4, True)]
 
 
-def test_attempts_are_counted_anew_when_an_experiment_is_resumed(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_attempts_are_counted_from_1_again_in_a_resumed_experiment(sandbox: Sandbox, tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     job = counted("job", counter, times=3) | {"retries": 1}
     with sandbox.client() as client:
@@ -148,11 +148,11 @@ def test_attempts_are_counted_anew_when_an_experiment_is_resumed(sandbox: Sandbo
 # --- resume: true ---
 
 
-def test_resume_in_the_file_takes_what_the_last_experiment_in_the_work_dir_had_done(
+def test_resume_in_the_file_reuses_the_results_of_the_last_experiment_in_the_work_dir(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     once, later = tmp_path / "once", tmp_path / "later"
-    scored = {"type": "Asks", "meta_name": "score"}
+    scored = {"type": "Queries", "meta_name": "score"}
     jobs = counted("first", once), scored, counted("second", later, times=1)
     first = sandbox.run(*jobs)
     assert [job.state for job in first.jobs] == ["succeeded", "succeeded", "failed"]
@@ -166,7 +166,7 @@ def test_resume_in_the_file_takes_what_the_last_experiment_in_the_work_dir_had_d
     taken = f"taken from experiment {first.experiment.id}"
     assert [job.reason for job in second.jobs] == [taken, taken, ""]
     assert all(is_complete(job) for job in second.jobs)
-    assert metrics == [("asked.deep.er", 0.5), ("asked.word", "yes")]
+    assert metrics == [("queried.deep.er", 0.5), ("queried.word", "yes")]
     written = json.loads((sandbox.cwd / "work" / "context_infos.json").read_text())
     assert written[0]["context_infos"] == second.iterations[0].context_infos
     assert [entry["meta_name"] for entry in written[0]["context_infos"]["anonymous"]] == ["first", "score", "second"]
@@ -181,22 +181,22 @@ def test_resume_in_the_file_runs_a_changed_job_and_those_after_it(sandbox: Sandb
     assert [path.read_bytes() for path in counters] == [b".", b"..", b".."]
     third = sandbox.run(*jobs, resume=True)
     assert [path.read_bytes() for path in counters] == [b".", b"..", b".."]
-    came = [f"taken from experiment {each.experiment.id}" for each in (first, second, second)]
-    assert [job.reason for job in third.jobs] == came
-    assert sandbox.run(*jobs).jobs[0].reason == "", "without `resume` everything runs"
+    reasons = [f"taken from experiment {each.experiment.id}" for each in (first, second, second)]
+    assert [job.reason for job in third.jobs] == reasons
+    assert sandbox.run(*jobs).jobs[0].reason == "", "without `resume` every job runs"
 
 
 # --- parallel pipelines ---
 
 
 def meeting(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two jobs of which neither can end before the other has begun."""
+    """Two jobs of which neither can end before the other has started."""
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
     job = {"type": "Meets", "meta_name": "meet", "resources": {"cpus": 0.5}}
     return {**job, "mine": a, "other": b}, {**job, "mine": b, "other": a}
 
 
-def test_pipelines_that_need_nothing_of_each_other_run_at_the_same_time(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_independent_pipelines_run_at_the_same_time(sandbox: Sandbox, tmp_path: Path) -> None:
     one, other = meeting(tmp_path)
     after = {"type": "Returns", "meta_name": "after", "value": 1, "input": {"extra_configs.saw": "one.meet.res_0"}}
     with sandbox.client() as client:
@@ -208,7 +208,7 @@ def test_pipelines_that_need_nothing_of_each_other_run_at_the_same_time(sandbox:
     assert max(started(rows["one"]), started(rows["other"])) <= min(finished(rows["one"]), finished(rows["other"]))
 
 
-def test_a_failure_in_one_pipeline_lets_the_others_finish_and_those_that_need_it_not_begin(
+def test_after_a_failure_independent_pipelines_finish_and_dependent_ones_do_not_start(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     bad = {"type": "Fails", "meta_name": "bad", "how": "raise", "resources": {"cpus": 0.5}}
@@ -221,7 +221,7 @@ def test_a_failure_in_one_pipeline_lets_the_others_finish_and_those_that_need_it
     assert [job.state for job in detail.jobs] == ["failed", "succeeded", "succeeded", "cancelled"]
 
 
-def test_a_cancel_ends_every_pipeline(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_cancelling_ends_every_pipeline(sandbox: Sandbox, tmp_path: Path) -> None:
     one, other = meeting(tmp_path)
     one["other"] = other["other"] = str(tmp_path / "never")
     with sandbox.client() as client:

@@ -1,6 +1,6 @@
-"""A million malformed messages at both sockets of a real daemon, which goes on as if nothing had been.
+"""A million malformed messages to both sockets of a real daemon do it no harm.
 
-SANDBOX_FUZZ is another number of messages, SANDBOX_FUZZ_SEED another seed.
+SANDBOX_FUZZ sets another number of messages, SANDBOX_FUZZ_SEED another seed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ COUNT = int(os.environ.get("SANDBOX_FUZZ", "1000000"))
 SEED = int(os.environ.get("SANDBOX_FUZZ_SEED", "7"))
 ALLOWANCE = 32 * 1024 * 1024
 
-SOLID = {"meta_name": "solid", "type": "Returns", "value": 7}
+JOB = {"meta_name": "job", "type": "Returns", "value": 7}
 
 
-def test_malformed_messages_cost_the_daemon_neither_its_life_nor_memory_nor_its_clients_time(
+def test_malformed_messages_neither_crash_the_daemon_nor_cost_memory_nor_delay_clients(
     sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sandbox.run(dict(SOLID)).experiment.state == "succeeded"
+    assert sandbox.run(dict(JOB)).experiment.state == "succeeded"
     assert sandbox.daemon is not None
     daemon = psutil.Process(sandbox.daemon.pid)
     with sandbox.client() as client:
@@ -45,14 +45,14 @@ def test_malformed_messages_cost_the_daemon_neither_its_life_nor_memory_nor_its_
             assert client.status().pid == daemon.pid
             waits.append(time.perf_counter() - asked)
             peak = max(peak, daemon.memory_info().rss)
-            time.sleep(0.002)  # a client, not one more flood
+            time.sleep(0.002)  # poll as a client does, without flooding the daemon
         seconds = time.monotonic() - started
         assert {worker.state for worker in client.workers()} == {"idle"}
-    told = [fuzzer.communicate()[0].strip() for fuzzer in fuzzers]
-    assert [fuzzer.returncode for fuzzer in fuzzers] == [0, 0], told
+    outputs = [fuzzer.communicate()[0].strip() for fuzzer in fuzzers]
+    assert [fuzzer.returncode for fuzzer in fuzzers] == [0, 0], outputs
     assert peak - before < ALLOWANCE
     assert daemon.num_fds() <= files
-    again = sandbox.run(dict(SOLID))
+    again = sandbox.run(dict(JOB))
     assert again.experiment.state == "succeeded"
     assert again.jobs[0].warm
     waits.sort()
@@ -75,7 +75,7 @@ def fuzz(path: Path, seed: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("size", [1 << 20, 15 << 20])
-def test_a_submission_that_is_small_only_on_the_wire_is_refused(served: Sandbox, size: int) -> None:
+def test_a_submission_that_is_large_when_decoded_is_refused(served: Sandbox, size: int) -> None:
     assert served.daemon is not None
     daemon = psutil.Process(served.daemon.pid)
     maps = msgspec.Raw(b"\xdd" + size.to_bytes(4, "big") + b"\x80" * size)

@@ -1,4 +1,4 @@
-"""Inference through a daemon: configs/auto_prompt_optimization against a real server, and functions of one's own."""
+"""Inference through a daemon: configs/auto_prompt_optimization with a real server, and functions of the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ITERATIONS = 2
 
 @pytest.fixture
 def place(unserved: Sandbox, local_server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A home whose daemon has a key, and the experiment, pointed to the server as its comment says."""
+    """A home whose daemon has a key, and the experiment, configured for the server as its comment says."""
     (unserved.cwd / "configs").symlink_to(ROOT / "configs")
     text = (ROOT / FILE).read_text()
     text = text.replace("&endpoint http://127.0.0.1:8000/v1", f"&endpoint {local_server.url}")
@@ -32,7 +32,7 @@ def place(unserved: Sandbox, local_server: LocalServer, monkeypatch: pytest.Monk
     return unserved
 
 
-def test_prompts_are_made_tried_and_the_best_go_on(place: Sandbox, local_server: LocalServer) -> None:
+def test_prompts_are_generated_and_tried_and_the_best_are_kept(place: Sandbox, local_server: LocalServer) -> None:
     settings = [
         *("--set", f"max_iter_num={ITERATIONS}"),
         *("--set", "iter_targets=[optimization.evaluate.min_mse <= 0.0]"),
@@ -63,7 +63,7 @@ def test_prompts_are_made_tried_and_the_best_go_on(place: Sandbox, local_server:
     assert leaks == []
 
 
-def test_an_inference_with_functions_of_ones_own_has_its_metrics_and_goes_on_in_a_later_experiment(
+def test_an_inference_with_functions_of_the_user_continues_in_a_later_experiment(
     sandbox: Sandbox,
 ) -> None:
     def behave(asked: Asked) -> Reply:

@@ -1,4 +1,4 @@
-"""Hundreds of jobs leave nothing behind: no process, no descriptor, no thread, no file more than before."""
+"""Hundreds of jobs leak nothing: no processes, descriptors, threads or files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE = 20.0
 
 
 def held(sandbox: Sandbox) -> dict[str, Any]:
-    """What a daemon without actors holds. Logs are kept: they are the experiments' own; byte code is, once compiled."""
+    """What a daemon without actors holds. Logs belong to the experiments, and byte code is cached: neither counts."""
     assert sandbox.daemon is not None
     descriptors = Path("/proc", str(sandbox.daemon.pid), "fd").iterdir()
     files = [path for path in sandbox.home.rglob("*") if not path.is_symlink() and path.is_file()]
@@ -31,7 +31,7 @@ def held(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def run(sandbox: Sandbox, count: int) -> ExperimentDetail:
-    """That many jobs, each of which leaves two children behind; every fifth loses its process, and them with it."""
+    """Run `count` jobs, each of which leaves two children running; in every fifth, the worker dies."""
     leaves = {"type": "LeavesChildren", "keep_alive": 1.0}
     jobs = [{**leaves, "meta_name": f"job{n}", "dies": n % 5 == 0} for n in range(count)]
     definition = sandbox.definition(*jobs, work_dir=str(sandbox.cwd / "work"))
@@ -53,7 +53,7 @@ def wait_empty(sandbox: Sandbox) -> None:
             time.sleep(0.05)
 
 
-def test_jobs_with_grandchildren_leave_nothing_behind(sandbox: Sandbox) -> None:
+def test_jobs_that_leave_children_running_leak_nothing(sandbox: Sandbox) -> None:
     run(sandbox, FEW)
     wait_empty(sandbox)
     before, threads = held(sandbox), threads_of(sandbox)

@@ -1,4 +1,4 @@
-"""Metrics from logs, exactly once, whatever becomes of the process that reads them."""
+"""Metrics from logs are recorded exactly once, whatever happens to the process that reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_line_counts_once_while_log_watchers_are_killed(sandbox: Sandbox) 
     assert len(killed) == kills
 
 
-def test_a_log_watcher_that_cannot_live_is_given_up_and_its_run_goes_on(sandbox: Sandbox) -> None:
+def test_a_log_watcher_that_keeps_crashing_is_given_up_and_its_run_continues(sandbox: Sandbox) -> None:
     job = {"type": "DiesWatching", "meta_name": "train", "hook": "TrainModelHook"}
     detail = sandbox.run(job)
     assert detail.experiment.state == "succeeded"
@@ -70,7 +70,7 @@ def test_a_log_watcher_that_is_stopped_is_replaced(sandbox: Sandbox) -> None:
     assert not stopped.is_running()
 
 
-def test_a_resumed_job_counts_its_own_lines_and_not_those_of_the_try_before(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_resumed_job_counts_only_its_own_lines(sandbox: Sandbox, tmp_path: Path) -> None:
     job = {
         "type": "Counts",
         "meta_name": "count",
@@ -100,19 +100,19 @@ def found(sandbox: Sandbox, *lines: str) -> tuple[list[object], str]:
     return values, (sandbox.cwd / "work" / "log" / "train.log").read_text()
 
 
-def test_a_regular_expression_that_never_ends_costs_neither_the_run_nor_other_metrics(served: Sandbox) -> None:
+def test_a_regular_expression_that_never_ends_loses_neither_the_run_nor_other_metrics(served: Sandbox) -> None:
     values, log = found(served, "one: 1", CATASTROPHIC, "two: 2")
     assert values == [1, 2]
     assert "[sandbox] metrics of this run are missing: _watch_run took too long at 1 lines; first:\na word" in log
 
 
-def test_one_that_never_ends_on_any_line_is_given_no_more(served: Sandbox) -> None:
+def test_one_that_never_ends_on_any_line_gets_no_more_lines(served: Sandbox) -> None:
     values, log = found(served, "one: 1", *[CATASTROPHIC] * 20, "two: 2")
     assert values == [1]
     assert "took too long at 3 lines, and was given no more" in log
 
 
-def test_a_watch_run_that_waits_is_stopped(served: Sandbox) -> None:
+def test_a_watch_run_that_blocks_is_stopped(served: Sandbox) -> None:
     values, log = found(served, "sleep", "one: 1")
     assert values == [1]
     assert "took too long at 1 lines; first:\nsleep" in log
@@ -121,25 +121,25 @@ def test_a_watch_run_that_waits_is_stopped(served: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("how", "state", "expected"),
     [
-        ("without a buffer's end", "succeeded", ["from C"]),
+        ("in the buffer of C", "succeeded", ["from C"]),
         ("dying", "failed", ["whole", "ha"]),
         ("with bars", "succeeded", [str(step) for step in range(100, 1001, 100)]),
     ],
 )
-def test_what_is_printed_in_an_odd_way_is_heard(served: Sandbox, how: str, state: str, expected: list[str]) -> None:
-    detail = served.run({"type": "Mumbles", "meta_name": "train", "hook": "TrainModelHook", "how": how})
+def test_lines_printed_in_unusual_ways_are_watched(served: Sandbox, how: str, state: str, expected: list[str]) -> None:
+    detail = served.run({"type": "PrintsOddly", "meta_name": "train", "hook": "TrainModelHook", "how": how})
     with served.client() as client:
-        assert [row.value for row in client.metrics(detail.experiment.id, "said")] == expected
+        assert [row.value for row in client.metrics(detail.experiment.id, "seen")] == expected
     assert detail.experiment.state == state
 
 
-def test_metrics_come_while_the_trainer_holds_the_interpreter(served: Sandbox, tmp_path: Path) -> None:
+def test_metrics_are_recorded_while_the_trainer_holds_the_interpreter(served: Sandbox, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     how = {"how": "holding the interpreter", "gate": str(gate)}
     with served.client() as client:
-        job = {"type": "Mumbles", "meta_name": "train", "hook": "TrainModelHook", **how}
+        job = {"type": "PrintsOddly", "meta_name": "train", "hook": "TrainModelHook", **how}
         id = client.submit_definition(served.definition(job))
-        while not client.metrics(id, "said"):
+        while not client.metrics(id, "seen"):
             assert client.show(id).experiment.state in ("waiting", "running")
         gate.touch()
         assert served.wait(client, id).experiment.state == "succeeded"

@@ -1,4 +1,4 @@
-"""Data pools through a real daemon: the example, and what is refused before it starts."""
+"""Data pools with a real daemon: the example, and what `check` refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def lines_of(path: str) -> list[bytes]:
     return Path(path).read_bytes().splitlines()
 
 
-def test_the_example_makes_its_pools_and_loses_no_byte(sandbox: Sandbox) -> None:
+def test_the_example_creates_its_pools_and_loses_no_byte(sandbox: Sandbox) -> None:
     (sandbox.cwd / "configs").symlink_to(ROOT / "configs")
     ran = subprocess.run(
         [*COMMAND, "run", "configs/pools/sandbox.yaml"],
@@ -24,7 +24,7 @@ def test_the_example_makes_its_pools_and_loses_no_byte(sandbox: Sandbox) -> None
         env=environ_of(sandbox),
         capture_output=True,
         text=True,
-        timeout=600,  # envs may have to be made
+        timeout=600,  # envs may have to be built
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     shown = json.loads(command(sandbox, "show", "@", "--json").stdout)
@@ -47,14 +47,14 @@ def test_the_example_makes_its_pools_and_loses_no_byte(sandbox: Sandbox) -> None
     assert sorted(outputs["rank"]["ranked"]) == sorted([small[0], small[2]])
 
 
-def test_check_finds_what_a_pool_job_lacks(served: Sandbox) -> None:
+def test_check_finds_the_mistakes_in_a_pool_job(served: Sandbox) -> None:
     job = {"hook": "DataPoolManipulationHook", "meta_name": "pools"}
     config = {"type": "data_pool_duplication", "dataset_path": "absent.jsonl", "export_path": "out", "suffle": True}
     document = {"project_name": "p", "experiment_name": "e", "work_dir": "out"}
     document["execution_job_configs"] = [{**job, "extra_configs": config}]  # type: ignore[assignment]
     (served.cwd / "pools.json").write_text(json.dumps(document))
     checked = json.loads(command(served, "check", "pools.json", "--json").stdout)
-    told = " ".join(error["message"] for error in checked["errors"])
-    assert "needs 'duplicating_times'" in told
-    assert "there is no file or folder 'absent.jsonl'" in told
-    assert "no key 'suffle'; did you mean 'shuffle'?" in told
+    messages = " ".join(error["message"] for error in checked["errors"])
+    assert "needs 'duplicating_times'" in messages
+    assert "there is no file or folder 'absent.jsonl'" in messages
+    assert "no key 'suffle'; did you mean 'shuffle'?" in messages

@@ -1,4 +1,4 @@
-"""Jobs that take two actors, one after the other, through a real daemon in real workers."""
+"""Jobs that use two actors, one after the other, with a real daemon and real workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def probe(sandbox: Sandbox, sampler: str = "Samples", **dj_configs: Any) -> dict
     }
 
 
-def test_a_model_is_asked_about_a_sample_that_another_actor_has_drawn(served: Sandbox) -> None:
+def test_a_model_is_probed_with_a_sample_from_another_actor(served: Sandbox) -> None:
     detail = served.run(probe(served))
     assert detail.experiment.state == "succeeded", detail.jobs[0].error
     found = {"bytes": 8, "type": "faulty:Answers", "sample": str(served.cwd / "out" / "iter_1" / "sample.jsonl")}
@@ -34,12 +34,12 @@ def test_a_model_is_asked_about_a_sample_that_another_actor_has_drawn(served: Sa
     with served.client() as client:
         assert {row.name: row.value for row in client.metrics("@")} == {"probe.bytes": 8}
         log = b"".join(client.log("@", "probe")).decode()
-    drawn, answered = re.fullmatch(r"sample by (\d+)\nanswers by (\d+)\n", log).groups()  # type: ignore[union-attr]
-    assert drawn != answered
+    sampler, model = re.fullmatch(r"sample by (\d+)\nanswers by (\d+)\n", log).groups()  # type: ignore[union-attr]
+    assert sampler != model
     assert detail.jobs[0].worker.startswith("answers-")
 
 
-def test_without_a_sample_the_model_is_not_asked(served: Sandbox) -> None:
+def test_without_a_sample_the_model_is_not_probed(served: Sandbox) -> None:
     detail = served.run(probe(served, dataset_path="absent.jsonl"))
     assert detail.experiment.state == "failed"
     assert "absent.jsonl" in detail.jobs[0].error
@@ -47,7 +47,7 @@ def test_without_a_sample_the_model_is_not_asked(served: Sandbox) -> None:
         assert b"answers" not in b"".join(client.log("@", "probe"))
 
 
-def test_several_results_of_an_evaluation_are_watched_by_their_names(served: Sandbox) -> None:
+def test_several_results_of_an_evaluation_are_recorded_by_name(served: Sandbox) -> None:
     path = served.cwd / "graded.jsonl"
     path.write_text('{"grade": 1, "truth": 3}\n{"grade": "2", "truth": 2}\n{"grade": "none", "truth": 2}\n')
     detail = served.run(
@@ -106,7 +106,7 @@ def refining(sandbox: Sandbox) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_recipe_is_refined_by_what_an_analysis_told_and_every_bound_is_shown(served: Sandbox) -> None:
+def test_a_recipe_is_refined_by_an_analysis_and_every_bound_is_shown(served: Sandbox) -> None:
     detail = served.run(*refining(served), project_name="refining")
     assert detail.experiment.state == "succeeded", [job.error for job in detail.jobs]
     outputs = [each["res_0"] for each in detail.iterations[0].context_infos["anonymous"]]

@@ -1,4 +1,4 @@
-"""What the README shows, done as it says."""
+"""The examples of the README, followed as they are written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def block(language: str) -> str:
     return found[1]
 
 
-def test_a_component_of_ones_own_runs_with_live_metrics(sandbox: Sandbox) -> None:
+def test_a_component_of_the_user_runs_with_live_metrics(sandbox: Sandbox) -> None:
     folder = sandbox.cwd / "my_components"
     folder.mkdir()
     (folder / "my_trainer.py").write_text(block("python"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A trainer written for Data-Juicer Sandbox, as its authors write them, runs unchanged from a package of the user's."""
+"""A trainer written for Data-Juicer Sandbox runs unchanged from a package of the user."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TRAINER = """
 """
 
 
-def test_its_prints_are_matched_its_data_converted_and_its_result_recorded(sandbox: Sandbox) -> None:
+def test_its_output_is_watched_its_data_are_converted_and_its_result_is_recorded(sandbox: Sandbox) -> None:
     package = sandbox.cwd / "mine" / "my_trainers"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""A daemon whose disk is full, fails, hangs, or has damaged its store: every answer is true, and nothing is lost."""
+"""A daemon whose disk is full, fails or hangs, or whose store is damaged: answers stay correct, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ STRACE = shutil.which("strace")
 
 needs_mounts = pytest.mark.skipif(
     subprocess.run([*MOUNTS, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False).returncode != 0,
-    reason="no file system of limited size may be mounted here",
+    reason="a file system of limited size cannot be mounted here",
 )
-needs_strace = pytest.mark.skipif(STRACE is None, reason="strace, which makes a disk fail, is not installed")
+needs_strace = pytest.mark.skipif(STRACE is None, reason="strace, which simulates a failing disk, is not installed")
 
 
 def returns(value: int = 1) -> dict[str, Any]:
     return {"type": "Returns", "meta_name": "job", "value": value}
 
 
-def until(holds: Callable[[], object]) -> None:
-    while not holds():
+def until(is_true: Callable[[], object]) -> None:
+    while not is_true():
         time.sleep(0.01)
 
 
-def said(place: Sandbox) -> str:
+def log_of(place: Sandbox) -> str:
     return (place.home / "daemon.log").read_text()
 
 
-def failing(place: Sandbox, what: str) -> None:
-    """Start the daemon so that syncing the store's log fails as strace's `inject` says."""
+def start_with_faults(place: Sandbox, what: str) -> None:
+    """Start the daemon under strace, which injects the fault `what` into syncing the store's log."""
     log = place.home / "state.sqlite3-wal"
     options = ["-D", "-f", "-qq", "-o", os.devnull, "--seccomp-bpf", "-e", "trace=fdatasync"]
     place.wrapper = [str(STRACE), *options, "-e", f"inject=fdatasync:{what}", "-P", str(log)]
@@ -52,9 +52,9 @@ def failing(place: Sandbox, what: str) -> None:
 
 
 @needs_mounts
-def test_on_a_full_disk_what_runs_waits_and_what_is_new_is_refused_until_there_is_room(unserved: Sandbox) -> None:
+def test_on_a_full_disk_running_experiments_wait_and_new_ones_are_refused(unserved: Sandbox) -> None:
     home, envs = unserved.home, (unserved.home / "envs").resolve()
-    unserved.environ["SANDBOX_SOCKET"] = str(home.parent / "socket")  # seen from both sides of the mount
+    unserved.environ["SANDBOX_SOCKET"] = str(home.parent / "socket")  # reachable from both sides of the mount
     unserved.paths = find_paths(unserved.environ)
     mount = f'mount -t tmpfs -o size=12m,mode=700 none {home} && ln -s {envs} {home}/envs && exec "$@"'
     unserved.wrapper = [*MOUNTS, "sh", "-c", mount, "sh"]
@@ -83,50 +83,50 @@ def test_on_a_full_disk_what_runs_waits_and_what_is_new_is_refused_until_there_i
         assert detail.experiment.state == "succeeded"
         assert [row.id for row in client.experiments()] == [id]
         assert client.status().trouble == ""
-    assert "the store is paused: " in said(unserved)
-    assert "the store goes on: " in said(unserved)
+    assert "the store is paused: " in log_of(unserved)
+    assert "the store goes on: " in log_of(unserved)
     unserved.stop()
 
 
 @needs_strace
-def test_after_a_failed_sync_every_answer_is_true(unserved: Sandbox) -> None:
-    failing(unserved, "error=EIO:when=8..13")
-    taken, refused = [], []
+def test_after_a_failed_sync_every_answer_is_correct(unserved: Sandbox) -> None:
+    start_with_faults(unserved, "error=EIO:when=8..13")
+    accepted, refused = [], []
     with unserved.client() as client:
         for number in range(30):
             try:
-                taken.append(client.submit_definition(unserved.definition(returns(number))))
+                accepted.append(client.submit_definition(unserved.definition(returns(number))))
             except StoreError as error:
                 refused.append(str(error))
-        for id in taken:
+        for id in accepted:
             assert unserved.wait(client, id).experiment.state == "succeeded"
         known = sorted((row.id for row in client.experiments()), key=int)
-        assert known == taken
-        values = [client.show(id).iterations[0].context_infos["anonymous"][0]["res_0"] for id in taken]
-    assert len(taken) + len(refused) == 30
+        assert known == accepted
+        values = [client.show(id).iterations[0].context_infos["anonymous"][0]["res_0"] for id in accepted]
+    assert len(accepted) + len(refused) == 30
     assert values == sorted(set(values))
     unserved.stop()
     assert refused
-    assert "the store goes on: " in said(unserved)
+    assert "the store goes on: " in log_of(unserved)
     unserved.start()
     with unserved.client() as client:
-        assert sorted((row.id for row in client.experiments()), key=int) == taken
+        assert sorted((row.id for row in client.experiments()), key=int) == accepted
         assert all(row.state == "succeeded" for row in client.experiments())
     unserved.stop()
 
 
 @needs_strace
-def test_a_sync_that_hangs_is_told_to_clients_and_freezes_nothing(unserved: Sandbox) -> None:
-    failing(unserved, "delay_enter=8s:when=7")
-    told = []
+def test_a_sync_that_hangs_is_reported_to_clients_and_blocks_nothing_else(unserved: Sandbox) -> None:
+    start_with_faults(unserved, "delay_enter=8s:when=7")
+    errors = []
     with unserved.client() as client:
         for number in range(20):
             try:
                 client.submit_definition(unserved.definition(returns(number)))
             except StoreError as error:
-                told.append(str(error))
+                errors.append(str(error))
                 break
-        assert "its disk has not answered for more than 5 seconds" in told[0]
+        assert "its disk has not answered for more than 5 seconds" in errors[0]
         before = time.monotonic()
         assert "has not answered" in client.status().trouble
         assert client.workers() is not None
@@ -138,12 +138,12 @@ def test_a_sync_that_hangs_is_told_to_clients_and_freezes_nothing(unserved: Sand
     unserved.stop()
 
 
-def test_a_damaged_store_is_named_kept_and_recovered(unserved: Sandbox) -> None:
+def test_a_damaged_store_is_reported_kept_and_recovered(unserved: Sandbox) -> None:
     unserved.start()
     with unserved.client() as client:
         unserved.wait(client, client.submit_definition(unserved.definition(returns())))
     unserved.stop()
-    unserved.start()  # makes the backup
+    unserved.start()  # writes the backup
     unserved.stop()
     store = unserved.paths.store
     damaged = b"\xa5" * store.stat().st_size

@@ -1,4 +1,4 @@
-"""The wandb exporter: a real wandb, offline, read back from its own files."""
+"""The wandb exporter, with a real wandb in offline mode whose files are read back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print(json.dumps(rows))
 
 @pytest.fixture
 def offline(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """Submissions of this test ask for wandb, offline, as the submitter's environment says."""
+    """The environment of this test, which is forwarded with submissions, selects wandb in offline mode."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     return sandbox
@@ -67,7 +67,7 @@ def wait_exported(client: Client) -> None:
         time.sleep(0.01)
 
 
-def test_a_run_is_in_wandb_with_every_point_of_every_metric(offline: Sandbox) -> None:
+def test_a_run_is_exported_to_wandb_with_every_point_of_its_metrics(offline: Sandbox) -> None:
     offline.run(train())
     with offline.client() as client:
         wait_exported(client)
@@ -78,7 +78,7 @@ def test_a_run_is_in_wandb_with_every_point_of_every_metric(offline: Sandbox) ->
     assert [(row["step/loss"], row["loss"]) for row in rows] == [(n, round(1 / n, 4)) for n in range(1, 31)]
 
 
-def test_an_exporter_that_is_killed_is_noticed_by_nobody(offline: Sandbox, tmp_path: Path) -> None:
+def test_a_killed_exporter_does_not_affect_the_experiment(offline: Sandbox, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with offline.client() as client:
         id = client.submit_definition(offline.definition(train(gate=str(gate))))
@@ -94,9 +94,9 @@ def test_an_exporter_that_is_killed_is_noticed_by_nobody(offline: Sandbox, tmp_p
     assert "the wandb export is incomplete" in (offline.home / "daemon.log").read_text()
 
 
-def test_an_export_that_cannot_write_its_log_leaves_the_daemon_alone(offline: Sandbox) -> None:
+def test_an_export_that_cannot_write_its_log_does_not_affect_the_daemon(offline: Sandbox) -> None:
     (offline.home / "experiments").mkdir(exist_ok=True)
-    (offline.home / "experiments" / "1").touch()  # where the folder of the experiment's record should be
+    (offline.home / "experiments" / "1").touch()  # a file in the place of the folder of the experiment's record
     assert offline.run(train()).experiment.state == "failed"
     log = offline.home / "daemon.log"
     while "the wandb export is incomplete" not in log.read_text():
@@ -104,7 +104,7 @@ def test_an_export_that_cannot_write_its_log_leaves_the_daemon_alone(offline: Sa
     assert offline.run(train()).experiment.state == "succeeded"
 
 
-def test_without_a_wandb_env_an_experiment_runs_all_the_same(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_succeeds_without_a_wandb_env(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     sandbox.stop()
     (sandbox.home / "envs").unlink()

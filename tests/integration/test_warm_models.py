@@ -1,4 +1,4 @@
-"""One loaded model for several jobs, through a real daemon: which share a process, and that nothing of it shows."""
+"""One loaded model for several jobs, with a real daemon: which jobs share a process, and that results do not change."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(sandbox: Sandbox, **trainings: list[dict[str, Any]]) -> tuple[dict[str, 
     return {job.pipeline: job for job in detail.jobs if job.meta_name == "train"}, losses
 
 
-def test_jobs_with_one_model_share_it_and_one_with_another_gets_a_process_of_its_own(
+def test_jobs_with_the_same_model_share_a_process_and_another_model_gets_its_own(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(sandbox.cwd)
@@ -70,9 +70,7 @@ def test_jobs_with_one_model_share_it_and_one_with_another_gets_a_process_of_its
 
 
 @pytest.mark.skipif(not this_machine().gpus, reason="there is no NVIDIA device in /dev")
-def test_a_job_that_asks_for_a_gpu_trains_on_the_one_that_it_was_given(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_trains_on_the_gpu_that_it_was_given(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(sandbox.cwd)
     jobs, _ = run(sandbox, gpu=training("train", MODEL, resources={"gpus": 1}))
     with open(jobs["gpu"].log) as log:

@@ -1,1 +1,1 @@
-"""The commands of `sandbox`, a file for each group."""
+"""The commands of `sandbox`: one or two in a file, listed in `cli/parser.py`."""

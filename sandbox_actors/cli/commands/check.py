@@ -1,9 +1,10 @@
-"""`sandbox check`: asks no daemon."""
+"""`sandbox check`. Works without a daemon."""
 
 from __future__ import annotations
 
 import argparse
 
+from sandbox_actors.cli.command import OVERRIDES, argument, command
 from sandbox_actors.cli.exit_status import SUCCEEDED, USAGE
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.view import json_forms
@@ -12,6 +13,7 @@ from sandbox_actors.experiment_file.load import load_experiment
 from sandbox_actors.hooks.catalogue import load_catalogue
 
 
+@command(argument("files", metavar="FILE", nargs="+", help="an experiment, as YAML or JSON"), OVERRIDES)
 def check(options: argparse.Namespace, screen: Screen) -> int:
     errors: list[Problem] = []
     warnings: list[Problem] = []

@@ -1,4 +1,4 @@
-"""The commands that run experiment files."""
+"""`sandbox run` and `sandbox submit`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import msgspec
 
+from sandbox_actors.cli.command import OVERRIDES, argument, command
 from sandbox_actors.cli.exit_status import SUCCEEDED
 from sandbox_actors.cli.follow import follow
 from sandbox_actors.cli.screen import Screen
@@ -18,33 +19,30 @@ from sandbox_actors.experiment_file.load import load_experiment
 from sandbox_actors.hooks.catalogue import load_catalogue
 from sandbox_actors.hooks.dry_run import dry_run
 
+FILE = argument("file", metavar="FILE", help="the experiment, as YAML or JSON")
 
+
+@command(FILE, OVERRIDES, argument("--dry-run", action="store_true", help="print the plan, and run nothing"))
 def run(options: argparse.Namespace, screen: Screen) -> int:
-    definition = _definition(options, screen)
+    definition = _load(options, screen)
     if options.dry_run:
         return _print_plan(definition, screen)
     with Client() as client:
         id = client.submit_definition(definition, os.path.abspath(options.file))
-        if screen.is_json:
-            screen.document({"event": "submitted", "experiment": id})
-        elif screen.is_quiet:
-            screen.data(id)
-        return follow(client, screen, id)
+        return follow(client, screen, id, "submitted")
 
 
+@command(FILE, OVERRIDES)
 def submit(options: argparse.Namespace, screen: Screen) -> int:
-    definition = _definition(options, screen)
+    definition = _load(options, screen)
     with Client() as client:
         id = client.submit_definition(definition, os.path.abspath(options.file))
-    if screen.is_json:
-        screen.document({"experiment": id})
-    else:
-        screen.data(id)
+    screen.result({"experiment": id}, id, id)
     return SUCCEEDED
 
 
-def _definition(options: argparse.Namespace, screen: Screen) -> dict[str, object]:
-    """The file, frozen; its warnings are said. Raises ConfigError before any daemon is asked or started."""
+def _load(options: argparse.Namespace, screen: Screen) -> dict[str, object]:
+    """The frozen experiment; warnings are printed. Raises ConfigError before a daemon is asked or started."""
     loaded = load_experiment(options.file, options.set, load_catalogue())
     for problem in loaded.warnings:
         screen.note(f"warning: {problem}")
@@ -52,7 +50,7 @@ def _definition(options: argparse.Namespace, screen: Screen) -> dict[str, object
 
 
 def _print_plan(definition: dict[str, object], screen: Screen) -> int:
-    """What a run would do. Without a daemon nothing is warm, and none is started for the question."""
+    """Print what a run would do. Without a daemon nothing is warm, and none is started to find that out."""
     try:
         with Client(autostart=False) as client:
             rows = client.forecast(definition)

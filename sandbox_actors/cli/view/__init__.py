@@ -1,1 +1,1 @@
-"""How experiments, workers and metrics look: as JSON, as lines of text, and live in a terminal."""
+"""How experiments, workers, environments and metrics are shown: as JSON, as lines of text, and live in a terminal."""

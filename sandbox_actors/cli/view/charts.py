@@ -1,4 +1,4 @@
-"""One metric, drawn: a plot for each job that watched it."""
+"""Plots of one metric, one for each job that recorded it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sandbox_actors.cli.view.text import one_line, value
 from sandbox_actors.protocol.rows import MetricRow
 
 HEIGHT = 8
-WIDEST = 100
+MAX_WIDTH = 100
 
 
 def draw_metric(screen: Screen, rows: Sequence[MetricRow]) -> None:
-    """Series as plots, single results in a table."""
+    """Print series as plots, and single results in a table."""
     grouped: dict[tuple[int, str, str, str], list[MetricRow]] = {}
     for row in rows:
         grouped.setdefault((row.iter, row.pipeline, row.job, row.name), []).append(row)
@@ -40,7 +40,7 @@ def _plot(title: str, points: Sequence[MetricRow], numbers: list[float], width: 
     high, low = value(max(numbers)), value(min(numbers))
     gutter = max(len(high), len(low))
     labels = [high, *[""] * (HEIGHT - 2), low]
-    pictures = plot(numbers, max(10, min(width, WIDEST) - gutter - 2), HEIGHT)
+    pictures = plot(numbers, max(10, min(width, MAX_WIDTH) - gutter - 2), HEIGHT)
     head = Text.assemble(
         (title, "bold"), (f"  {len(numbers)} points, {value(numbers[0])} to {value(numbers[-1])}", "dim")
     )

@@ -1,4 +1,4 @@
-"""Pipelines side by side: their results, how long they took, and how much of it ran warm."""
+"""Pipelines side by side: their results, how long they took, and how many of their jobs ran warm."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Found = dict[tuple[str, str], Any]
 
 @dataclass(frozen=True)
 class Comparison:
-    """`rows` are label, cells, and difference. Cells are text, one for each of `pipelines`, empty where it has no such
-    result; where there are two pipelines, `difference` says how much more the second number is than the first.
+    """`rows` are label, cells, and difference. There is a cell of text for each of `pipelines`, empty where it has no
+    such result; with two pipelines, `difference` is the change from the first number to the second, in percent.
     """
 
     pipelines: list[str]
@@ -28,7 +28,7 @@ class Comparison:
 def compare(jobs: Mapping[str, list[JobRow]], results: Iterable[MetricRow]) -> Comparison:
     """`jobs` by pipeline, in the order of the columns.
 
-    A result is a point without a step whose name, but for its job in front, has no dot: what goes deeper is detail.
+    A result is a point without a step whose name, without the prefix of its job, has no dot: the others are details.
     """
     found: dict[str, Found] = {pipeline: {} for pipeline in jobs}
     for row in results:
@@ -46,7 +46,7 @@ _NOTHING = object()
 
 
 def _labelled(found: Mapping[str, Found]) -> dict[str, dict[str, Any]]:
-    """The results by label: the bare name, or behind its job where one pipeline has two jobs with that name."""
+    """The results by label: a name, with its job as prefix where two jobs of a pipeline have a result of that name."""
     several = {
         name for results in found.values() for name, count in Counter(name for _, name in results).items() if count > 1
     }
@@ -59,7 +59,7 @@ def _labelled(found: Mapping[str, Found]) -> dict[str, dict[str, Any]]:
 
 
 def _merged(orders: Iterable[Iterable[str]]) -> list[str]:
-    """All labels once; one that only a later pipeline has comes after the one that it follows there."""
+    """Every label once; one that only a later pipeline has comes after the label that precedes it there."""
     merged: list[str] = []
     for order in orders:
         place = 0

@@ -1,11 +1,10 @@
-"""An env that is being built: in a terminal one line that changes, elsewhere a line for each stage."""
+"""An environment that is being built: in a terminal one line that changes, elsewhere a line for each stage."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -17,57 +16,46 @@ from sandbox_actors.cli.view.live import FRAMES, FRAMES_A_SECOND
 from sandbox_actors.cli.view.text import clock, one_line
 
 
-class BuildView(AbstractContextManager["BuildView"]):
-    """Silent. What the others show is gone, or complete, when they are left."""
+class BuildView:
+    """Shows nothing."""
 
     def show(self, progress: Progress) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
         return None
 
 
 class BuildLines(BuildView):
-    """`write` gets a line when a stage begins, and now and then what an installer says."""
+    """`write` gets a line when a stage begins, and every few seconds the last output of an installer."""
 
     def __init__(self, write: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
         self._write, self._now, self._started = write, now, now()
         self._done: int | None = -1
-        self._told = self._started
+        self._last_line = self._started
 
     def show(self, progress: Progress) -> None:
         now = self._now()
-        if progress.done != self._done or now - self._told >= PROGRESS_SECONDS:
-            self._done, self._told = progress.done, now
+        if progress.done != self._done or now - self._last_line >= PROGRESS_SECONDS:
+            self._done, self._last_line = progress.done, now
             self._write(f"[{clock(now - self._started)}] {_stage(progress)}{one_line(progress.message)}")
 
 
-class LiveBuild(BuildView):
-    """One line, drawn anew several times a second."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._started = console, time.monotonic()
-        self._progress = Progress(message="")
-        self._live = Live(
-            get_renderable=self._picture, console=console, transient=True, refresh_per_second=FRAMES_A_SECOND
-        )
+class _LatestProgress(BuildView):
+    def __init__(self) -> None:
+        self.progress = Progress(message="")
 
     def show(self, progress: Progress) -> None:
-        self._progress = progress
+        self.progress = progress
 
-    def __enter__(self) -> LiveBuild:
-        self._live.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._live.stop()
+@contextmanager
+def live_build(console: Console) -> Iterator[BuildView]:
+    """Redraws one line of the terminal, and removes it at the end."""
+    latest, started = _LatestProgress(), time.monotonic()
 
-    def _picture(self) -> Text:
-        return draw_build(self._progress, time.monotonic() - self._started, self._console.width)
+    def picture() -> Text:
+        return draw_build(latest.progress, time.monotonic() - started, console.width)
+
+    with Live(get_renderable=picture, console=console, transient=True, refresh_per_second=FRAMES_A_SECOND):
+        yield latest
 
 
 def draw_build(progress: Progress, seconds: float, width: int) -> Text:
@@ -80,7 +68,7 @@ def draw_build(progress: Progress, seconds: float, width: int) -> Text:
 
 
 def _stage(progress: Progress) -> str:
-    """Which stage of how many is under way."""
+    """The number of the current stage, of how many."""
     if progress.done is None or not progress.total:
         return ""
     return f"{min(progress.done + 1, progress.total)}/{progress.total} "

@@ -1,90 +1,74 @@
-"""Following an experiment to its end, in the four ways there are: live, in lines, as JSON, and silently.
-
-Each is a context manager whose `show` is given every answer in turn; what they show goes away or stays complete when
-they are left.
-"""
+"""The ways to show a running experiment: live, line by line, as JSON, or not at all."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from sandbox_actors.cli.view import json_forms
-from sandbox_actors.cli.view.line_view import PlainView
+from sandbox_actors.cli.view.line_view import LineView
 from sandbox_actors.cli.view.live import FRAMES_A_SECOND, draw
-from sandbox_actors.cli.view.snapshot import Scene
+from sandbox_actors.cli.view.snapshot import Snapshot
 from sandbox_actors.protocol.client_requests import Changed
 from sandbox_actors.protocol.rows import ProgressBar
 
 
-class Follower(AbstractContextManager["Follower"]):
-    """Silent: keeps the scene and shows nothing."""
+class Follower:
+    """Give `show` each answer in turn. This one shows nothing; it only updates the snapshot."""
 
     def __init__(self) -> None:
-        self.scene = Scene()
+        self.snapshot = Snapshot()
 
     def show(self, changed: Changed) -> None:
-        self.scene.update(changed)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
+        self.snapshot.update(changed)
 
 
-class LiveFollower(Follower):
-    """In a terminal: a picture that is drawn anew, and gone at the end."""
+class _LiveFollower(Follower):
+    """`picture` is called by another thread, so that clocks advance while nothing changes."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
-        self._console = console
-        # The picture is drawn by a thread of its own, so that clocks go on while nothing happens.
-        self._lock = threading.Lock()
-        self._live = Live(
-            get_renderable=self._picture, console=console, transient=True, refresh_per_second=FRAMES_A_SECOND
-        )
+        self._console, self._lock = console, threading.Lock()
 
     def show(self, changed: Changed) -> None:
         with self._lock:
             super().show(changed)
 
-    def __enter__(self) -> LiveFollower:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._live.stop()
-
-    def _picture(self) -> RenderableType:
+    def picture(self) -> RenderableType:
         width, height = self._console.size
         with self._lock:
-            return Group(*draw(self.scene, width, height - 1, time.time()))
+            return Group(*draw(self.snapshot, width, height - 1, time.time()))
+
+
+@contextmanager
+def live_follower(console: Console) -> Iterator[Follower]:
+    """Redraws a picture in the terminal, and removes it at the end."""
+    follower = _LiveFollower(console)
+    with Live(get_renderable=follower.picture, console=console, transient=True, refresh_per_second=FRAMES_A_SECOND):
+        yield follower
 
 
 class LineFollower(Follower):
-    """Elsewhere: `write` gets a line for each change of state, and now and then one about progress."""
+    """`write` gets a line for each change of state, and every few seconds one for each job's progress."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         super().__init__()
-        self._write, self._view = write, PlainView()
+        self._write, self._view = write, LineView()
 
     def show(self, changed: Changed) -> None:
         super().show(changed)
-        for line in self._view.lines(self.scene, time.time()):
+        for line in self._view.lines(self.snapshot, time.time()):
             self._write(line)
 
 
 class JsonFollower(Follower):
-    """For programs: `write` gets one JSON object for each thing that changed, `event` says which kind."""
+    """`write` gets one JSON object for each thing that changed; its key `event` says which kind of thing."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         super().__init__()
@@ -94,16 +78,16 @@ class JsonFollower(Follower):
     def show(self, changed: Changed) -> None:
         super().show(changed)
         if changed.experiment is not None:
-            self._tell("experiment", json_forms.experiment(changed.experiment))
+            self._write_event("experiment", json_forms.experiment(changed.experiment))
         for job in changed.jobs:
-            self._tell("job", json_forms.job(job))
+            self._write_event("job", json_forms.job(job))
         for metric in changed.metrics:
-            self._tell("metric", json_forms.metric(metric))
-        jobs = {job.index: job for job in self.scene.jobs()}
-        for index, bar in self.scene.bars.items():
+            self._write_event("metric", json_forms.metric(metric))
+        jobs = {job.index: job for job in self.snapshot.jobs()}
+        for index, bar in self.snapshot.bars.items():
             if index in jobs and self._bars.get(index) != bar:
-                self._tell("progress", json_forms.progress(jobs[index], bar))
-        self._bars = dict(self.scene.bars)
+                self._write_event("progress", json_forms.progress(jobs[index], bar))
+        self._bars = dict(self.snapshot.bars)
 
-    def _tell(self, event: str, document: dict[str, Any]) -> None:
+    def _write_event(self, event: str, document: dict[str, Any]) -> None:
         self._write(json_forms.dumps({"event": event, **document}))

@@ -1,4 +1,4 @@
-"""The documents of `--json`. Keys are those that programs rely on; they are added to, never changed."""
+"""The documents of `--json`. Programs rely on their keys: new ones may be added, existing ones never change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORKER_KEYS = (
 
 
 def dumps(document: Any) -> str:
-    """One line of strict JSON, ASCII alone, so that nothing in it can move a terminal.
+    """One line of strict JSON in ASCII, so that it cannot contain control sequences for a terminal.
 
     JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and "-Infinity".
     """
@@ -61,7 +61,7 @@ def worker(row: WorkerRow) -> dict[str, Any]:
 
 
 def env(of: BuiltEnv, workers: Sequence[str]) -> dict[str, Any]:
-    """`folder` names it among several of the same name; `own_bytes` is what removing it sets free."""
+    """`folder` tells environments of the same name apart; `own_bytes` is what removing it frees."""
     document = {key: value for key, value in msgspec.structs.asdict(of).items() if key != "spec"}
     return {**document, "folder": Path(of.path).name, "workers": list(workers)}
 

@@ -1,6 +1,6 @@
-"""A running experiment as lines of a terminal, drawn anew several times a second.
+"""A running experiment as lines of a terminal, redrawn several times a second.
 
-`draw` is a pure function of what is known, the size of the terminal, and the time.
+`draw` is a pure function of the snapshot, the size of the terminal, and the time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from sandbox_actors.cli.view.snapshot import Scene, Series
+from sandbox_actors.cli.view.snapshot import Series, Snapshot
 from sandbox_actors.cli.view.sparkline import sparkline
 from sandbox_actors.cli.view.text import clock, duration, one_line, value, warmth
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, ProgressBar
@@ -23,17 +23,17 @@ FRAMES_A_SECOND = 8
 NAME_WIDTH, HOOK_WIDTH = 26, 22
 SPARK_WIDTH, BAR_WIDTH = 20, 30
 LEVELS = 3
-"""In how many steps more is left out where the terminal is too low for everything."""
+"""The highest level of summarizing, for a terminal with too few lines for everything."""
 
 
-def draw(scene: Scene, width: int, height: int, now: float) -> list[Text]:
-    """At most `height` lines of at most `width` cells. What runs stays; what is over or to come is summed up first."""
-    if scene.experiment is None:
+def draw(snapshot: Snapshot, width: int, height: int, now: float) -> list[Text]:
+    """At most `height` lines of at most `width` cells. Ended and waiting jobs are summarized before running ones."""
+    if snapshot.experiment is None:
         return [Text("…", style="dim")]
-    frame = _Frame(scene, width, now)
+    frame = _Frame(snapshot, width, now)
     lines: list[Text] = []
     for level in range(LEVELS + 1):
-        lines = list(frame.lines(scene.experiment, level))
+        lines = list(frame.lines(snapshot.experiment, level))
         if len(lines) <= height:
             break
     for line in lines:
@@ -42,9 +42,9 @@ def draw(scene: Scene, width: int, height: int, now: float) -> list[Text]:
 
 
 class _Frame:
-    def __init__(self, scene: Scene, width: int, now: float) -> None:
-        self._scene, self._now = scene, now
-        jobs = scene.jobs()
+    def __init__(self, snapshot: Snapshot, width: int, now: float) -> None:
+        self._snapshot, self._now = snapshot, now
+        jobs = snapshot.jobs()
         self._name_width = min(NAME_WIDTH, max((len(job.meta_name) for job in jobs), default=0))
         hook_width = min(HOOK_WIDTH, max((len(hook(job)) for job in jobs), default=0))
         self._hook_width = hook_width if width >= 72 else 0
@@ -52,7 +52,7 @@ class _Frame:
 
     def lines(self, experiment: ExperimentRow, level: int) -> Iterator[Text]:
         yield self._head(experiment)
-        for name, jobs in self._scene.pipelines().items():
+        for name, jobs in self._snapshot.pipelines().items():
             if level < LEVELS:
                 yield Text("")
             yield from self._pipeline(one_line(name), jobs, level)
@@ -61,8 +61,8 @@ class _Frame:
         end = experiment.finished or self._now
         facts = [f"experiment {experiment.id}", clock(end - (experiment.started or experiment.submitted))]
         facts.append(f"{experiment.jobs_done} of {experiment.jobs_total} jobs")
-        if self._scene.has_iterations:
-            facts.append(f"iteration {self._scene.iteration}")
+        if self._snapshot.has_iterations:
+            facts.append(f"iteration {self._snapshot.iteration}")
         head = Text.assemble((one_line(experiment.name) or "experiment", "bold"), "  ")
         head.append(experiment.state, STYLES.get(experiment.state, ""))
         head.append(f"  {' · '.join(facts)}", "dim")
@@ -73,19 +73,19 @@ class _Frame:
     def _pipeline(self, name: str, jobs: list[JobRow], level: int) -> Iterator[Text]:
         states = {job.state for job in jobs}
         if level >= 1 and (states == {"succeeded"} or (level >= 2 and states == {"waiting"})):
-            yield self._sum(name, jobs)
+            yield self._summary(name, jobs)
             return
         yield Text(name, style="bold")
         for state, group in self._grouped(jobs, level):
             if len(group) > 1 and state in ("succeeded", "waiting"):
-                yield self._sum(f"{len(group)} jobs", group)
+                yield self._summary(f"{len(group)} jobs", group)
             else:
                 for job in group:
                     yield from self._job(job, is_short=level >= LEVELS)
 
     @staticmethod
     def _grouped(jobs: list[JobRow], level: int) -> Iterator[tuple[str, list[JobRow]]]:
-        """Jobs one by one; at the highest level, neighbours of the same state together."""
+        """Jobs one by one; at the highest level, adjacent jobs of the same state together."""
         group: list[JobRow] = []
         for job in jobs:
             if group and (level < LEVELS or group[-1].state != job.state):
@@ -95,7 +95,7 @@ class _Frame:
         if group:
             yield group[-1].state, group
 
-    def _sum(self, name: str, jobs: list[JobRow]) -> Text:
+    def _summary(self, name: str, jobs: list[JobRow]) -> Text:
         state = jobs[0].state
         line = Text.assemble((f"  {MARKS[state]} ", STYLES[state]), name)
         took = duration(sum(job.seconds or 0.0 for job in jobs)) if state == "succeeded" else state
@@ -110,7 +110,7 @@ class _Frame:
             line.append(" " + set_cell_size(hook(job), self._hook_width), "dim")
         line.append(f" {duration(self._seconds(job)):>8}")
         line.append(f"  {warmth(job.warm):<4}  ", "yellow" if job.warm else "dim")
-        bar, series = self._scene.bar(job), self._scene.series(job)
+        bar, series = self._snapshot.bar(job), self._snapshot.series(job)
         if (job.state == "running" or (job.state == "waiting" and bar)) and not is_short:
             yield line.append(one_line(job.reason), "dim")
             yield from (self._indented(each) for each in (self._bar(bar), self._series(series)) if each)
@@ -118,7 +118,7 @@ class _Frame:
             yield line.append_text(self._note(job, bar, series))
 
     def _note(self, job: JobRow, bar: ProgressBar | None, series: Series | None) -> Text:
-        """What stands behind a job in its line."""
+        """The end of a job's line."""
         if job.error and job.state in ("failed", "cancelled"):
             return Text(one_line(job.error), style=STYLES[job.state])
         if job.state == "waiting":
@@ -163,5 +163,5 @@ class _Frame:
 
 
 def hook(job: JobRow) -> str:
-    """The hook's name without the word that all of them end with."""
+    """The hook's name without its suffix."""
     return one_line(job.hook).removesuffix("Hook")

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator
 from sandbox_actors.cli.view.text import clean
 
 LONGEST_LINE = 64 * 1024
-"""Characters after which a line is handed on in pieces."""
+"""Characters after which a line is split."""
 
 _ENDS = re.compile(r"\r\n|\n|\r(?!\Z)")
 _BAR = re.compile(r"\d+%\||\d+(?:it|/\d+) \[[\d:]+")
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Complete lines as they come, without their ends; at the end of the log, the rest.
+    """Complete lines as they are read, without line ends; at the end of the log, the incomplete last line too.
 
-    A carriage return ends a line too. Of a progress bar, drawn over itself again and again, only the last one comes.
+    A carriage return also ends a line. Of consecutive states of a progress bar only the last one is given.
     """
     bar: str | None = None
     for line in _split(chunks):
@@ -39,7 +39,7 @@ def _split(chunks: Iterable[bytes]) -> Iterator[str]:
     rest = ""
     for chunk in chunks:
         rest += decoder.decode(chunk)
-        # A carriage return at the very end may be half of a line end.
+        # A carriage return at the end may be the first half of \r\n.
         *complete, rest = _ENDS.split(rest)
         yield from complete
         while len(rest) > LONGEST_LINE:

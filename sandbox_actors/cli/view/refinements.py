@@ -1,4 +1,4 @@
-"""What became of the bounds of refined recipes, and what analyses found: read back from the results of their jobs."""
+"""Bounds of refined recipes and statistics of analyses, collected from the metrics of their jobs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from sandbox_actors.protocol.rows import MetricRow
 
 ROWS = ("count", "mean", "std", "min", "50%", "max")
-"""Of an analysis, those that a table has room for."""
+"""The rows of an analysis that are shown."""
 
 
 @dataclass
 class RefinedBound:
-    """`told` has before, after, statistic, reason, gone_before, gone_after, as far as they are known."""
+    """`values` has before, after, statistic, reason, gone_before and gone_after, those that were recorded."""
 
     pipeline: str
     job: str
     operator: str
     parameter: str
-    told: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Analysis:
-    """`files` are paths by what they are, `statistics` values by statistic and row."""
+    """`files` are paths by kind, `statistics` values by statistic and row."""
 
     pipeline: str
     job: str
@@ -34,13 +34,13 @@ class Analysis:
 
 
 def refined_bounds(results: Iterable[MetricRow]) -> list[RefinedBound]:
-    """From `<job>.bounds.<operator>.<parameter>.<what>`, in the order in which they came."""
+    """From `<job>.bounds.<operator>.<parameter>.<what>`, in the order in which they were recorded."""
     found: dict[tuple[str, str, str, str], RefinedBound] = {}
     for row, parts in _parts(results):
         if len(parts) == 4 and parts[0] == "bounds":
             _, operator, parameter, what = parts
             key = row.pipeline, row.job, operator, parameter
-            found.setdefault(key, RefinedBound(*key)).told[what] = row.value
+            found.setdefault(key, RefinedBound(*key)).values[what] = row.value
     return list(found.values())
 
 
@@ -60,6 +60,6 @@ def analyses(results: Iterable[MetricRow]) -> list[Analysis]:
 
 
 def _parts(results: Iterable[MetricRow]) -> Iterator[tuple[MetricRow, list[str]]]:
-    """Each result with the parts of its name, but for its job in front."""
+    """Each result with the parts of its name, without the prefix of its job."""
     for row in results:
         yield row, row.name.removeprefix(f"{row.job}.").split(".")

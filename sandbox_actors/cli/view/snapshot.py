@@ -1,9 +1,9 @@
-"""An experiment as far as it is known: what the answers to `Changes` add up to."""
+"""The current state of an experiment, accumulated from the answers to `Changes`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sandbox_actors.cli.view.text import one_line
@@ -11,12 +11,12 @@ from sandbox_actors.protocol.client_requests import Changed
 from sandbox_actors.protocol.rows import ENDED, ExperimentRow, JobRow, MetricRow, ProgressBar
 
 SERIES_POINTS = 512
-"""Values kept of one series; of a longer one, means of 2, 4, ... neighbours."""
+"""Values kept of a series; a longer one is reduced to the means of 2, 4, ... adjacent values."""
 
 
 @dataclass
 class Series:
-    """A metric with steps, thinned evenly as it grows. `last` and `step` are those of the newest point."""
+    """A metric with steps, downsampled evenly as it grows. `last` and `step` are those of the newest point."""
 
     name: str
     last: float = math.nan
@@ -40,8 +40,8 @@ class Series:
             self._stride *= 2
 
 
-class Scene:
-    """`update` it with each answer. Jobs are ordered as they run."""
+class Snapshot:
+    """`update` it with each answer. Jobs are in the order in which they run."""
 
     def __init__(self) -> None:
         self.experiment: ExperimentRow | None = None
@@ -51,13 +51,16 @@ class Scene:
         self._series: dict[tuple[int, str, str], dict[str, Series]] = {}
 
     def update(self, changed: Changed) -> None:
-        self.experiment = changed.experiment or self.experiment
-        for job in changed.jobs:
-            self._jobs[job.iter, job.index] = job
+        self.add(changed.experiment, changed.jobs, changed.metrics)
         if changed.progress is not None:
             self.bars = {int(index): bar for index, bar in changed.progress.items()}
-        for row in changed.metrics:
-            self._add(row)
+
+    def add(self, experiment: ExperimentRow | None, jobs: Iterable[JobRow], metrics: Iterable[MetricRow]) -> None:
+        self.experiment = experiment or self.experiment
+        for job in jobs:
+            self._jobs[job.iter, job.index] = job
+        for row in metrics:
+            self._add_metric(row)
 
     @property
     def iteration(self) -> int:
@@ -73,25 +76,25 @@ class Scene:
         return [job for (each, _), job in sorted(self._jobs.items()) if each == wanted]
 
     def pipelines(self) -> dict[str, list[JobRow]]:
-        """The jobs of the newest iteration by pipeline, in the order in which the pipelines begin."""
+        """The jobs of the newest iteration by pipeline, in the order in which the pipelines start."""
         grouped: dict[str, list[JobRow]] = {}
         for job in self.jobs():
             grouped.setdefault(job.pipeline, []).append(job)
         return grouped
 
     def results(self) -> list[MetricRow]:
-        """The newest of each point without a step that the newest iteration brought."""
+        """The latest value of each metric without steps, of the newest iteration."""
         return [row for row in self._results.values() if row.iter == self.iteration]
 
     def bar(self, job: JobRow) -> ProgressBar | None:
         return self.bars.get(job.index) if job.iter == self.iteration and job.state not in ENDED else None
 
     def series(self, job: JobRow) -> Series | None:
-        """The one to watch of a job's series: its loss, or else the one that came first."""
+        """The most interesting of a job's series: its loss, or else the first one."""
         known = self._series.get((job.iter, job.pipeline, job.meta_name), {})
         return next(_by_interest(known), None)
 
-    def _add(self, row: MetricRow) -> None:
+    def _add_metric(self, row: MetricRow) -> None:
         if row.step is None:
             self._results[row.pipeline, row.job, row.name] = row
         elif isinstance(row.value, (int, float)):

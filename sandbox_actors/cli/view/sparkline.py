@@ -1,4 +1,4 @@
-"""Series of numbers as pictures made of characters: one line high, or a small plot."""
+"""Series of numbers drawn with characters: as one line, or as a small plot."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 GAP = " "
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Bits of the dots of a braille character, U+2800 and on: four rows, two columns."""
+"""Bits of the dots of a braille character (U+2800 plus the bits): four rows, two columns."""
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """At most `width` blocks, highest value highest. What is not finite leaves a gap."""
+    """At most `width` blocks; a higher value has a higher block. Values that are not finite leave a gap."""
     heights = _heights(resample(values, min(width, len(values))))
     return "".join(BLOCKS[round(each * (len(BLOCKS) - 1))] if math.isfinite(each) else GAP for each in heights)
 
@@ -35,7 +35,7 @@ def plot(values: Sequence[float], width: int, height: int) -> list[str]:
 
 
 def resample(values: Sequence[float], count: int) -> list[float]:
-    """`count` values in the place of `values`: means where there are fewer, straight lines between where more."""
+    """`values` reduced to `count` means, or extended to `count` values by linear interpolation."""
     if not values or count < 1:
         return []
     if len(values) >= count:
@@ -61,16 +61,16 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _heights(values: Sequence[float]) -> list[float]:
-    """Where each lies between the lowest, 0, and the highest, 1. A flat line lies in the middle."""
+    """Each value scaled to 0 for the lowest and 1 for the highest; 0.5 if all are equal."""
     finite = [each for each in values if math.isfinite(each)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
-    # Halves, because the difference of two large numbers may be too large for a float.
+    # Halves, because the difference of two large floats may overflow.
     extent = high / 2 - low / 2
     return [each if not math.isfinite(each) else (each / 2 - low / 2) / extent if extent else 0.5 for each in values]
 
 
 def _joining(previous: int | None, row: int) -> range:
-    """The rows to fill at one place, so that it touches the place before."""
+    """The rows to fill in one column, so that it touches the column before."""
     if previous is None or previous == row:
         return range(row, row + 1)
     return range(previous + 1, row + 1) if previous < row else range(row, previous)

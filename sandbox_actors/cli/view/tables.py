@@ -1,4 +1,4 @@
-"""Tables: what `ls`, `show`, `ps` and `metrics` print, and what a run ends with."""
+"""The tables of the commands, and those at the end of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Cell = str | Text
 
 def experiments_table(rows: Sequence[ExperimentRow], now: float) -> Table:
     return _table(
-        ("ID", "NAME", "STATE", "JOBS", "SUBMITTED", ">TOOK", "REASON"),
+        ("ID", "NAME", "STATE", "JOBS", "SUBMITTED", ">DURATION", "REASON"),
         (
             (
                 row.id,
@@ -39,7 +39,7 @@ def experiments_table(rows: Sequence[ExperimentRow], now: float) -> Table:
                 f"{row.jobs_done}/{row.jobs_total}",
                 minute(row.submitted),
                 duration((row.finished or now) - row.started) if row.started else "",
-                _gist(row.reason or row.error),
+                _first_line(row.reason or row.error),
             )
             for row in rows
         ),
@@ -47,7 +47,7 @@ def experiments_table(rows: Sequence[ExperimentRow], now: float) -> Table:
 
 
 def jobs_table(jobs: Sequence[JobRow]) -> Table:
-    """One line a job; what is the same as in the line before is left out."""
+    """A row for each job. Iteration and pipeline are left out where they are those of the row above."""
     has_iterations = len({job.iter for job in jobs}) > 1
     rows: list[tuple[Cell, ...]] = []
     before: tuple[int, str] | None = None
@@ -63,15 +63,15 @@ def jobs_table(jobs: Sequence[JobRow]) -> Table:
                 _state(job.state),
                 duration(job.seconds),
                 warmth(job.warm),
-                _gist(job.error or job.reason),
+                _first_line(job.error or job.reason),
             )
         )
-    return _table(("ITER", "PIPELINE", "JOB", "HOOK", "STATE", ">TOOK", "ACTOR", "NOTE"), rows)
+    return _table(("ITER", "PIPELINE", "JOB", "HOOK", "STATE", ">DURATION", "ACTOR", "NOTE"), rows)
 
 
 def plan_table(jobs: Sequence[PlannedJob]) -> Table:
-    """One line a job that would run."""
-    warm = {True: "warm", False: "cold", None: "depends on an output"}
+    """A row for each job that would run."""
+    warm = {True: "warm", False: "cold", None: "depends on another job"}
     return _table(
         ("PIPELINE", "LIST", "JOB", "HOOK", "COMPONENT", "ENV", "ACTOR"),
         (
@@ -98,9 +98,9 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def targets_table(targets: Iterable[TargetAt]) -> Table:
-    """One line a target of an iteration."""
+    """A row for each target and iteration."""
     return _table(
-        ("ITER", "TARGET", ">VALUE", "HOLDS", "NOTE"),
+        ("ITER", "TARGET", ">VALUE", "MET", "NOTE"),
         (
             (
                 str(each.iter),
@@ -115,20 +115,20 @@ def targets_table(targets: Iterable[TargetAt]) -> Table:
 
 
 def refinement_table(bounds: Sequence[RefinedBound]) -> Table:
-    """One line a bound. Those that were left have no AFTER, and NOTE says why; the others were moved by a statistic."""
+    """A row for each bound: moved by STATISTIC, or unchanged, without AFTER, for the reason in NOTE."""
     has_several = len({(each.pipeline, each.job) for each in bounds}) > 1
     return _table(
-        ("JOB", "OPERATOR", "BOUND", ">BEFORE", ">AFTER", ">WOULD GO", "BY", "NOTE"),
+        ("JOB", "OPERATOR", "BOUND", ">BEFORE", ">AFTER", ">EXCLUDES", "STATISTIC", "NOTE"),
         (
             (
                 f"{each.pipeline}.{each.job}" if has_several else "",
                 each.operator,
                 each.parameter,
-                value(each.told.get("before")),
-                "" if "reason" in each.told else value(each.told.get("after")),
-                _going(each.told.get("gone_before"), each.told.get("gone_after")),
-                str(each.told.get("statistic", "")),
-                str(each.told.get("reason", "")),
+                value(each.values.get("before")),
+                "" if "reason" in each.values else value(each.values.get("after")),
+                _excluded(each.values.get("gone_before"), each.values.get("gone_after")),
+                str(each.values.get("statistic", "")),
+                str(each.values.get("reason", "")),
             )
             for each in bounds
         ),
@@ -136,7 +136,7 @@ def refinement_table(bounds: Sequence[RefinedBound]) -> Table:
 
 
 def analysis_table(analysis: Analysis) -> Table:
-    """One line a statistic."""
+    """A row for each statistic."""
     return _table(
         ("STATISTIC", *(f">{row.upper()}" for row in ROWS)),
         (
@@ -148,7 +148,7 @@ def analysis_table(analysis: Analysis) -> Table:
 
 def workers_table(rows: Sequence[WorkerRow]) -> Table:
     return _table(
-        ("WORKER", ">PID", "COMPONENT", "ENV", "STATE", "JOB", "MODEL", ">MEMORY", ">RUNS", ">IDLE", ">LEFT"),
+        ("WORKER", ">PID", "COMPONENT", "ENV", "STATE", "JOB", "MODEL", ">MEMORY", ">RUNS", ">IDLE", ">EXPIRES IN"),
         (
             (
                 row.worker,
@@ -169,7 +169,7 @@ def workers_table(rows: Sequence[WorkerRow]) -> Table:
 
 
 def envs_table(rows: Sequence[tuple[BuiltEnv, Sequence[str]]]) -> Table:
-    """Each env with who uses it. Its size is what removing it sets free."""
+    """A row for each environment, with its users. SIZE is what removing it frees."""
     return _table(
         ("NAME", "MANAGER", "STATE", ">SIZE", "LAST USED", "USED BY", "FOLDER"),
         (
@@ -188,12 +188,12 @@ def envs_table(rows: Sequence[tuple[BuiltEnv, Sequence[str]]]) -> Table:
 
 
 def metrics_table(rows: Sequence[MetricRow]) -> Table:
-    """One line a metric of a job: its newest value, and of a series its course."""
+    """A row for each metric of a job: its newest value, and the course of a series."""
     grouped: dict[tuple[str, str, str], list[MetricRow]] = {}
     for row in rows:
         grouped.setdefault((row.pipeline, row.job, row.name), []).append(row)
     return _table(
-        ("PIPELINE", "JOB", "METRIC", ">POINTS", ">VALUE", ">STEP", "COURSE"),
+        ("PIPELINE", "JOB", "METRIC", ">POINTS", ">VALUE", ">STEP", "TREND"),
         (
             (
                 *names,
@@ -208,7 +208,7 @@ def metrics_table(rows: Sequence[MetricRow]) -> Table:
 
 
 def points_table(rows: Sequence[MetricRow]) -> Table:
-    """One line a point."""
+    """A row for each point."""
     has_iterations = len({row.iter for row in rows}) > 1
     return _table(
         ("ITER", "PIPELINE", "JOB", "METRIC", ">STEP", ">VALUE"),
@@ -227,7 +227,7 @@ def points_table(rows: Sequence[MetricRow]) -> Table:
 
 
 def minute(moment: float) -> str:
-    """A time in Unix seconds as the local date and time of day; nothing for 0, which stands for never."""
+    """A time in Unix seconds as local date and time; empty for 0, which means never."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment)) if moment else ""
 
 
@@ -237,16 +237,16 @@ def numbers_of(points: Iterable[MetricRow]) -> list[float]:
 
 
 def _time_left(row: WorkerRow) -> str:
-    """How long an idle worker is kept yet."""
+    """How long an idle worker will be kept."""
     if row.state != "idle":
         return ""
     if row.keep_alive_seconds is None:
-        return "for ever"
+        return "never"
     return duration(max(0.0, row.keep_alive_seconds - row.idle_seconds))
 
 
-def _going(before: int | None, after: int | None) -> str:
-    """How many samples a bound excludes: before it was moved and after."""
+def _excluded(before: int | None, after: int | None) -> str:
+    """How many samples a bound excludes, before and after it was moved."""
     if before is None or after is None or before == after:
         return "" if after is None else value(after)
     return f"{value(before)} → {value(after)}"
@@ -256,13 +256,13 @@ def _state(state: str) -> Text:
     return Text(state, style=STYLES.get(state, ""))
 
 
-def _gist(text: str) -> str:
-    """The first line of an error or a reason."""
+def _first_line(text: str) -> str:
+    """The first line of an error or reason."""
     return text.strip().partition("\n")[0]
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """A column whose heading begins with `>` holds numbers; one without a single entry is left out."""
+    """A heading that starts with `>` means a column of numbers; a column without any entry is left out."""
     cells = [[Text(one_line(each)) if isinstance(each, str) else each for each in row] for row in rows]
     kept = [place for place, heading in enumerate(headings) if not cells or any(row[place].plain for row in cells)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

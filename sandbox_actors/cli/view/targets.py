@@ -1,4 +1,4 @@
-"""`iter_targets` after each iteration that has come to its end: what was reached, and whether it holds."""
+"""`iter_targets` after each completed iteration: the value, and whether the target is met."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandbox_actors.protocol.rows import ExperimentDetail
 
 @dataclass(frozen=True)
 class TargetAt:
-    """How one target stood after iteration `iter`."""
+    """One target after iteration `iter`."""
 
     iter: int
     result: TargetResult
@@ -25,7 +25,7 @@ def targets_of(detail: ExperimentDetail) -> Iterator[TargetAt]:
     try:
         targets = thaw(detail.definition).iter_targets
     except ConfigError:
-        return  # of another version
+        return  # the experiment was submitted by an incompatible version
     for iteration in detail.iterations if targets else ():
         if all(job.state == "succeeded" for job in detail.jobs if job.iter == iteration.iter):
             infos = ContextInfos.from_dict(iteration.iter, iteration.context_infos)

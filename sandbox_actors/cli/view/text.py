@@ -1,4 +1,4 @@
-"""Words and numbers as people read them, and text from elsewhere made safe to print."""
+"""Numbers formatted for people, and text of unknown origin made safe to print."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 import re
 from typing import Any
 
-# Escape sequences (CSI and OSC in either form, then any other), control characters but tab and newline, and the
-# marks that turn the direction of writing.
+# Escape sequences (CSI and OSC in either form, then any other), control characters except tab and newline, and the
+# marks that change the direction of writing.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
@@ -17,7 +17,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u
 
 
 def clean(text: str) -> str:
-    """`text` without anything that a terminal would obey; newlines and tabs stay."""
+    """`text` without escape sequences and control characters; newlines and tabs are kept."""
     text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return _CONTROLS.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n"))
 
@@ -28,7 +28,7 @@ def one_line(text: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """0.8 s, 42.0 s, 4m 05s, 1h 02m; nothing for None."""
+    """0.8 s, 42.0 s, 4m 05s, 1h 02m; empty for None."""
     if seconds is None:
         return ""
     if seconds < 99.95:
@@ -55,7 +55,7 @@ def size(number: float) -> str:
 
 
 def value(of: Any) -> str:
-    """The value of a metric: four digits of a fraction, all digits of a count."""
+    """The value of a metric: fractions with four digits, integers with all digits."""
     if isinstance(of, bool) or of is None:
         return {True: "yes", False: "no", None: "–"}[of]
     if isinstance(of, int):

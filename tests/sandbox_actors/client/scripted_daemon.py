@@ -1,4 +1,4 @@
-"""A ROUTER socket in a thread that answers as a test tells it to: for daemons that no daemon would be."""
+"""A ROUTER socket in a thread that gives the answers of a test, such as no real daemon gives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answer = Callable[[Any], list[bytes]]
 
 
 def welcoming(answer: Answer) -> Answer:
-    """`answer`, but `Hello` is answered as a daemon does."""
+    """`answer` for everything but `Hello`, which is answered as by a daemon."""
 
     def welcome(frame: Any) -> list[bytes]:
         if isinstance(frame, Hello):
@@ -30,7 +30,7 @@ def welcoming(answer: Answer) -> Answer:
 
 @contextmanager
 def scripted_daemon(path: Path, answer: Answer) -> Iterator[list[Any]]:
-    """Serves `path`, sending what `answer` gives for each frame. Yields the frames received so far."""
+    """Serve `path`: send what `answer` returns for each frame. Yields the frames received so far."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     router = context.socket(zmq.ROUTER)
     router.bind(f"ipc://{path}")

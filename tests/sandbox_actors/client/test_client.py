@@ -1,4 +1,4 @@
-"""The client's own decisions, against a daemon that says what a test wants."""
+"""The client's own decisions, with a scripted daemon."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def paths(tmp_path: Path) -> Paths:
 
 @contextmanager
 def client(paths: Paths, answer: Callable[[Any], Any]) -> Iterator[tuple[Client, list[Any]]]:
-    """A client, and the requests that it has made; `answer` gives the body of the reply to each."""
+    """A client, and the requests that it has made; `answer` returns the body of each reply."""
     requests: list[Any] = []
 
     def reply(frame: Any) -> list[bytes]:
@@ -63,7 +63,7 @@ def changed(next: int, *, finished: bool = False, id: str = "") -> Changed:
     )
 
 
-def test_following_asks_for_what_came_since_and_stays_with_the_experiment_it_began_with(paths: Paths) -> None:
+def test_following_asks_for_new_changes_and_keeps_to_the_same_experiment(paths: Paths) -> None:
     answers = iter([changed(3, id="7"), changed(5), changed(6, finished=True)])
     with client(paths, lambda request: next(answers)) as (made, requests):
         assert [each.next for each in made.follow("@", interval=0.0)] == [3, 5, 6]
@@ -96,7 +96,7 @@ def test_a_log_is_read_to_its_end(paths: Paths) -> None:
     assert all(request.wait > 0 for request in requests)
 
 
-def test_of_the_environment_only_what_a_run_heeds_is_sent_and_no_key(
+def test_only_forwarded_environment_variables_are_sent_and_no_keys(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -109,7 +109,7 @@ def test_of_the_environment_only_what_a_run_heeds_is_sent_and_no_key(
     assert not any("KEY" in name for name in request.environ)
 
 
-def test_the_newest_job_is_the_last_to_start() -> None:
+def test_the_newest_job_is_the_one_that_started_last() -> None:
     def job(index: int, started: float | None) -> JobRow:
         return JobRow(
             seq=1, index=index, pipeline="p", list="l", hook="h", meta_name=f"j{index}", iter=1, state="running",
@@ -121,22 +121,20 @@ def test_the_newest_job_is_the_last_to_start() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "false", "No", "off"])
-def test_no_daemon_is_started_where_that_is_switched_off(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_no_daemon_is_started_if_autostart_is_off(paths: Paths, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SANDBOX_AUTOSTART", value)
     with pytest.raises(DaemonUnreachable):
         Client(paths)
     assert listener(paths.socket) is None
 
 
-def test_a_daemon_of_another_version_is_told(paths: Paths) -> None:
+def test_a_daemon_of_another_version_gives_a_warning(paths: Paths) -> None:
     def old(frame: Any) -> list[bytes]:
         assert isinstance(frame, Hello)
         return [encode(Welcome(protocol=PROTOCOL_VERSION, version="0.0.1", pid=os.getpid()))]
 
     with (
         scripted_daemon(paths.socket, old),
-        pytest.warns(UserWarning, match=r"the daemon has version 0\.0\.1, this client .*`sandbox daemon stop`"),
+        pytest.warns(UserWarning, match=r"the daemon has version 0\.0\.1, this client .*; after `sandbox daemon stop`"),
     ):
         Client(paths, autostart=False).close()

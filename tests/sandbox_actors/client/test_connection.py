@@ -1,4 +1,4 @@
-"""A client's connection, against daemons that answer well, wrongly, late, or not at all."""
+"""A client's connection, with daemons that answer correctly, incorrectly, late, or not at all."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def is_for_status(ask: Ask) -> bool:
     return bool(msgspec.msgpack.decode(ask.body)["type"] == GetStatus.__name__)
 
 
-def test_an_answer_comes_back_decoded(path: Path) -> None:
+def test_an_answer_is_decoded(path: Path) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [reply(ask, ["a", "b"])])):
         link = Connection(path)
         assert link.ask(Names()) == ["a", "b"]
@@ -67,7 +67,7 @@ def test_an_answer_comes_back_decoded(path: Path) -> None:
 
 
 @pytest.mark.parametrize("leftover", ["nothing", "dead socket", "file"])
-def test_where_nobody_listens_it_is_known_at_once(path: Path, leftover: str) -> None:
+def test_a_missing_daemon_is_noticed_at_once(path: Path, leftover: str) -> None:
     if leftover == "dead socket":
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path))
@@ -78,7 +78,7 @@ def test_where_nobody_listens_it_is_known_at_once(path: Path, leftover: str) -> 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_who_listens_but_does_not_greet_is_given_up(path: Path) -> None:
+def test_a_listener_that_does_not_greet_is_given_up(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(path))
         mute.listen()
@@ -86,7 +86,7 @@ def test_who_listens_but_does_not_greet_is_given_up(path: Path) -> None:
             Connection(path)
 
 
-def test_a_daemon_of_another_protocol_is_told_with_both_versions(path: Path) -> None:
+def test_a_daemon_of_another_protocol_is_an_error_with_both_versions(path: Path) -> None:
     turned_away = TurnedAway(fault=Fault(code="protocol", message="no"), protocol=99, version="9.9")
     with (
         scripted_daemon(path, lambda frame: [encode(turned_away)]),
@@ -96,7 +96,7 @@ def test_a_daemon_of_another_protocol_is_told_with_both_versions(path: Path) -> 
 
 
 @pytest.mark.parametrize("answer", [b"", b"\xc1", b"GET / HTTP/1.1", encode({"type": "Welcome"}), b"\x91" * 100_000])
-def test_what_is_no_daemon_is_a_protocol_error(path: Path, answer: bytes) -> None:
+def test_a_peer_that_is_not_a_daemon_is_a_protocol_error(path: Path, answer: bytes) -> None:
     with scripted_daemon(path, lambda frame: [answer]), pytest.raises(ProtocolError):
         Connection(path)
 
@@ -110,7 +110,7 @@ def test_what_is_no_daemon_is_a_protocol_error(path: Path, answer: bytes) -> Non
         ComponentFailed("boom", remote_type="ValueError", remote_traceback="Traceback ..."),
     ],
 )
-def test_an_error_is_raised_as_it_was_there(path: Path, error: SandboxError) -> None:
+def test_an_error_of_the_daemon_is_raised(path: Path, error: SandboxError) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [encode(Failed(id=ask.id, fault=fault_of(error)))])):
         link = Connection(path)
         with pytest.raises(type(error)) as caught:
@@ -121,7 +121,7 @@ def test_an_error_is_raised_as_it_was_there(path: Path, error: SandboxError) -> 
     assert getattr(caught.value, "remote_traceback", "") == getattr(error, "remote_traceback", "")
 
 
-def test_an_answer_to_an_older_ask_is_passed_over(path: Path) -> None:
+def test_an_answer_to_an_older_request_is_ignored(path: Path) -> None:
     def late(ask: Ask) -> list[bytes]:
         return [encode(Reply(id=ask.id + 17, body=msgspec.Raw(encode(["old"])))), reply(ask, ["new"])]
 
@@ -132,7 +132,7 @@ def test_an_answer_to_an_older_ask_is_passed_over(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_slow_answer_is_waited_for_as_long_as_the_daemon_gives_a_sign_of_life(path: Path) -> None:
+def test_a_slow_answer_is_awaited_as_long_as_the_daemon_responds(path: Path) -> None:
     open_asks: list[Ask] = []
 
     def slow(ask: Ask) -> list[bytes]:
@@ -149,7 +149,7 @@ def test_a_slow_answer_is_waited_for_as_long_as_the_daemon_gives_a_sign_of_life(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_daemon_without_a_sign_of_life_is_given_up(path: Path) -> None:
+def test_an_unresponsive_daemon_is_given_up(path: Path) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [])):
         link = Connection(path)
         with pytest.raises(DaemonUnreachable, match="stopped or stuck"):
@@ -170,7 +170,7 @@ with scripted_daemon(Path(sys.argv[1]), welcoming(lambda ask: print("asked", flu
 
 @pytest.fixture
 def short_lived(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A daemon in a process of its own, which writes a line when it is asked something and never answers."""
+    """A daemon in its own process, which prints a line for each request and never answers."""
     root = Path(__file__).parents[3]
     with subprocess.Popen(
         [sys.executable, "-c", SHORT_LIVED, str(path), str(root)],
@@ -186,7 +186,7 @@ def short_lived(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.real
-def test_a_daemon_that_is_killed_leaves_nobody_waiting(path: Path, short_lived: subprocess.Popen[str]) -> None:
+def test_a_killed_daemon_is_noticed_at_once(path: Path, short_lived: subprocess.Popen[str]) -> None:
     link = Connection(path)
 
     def kill_when_asked() -> None:
@@ -196,19 +196,19 @@ def test_a_daemon_that_is_killed_leaves_nobody_waiting(path: Path, short_lived: 
 
     killer = threading.Thread(target=kill_when_asked)
     killer.start()
-    with pytest.raises(DaemonUnreachable, match=f"pid {short_lived.pid}.*has gone"):
+    with pytest.raises(DaemonUnreachable, match=f"pid {short_lived.pid}.*has ended"):
         link.ask(Names())
     killer.join()
     link.close()
 
 
 @pytest.mark.real
-def test_the_listener_is_the_process_that_serves(path: Path, short_lived: subprocess.Popen[str]) -> None:
+def test_the_listener_is_the_process_that_serves_the_socket(path: Path, short_lived: subprocess.Popen[str]) -> None:
     assert listener(path) == short_lived.pid
     assert listener(path.with_name("other.sock")) is None
 
 
-def test_who_stops_waiting_tells_the_daemon(path: Path) -> None:
+def test_an_interrupted_request_is_abandoned(path: Path) -> None:
     abandoned = threading.Event()
 
     def interrupt(frame: Any) -> list[bytes]:
@@ -227,7 +227,7 @@ def test_who_stops_waiting_tells_the_daemon(path: Path) -> None:
     assert received[-1] == Abandon(id=received[-2].id)
 
 
-def test_a_request_too_large_for_a_frame_is_refused_here(path: Path) -> None:
+def test_a_request_too_large_for_a_frame_is_refused_by_the_client(path: Path) -> None:
     with scripted_daemon(path, welcoming(lambda ask: [])):
         link = Connection(path)
         with pytest.raises(Refused, match=str(MAX_FRAME)):

@@ -1,4 +1,4 @@
-"""Pipelines side by side."""
+"""The comparison of pipelines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refined(name: str, value: Any, **fields: Any) -> MetricRow:
     return metric(name, value, pipeline="refined", **fields)
 
 
-def test_results_stand_side_by_side_then_seconds_and_actors() -> None:
+def test_results_are_compared_then_seconds_and_actors() -> None:
     found = compare(jobs(), [metric("train.samples", 4000), refined("train.samples", 3000)])
     assert found.pipelines == ["baseline", "refined"]
     assert found.rows == [
@@ -34,7 +34,7 @@ def test_results_stand_side_by_side_then_seconds_and_actors() -> None:
     ]
 
 
-def test_a_bare_name_is_a_result_and_what_goes_deeper_or_has_a_step_is_not() -> None:
+def test_a_metric_with_a_dot_in_its_name_or_with_a_step_is_not_a_result() -> None:
     found = rows(
         [metric("bare", 1), metric("train.text_len.mean", 2), metric("train.loss", 3, step=1), metric("a.b", 4)]
     )
@@ -46,13 +46,13 @@ def test_the_same_result_of_differently_named_jobs_is_one_row() -> None:
     assert found["loss"] == (["4", "5"], "+25.0%")
 
 
-def test_two_jobs_of_one_pipeline_with_the_same_result_are_told_apart_by_their_names() -> None:
+def test_two_jobs_of_one_pipeline_with_the_same_result_are_labelled_with_their_names() -> None:
     found = rows([metric("train.loss", 4.0), metric("test.loss", 5.0, job="test"), refined("train.loss", 3.0)])
     assert found["train.loss"][0] == ["4", "3"]
     assert found["test.loss"][0] == ["5", ""]
 
 
-def test_a_row_of_one_pipeline_alone_stands_where_it_stands_there() -> None:
+def test_a_row_of_only_one_pipeline_keeps_its_place() -> None:
     baseline = [metric("train.loss", 1.0), metric("eval.ppl", 2.0, job="eval")]
     other = [refined("clean.kept", 3, job="clean"), refined("train.loss", 1.0), refined("train.extra", 1)]
     found = rows([*baseline, *other])
@@ -60,7 +60,7 @@ def test_a_row_of_one_pipeline_alone_stands_where_it_stands_there() -> None:
     assert found["kept"] == (["", "3"], "")
 
 
-def test_there_is_no_difference_where_it_would_say_nothing() -> None:
+def test_a_meaningless_difference_is_left_out() -> None:
     pairs = {"same": (2, 2), "zero": (0, 1), "words": ("a", "b"), "huge": (1, 1000), "flags": (True, False)}
     pairs["gone"] = (5, float("nan"))
     results = [metric(name, first) for name, (first, _) in pairs.items()]
@@ -68,5 +68,5 @@ def test_there_is_no_difference_where_it_would_say_nothing() -> None:
     assert {name: rows(results)[name][1] for name in pairs} == dict.fromkeys(pairs, "")
 
 
-def test_results_of_no_pipeline_are_left_out() -> None:
+def test_results_without_a_pipeline_are_left_out() -> None:
     assert list(rows([metric("target.x", 1, pipeline="")])) == ["seconds", "actors"]

@@ -1,4 +1,4 @@
-"""The documents that programs rely on."""
+"""The documents of `--json`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_show() -> None:
     )
 
 
-def test_the_end_of_a_run_tells_the_last_iteration() -> None:
+def test_the_end_of_a_run_has_the_outputs_of_the_last_iteration() -> None:
     assert json_forms.finished(detail()) == {
         "event": "finished",
         "experiment": "7",
@@ -53,7 +53,7 @@ def test_metrics_workers_progress_and_check() -> None:
     }
 
 
-def test_documents_are_strict_json_in_one_line_of_ascii() -> None:
+def test_documents_are_strict_json_on_one_line_of_ascii() -> None:
     text = json_forms.dumps({"a": [math.nan, math.inf, -math.inf, 1.5], "b": {1: "\x9b\x1b\u2028é\n"}})
     assert text.isascii()
     assert text.isprintable()

@@ -1,4 +1,4 @@
-"""The live picture: a function of what is known, the size of the terminal, and the time."""
+"""The live picture, a function of the snapshot, the size of the terminal, and the time."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox_actors.cli.view.live import draw
-from sandbox_actors.cli.view.snapshot import Scene
+from sandbox_actors.cli.view.snapshot import Snapshot
 from sandbox_actors.protocol.rows import ProgressBar
 from tests.sandbox_actors.cli.view.view_rows import changed, experiment, job, metric
 
 NOW = 1042.0
 
 
-def lines(scene: Scene, width: int = 80, height: int = 24) -> list[str]:
-    return [line.plain.rstrip() for line in draw(scene, width, height, NOW)]
+def lines(snapshot: Snapshot, width: int = 80, height: int = 24) -> list[str]:
+    return [line.plain.rstrip() for line in draw(snapshot, width, height, NOW)]
 
 
-def two_pipelines() -> Scene:
-    """One pipeline over, the other one training."""
-    over = {"started": 1000.0, "finished": 1010.0, "seconds": 10.0}
-    scene = Scene()
-    scene.update(
+def two_pipelines() -> Snapshot:
+    """One pipeline has ended, the other one is training."""
+    ended = {"started": 1000.0, "finished": 1010.0, "seconds": 10.0}
+    snapshot = Snapshot()
+    snapshot.update(
         changed(
             experiment=experiment(jobs_done=2, jobs_total=4),
             jobs=[
-                job(0, "succeeded", meta_name="sample", warm=False, **over),
-                job(1, "succeeded", meta_name="train", warm=True, **over),
+                job(0, "succeeded", meta_name="sample", warm=False, **ended),
+                job(1, "succeeded", meta_name="train", warm=True, **ended),
                 job(2, "running", pipeline="refined", meta_name="train", warm=True, started=1040.5),
                 job(3, pipeline="refined", meta_name="evaluate", hook="EvaluateModelHook"),
             ],
@@ -36,10 +36,10 @@ def two_pipelines() -> Scene:
             progress={"2": ProgressBar(label="training", done=30, total=120, unit="steps")},
         )
     )
-    return scene
+    return snapshot
 
 
-def test_each_job_has_a_line_under_its_pipeline_and_what_runs_has_its_bar_and_its_loss() -> None:
+def test_each_job_has_a_line_under_its_pipeline_and_a_running_one_its_bar_and_loss() -> None:
     assert lines(two_pipelines()) == [
         "demo  running  experiment 7 · 0:42 · 2 of 4 jobs",
         "",
@@ -55,54 +55,54 @@ def test_each_job_has_a_line_under_its_pipeline_and_what_runs_has_its_bar_and_it
     ]
 
 
-def test_where_the_terminal_is_low_what_is_over_is_summed_up_first_and_what_runs_stays() -> None:
-    scene = two_pipelines()
-    assert lines(scene, height=9)[2:4] == ["  ✓ baseline  20.0 s", ""]
+def test_with_few_lines_ended_jobs_are_summarized_first_and_running_ones_are_kept() -> None:
+    snapshot = two_pipelines()
+    assert lines(snapshot, height=9)[2:4] == ["  ✓ baseline  20.0 s", ""]
     for height in range(3, 12):
-        shown = lines(scene, height=height)
+        shown = lines(snapshot, height=height)
         assert len(shown) <= height
         if height >= 5:
             assert any("⠦ train" in line for line in shown)
-    assert any("⠦ train" in line and "loss" in line for line in lines(scene, height=5))
+    assert any("⠦ train" in line and "loss" in line for line in lines(snapshot, height=5))
 
 
-def test_what_is_to_come_is_summed_up_next() -> None:
-    scene = Scene()
+def test_waiting_jobs_are_summarized_next() -> None:
+    snapshot = Snapshot()
     waiting = [job(index + 1, pipeline="refined") for index in range(5)]
-    scene.update(changed(experiment=experiment(), jobs=[job(0, "running", started=1000.0), *waiting]))
-    assert lines(scene, height=7)[-1] == "  ○ refined  waiting"
+    snapshot.update(changed(experiment=experiment(), jobs=[job(0, "running", started=1000.0), *waiting]))
+    assert lines(snapshot, height=7)[-1] == "  ○ refined  waiting"
     many = [job(index + 1) for index in range(9)]
-    scene.update(changed(jobs=many))
-    assert lines(scene, height=5)[-1] == "  ○ 9 jobs  waiting"
+    snapshot.update(changed(jobs=many))
+    assert lines(snapshot, height=5)[-1] == "  ○ 9 jobs  waiting"
 
 
-def test_a_job_that_waits_shows_its_reason_and_one_that_failed_its_error() -> None:
-    scene = Scene()
+def test_a_waiting_job_shows_its_reason_and_a_failed_one_its_error() -> None:
+    snapshot = Snapshot()
     jobs = [job(0, "failed", seconds=1.0, error="ValueError: no\nTraceback"), job(1, reason="waits for 2 cpus")]
-    scene.update(changed(experiment=experiment(reason="waits for another experiment"), jobs=jobs))
-    shown = lines(scene)
+    snapshot.update(changed(experiment=experiment(reason="waits for another experiment"), jobs=jobs))
+    shown = lines(snapshot)
     assert "waits for another experiment" in shown[0]
     assert shown[3].endswith("ValueError: no Traceback")
     assert shown[4].endswith("waits for 2 cpus")
 
 
-def test_an_env_in_the_making_shows_its_bar_under_the_job_that_waits_for_it() -> None:
-    scene = Scene()
+def test_the_progress_of_an_env_build_is_shown_under_the_job_that_waits_for_it() -> None:
+    snapshot = Snapshot()
     bar = ProgressBar(label="env torch: installing", done=3)
-    scene.update(changed(experiment=experiment(), jobs=[job(0)], progress={"0": bar}))
-    assert lines(scene)[4].strip(" ━") == "3  env torch: installing"
+    snapshot.update(changed(experiment=experiment(), jobs=[job(0)], progress={"0": bar}))
+    assert lines(snapshot)[4].strip(" ━") == "3  env torch: installing"
 
 
-def test_a_later_iteration_says_so() -> None:
-    scene = Scene()
-    scene.update(changed(experiment=experiment(), jobs=[job(0, "succeeded"), job(0, "running", iter=2)]))
-    assert lines(scene)[0].endswith("iteration 2")
+def test_a_later_iteration_is_numbered() -> None:
+    snapshot = Snapshot()
+    snapshot.update(changed(experiment=experiment(), jobs=[job(0, "succeeded"), job(0, "running", iter=2)]))
+    assert lines(snapshot)[0].endswith("iteration 2")
 
 
-def test_nothing_from_outside_moves_the_cursor_or_is_taken_for_markup() -> None:
+def test_names_cannot_move_the_cursor_and_are_not_interpreted_as_markup() -> None:
     evil = "\x1b[2J[red]\nx"
-    scene = Scene()
-    scene.update(
+    snapshot = Snapshot()
+    snapshot.update(
         changed(
             experiment=experiment(name=evil, reason=evil),
             jobs=[job(0, "running", pipeline=evil, meta_name=evil, hook=evil, reason=evil, started=1.0)],
@@ -110,19 +110,19 @@ def test_nothing_from_outside_moves_the_cursor_or_is_taken_for_markup() -> None:
             progress={"0": ProgressBar(label=evil, done=1, unit=evil)},
         )
     )
-    shown = lines(scene)
+    shown = lines(snapshot)
     assert all(line.isprintable() for line in shown)
     assert shown[0].startswith("[red] x")
 
 
-def test_before_anything_is_known_there_is_one_line() -> None:
-    assert lines(Scene()) == ["…"]
+def test_before_the_first_answer_there_is_one_line() -> None:
+    assert lines(Snapshot()) == ["…"]
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
 @given(st.integers(1, 30), st.text(max_size=60))
 def test_no_line_is_wider_than_the_terminal(width: int, height: int, name: str) -> None:
-    scene = two_pipelines()
-    scene.update(changed(jobs=[job(4, "running", meta_name=name, reason=name, started=1000.0)]))
-    for line in draw(scene, width, height, NOW):
+    snapshot = two_pipelines()
+    snapshot.update(changed(jobs=[job(4, "running", meta_name=name, reason=name, started=1000.0)]))
+    for line in draw(snapshot, width, height, NOW):
         assert line.cell_len <= width

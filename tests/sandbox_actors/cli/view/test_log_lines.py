@@ -1,4 +1,4 @@
-"""Logs as lines that are safe to print, whatever bytes they are and however they come."""
+"""Logs as lines that are safe to print, for any bytes in any chunks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_a_line_written_in_two_halves_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
-def test_lines_end_in_any_of_three_ways_even_cut_in_between(end: bytes) -> None:
+def test_lines_end_in_any_of_three_ways_even_when_a_chunk_ends_in_between(end: bytes) -> None:
     data = b"one" + end + b"two" + end
     for cut in range(len(data) + 1):
         assert list(lines([data[:cut], data[cut:]])) == ["one", "two"]
 
 
-def test_of_a_bar_drawn_over_itself_only_the_last_comes() -> None:
+def test_only_the_last_state_of_a_progress_bar_is_given() -> None:
     data = b"start\n\r" + b"\r".join(map(bar, (0, 50, 100))) + b"\ndone\n"
     assert list(lines([data])) == ["start", "", bar(100).decode(), "done"]
 
@@ -37,19 +37,19 @@ def test_lines_between_bars_are_kept() -> None:
     ]
 
 
-def test_control_characters_and_broken_text_do_not_come_through() -> None:
+def test_control_characters_are_removed_and_invalid_text_is_replaced() -> None:
     assert list(lines([b"\x1b[2Jred \xff\xfe \x00end\n", "gr\u00fcn".encode()[:3], b"\xbcn\n"])) == [
         "red \ufffd\ufffd end",
         "gr\u00fcn",
     ]
 
 
-def test_an_endless_line_comes_in_pieces() -> None:
+def test_a_very_long_line_is_split() -> None:
     pieces = list(lines(b"x" * 1000 for _ in range(200)))
     assert max(map(len, pieces)) == LONGEST_LINE
     assert sum(map(len, pieces)) == 200_000
 
 
 @given(st.lists(st.binary(max_size=20), max_size=10))
-def test_how_bytes_are_cut_into_chunks_does_not_matter(chunks: list[bytes]) -> None:
+def test_the_chunks_do_not_matter(chunks: list[bytes]) -> None:
     assert list(lines(chunks)) == list(lines([b"".join(chunks)]))

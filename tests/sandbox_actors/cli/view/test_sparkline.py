@@ -16,17 +16,17 @@ def test_the_highest_value_is_the_highest_block_and_the_lowest_the_lowest() -> N
     assert sparkline([7, 0], 8) == "█▁"
 
 
-def test_more_values_than_room_are_averaged_and_fewer_are_not_stretched() -> None:
+def test_more_values_than_cells_are_averaged_and_fewer_are_not_stretched() -> None:
     assert sparkline([0, 0, 0, 8, 8, 8], 2) == "▁█"
     assert len(sparkline([1.0, 2.0], 20)) == 2
 
 
-def test_a_flat_series_lies_in_the_middle_and_an_empty_one_is_nothing() -> None:
+def test_a_constant_series_is_drawn_in_the_middle_and_an_empty_one_not_at_all() -> None:
     assert sparkline([3, 3, 3], 3) == "▅▅▅"
     assert sparkline([], 5) == ""
 
 
-def test_what_is_not_finite_leaves_a_gap() -> None:
+def test_values_that_are_not_finite_leave_a_gap() -> None:
     assert sparkline([1, math.nan, math.inf, 2], 4) == "▁  █"
     assert sparkline([math.nan], 1) == " "
 
@@ -40,7 +40,7 @@ def test_a_falling_series_is_plotted_from_the_top_left_to_the_bottom_right() -> 
     assert tall[-1][-1] != "⠀"
 
 
-def test_a_plot_joins_neighbours_however_far_apart_and_breaks_at_gaps() -> None:
+def test_a_plot_connects_adjacent_values_and_breaks_at_gaps() -> None:
     assert plot([1.0, 0.0], 1, 2) == ["⢱", "⢸"]
     assert plot([0.0, math.nan, 1.0, math.nan], 2, 2) == ["⠀⠁", "⡀⠀"]
     assert plot([math.nan] * 4, 2, 2) == ["⠀⠀", "⠀⠀"]

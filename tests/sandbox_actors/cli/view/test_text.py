@@ -1,4 +1,4 @@
-"""Numbers as people read them, and text that a terminal must not obey."""
+"""Numbers formatted for people, and text of unknown origin."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_nothing_that_a_terminal_would_obey_is_left(text: str) -> None:
+def test_control_sequences_are_removed(text: str) -> None:
     assert clean(text) == "red"
 
 
-def test_no_control_character_is_left_alone_or_before_text() -> None:
+def test_control_characters_are_removed_alone_and_before_text() -> None:
     controls = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"]
     for text in (*controls, *(f"{each}[1mtext" for each in controls)):
         assert not set(clean(text)) & set(controls)
 
 
-def test_an_escape_sequence_without_an_end_takes_only_itself_away() -> None:
+def test_an_escape_sequence_without_an_end_removes_only_itself() -> None:
     assert clean("one\ntwo\x1b[") == "one\ntwo"
     assert "\x1b" not in clean("\x1b\x1b[\x1b]")
 
 
-def test_line_ends_of_all_kinds_become_newlines_and_tabs_stay() -> None:
+def test_line_ends_of_all_kinds_become_newlines_and_tabs_are_kept() -> None:
     assert clean("a\r\nb\rc\u2028d\te") == "a\nb\nc\nd\te"
     assert one_line(" a\r\n  b\tc ") == "a b c"
 

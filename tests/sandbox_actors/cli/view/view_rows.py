@@ -1,4 +1,4 @@
-"""Rows as the daemon would send them, with what a test does not care about filled in."""
+"""Rows as the daemon sends them, with defaults for what a test does not care about."""
 
 from __future__ import annotations
 

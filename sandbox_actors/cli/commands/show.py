@@ -1,0 +1,29 @@
+"""`sandbox show`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sandbox_actors.cli.command import EXPERIMENT, command
+from sandbox_actors.cli.exit_status import SUCCEEDED
+from sandbox_actors.cli.follow import note_failures, print_analyses, print_outcome
+from sandbox_actors.cli.screen import Screen
+from sandbox_actors.cli.view import json_forms
+from sandbox_actors.cli.view.snapshot import Snapshot
+from sandbox_actors.client.client import Client
+
+
+@command(EXPERIMENT)
+def show(options: argparse.Namespace, screen: Screen) -> int:
+    with Client() as client:
+        detail = client.show(options.experiment)
+        if screen.is_json or screen.is_quiet:
+            screen.result(json_forms.detail(detail), detail.experiment.id, "")
+            return SUCCEEDED
+        metrics = client.metrics(detail.experiment.id)
+    snapshot = Snapshot()
+    snapshot.add(detail.experiment, detail.jobs, metrics)
+    print_outcome(screen, snapshot, detail)
+    print_analyses(screen, snapshot)
+    note_failures(screen, detail)
+    return SUCCEEDED
