@@ -11,9 +11,12 @@ from __future__ import annotations
 import gc
 import subprocess
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from sandbox_actors.errors import ComponentFailed
+
+if TYPE_CHECKING:
+    import msgspec
 
 
 class Config(dict[str, Any]):
@@ -92,7 +95,33 @@ class Watcher(Protocol):
 
 
 class Component:
-    """What warmth adds to every component. The worker calls these; a component without a model defines neither."""
+    """What every component is: what it says of itself, and what warmth adds.
+
+    The attributes are read before anything runs: of a component of this project by importing its module, of a user's
+    own class from its source, where they have to be literals.
+
+    env            name of the env spec it runs in, unless the job names another
+    settings_type  a Struct with its config: its keys, their types, and which of them are required
+    required       dotted config keys without which it cannot run, beside those that `settings_type` requires
+    reads          config keys that name files or folders it reads, one path or a list of them
+    keys           its config keys, where it has no `settings_type`; none means that it takes any
+    model_fields   dotted config keys that identify what `load()` makes: while their values stay the same, it is kept
+    secrets        dotted config keys under which people write keys of APIs, which no file should hold
+    needs_gpu      its env is of no use without one
+    is_light       its process starts in a fraction of a second and holds nothing worth keeping warm
+
+    `load` and `unload` are called by the worker; a component without a model defines neither.
+    """
+
+    env: ClassVar[str] = ""
+    settings_type: ClassVar[type[msgspec.Struct] | None] = None
+    required: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
+    keys: ClassVar[tuple[str, ...]] = ()
+    model_fields: ClassVar[tuple[str, ...]] = ()
+    secrets: ClassVar[tuple[str, ...]] = ()
+    needs_gpu: ClassVar[bool] = False
+    is_light: ClassVar[bool] = False
 
     loaded: Any = None
 

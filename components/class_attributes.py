@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-FLAGS = ("is_light",)
+from components.struct_settings import JOB_KEYS
+
+FLAGS = ("is_light", "needs_gpu")
 TEXTS = ("env",)
-NAMES = ("keys", "lists", "model_fields", "reads", "required")
+NAMES = ("keys", "lists", "model_fields", "reads", "required", "secrets")
+SETTINGS = "settings_type"
 
 
 def declared(target: str, folders: Sequence[str]) -> dict[str, Any]:
-    """The attributes of the class `target` (`module:Class`) that are written in its body as literals: `env`, text;
-    `is_light`, true or false; `model_fields`, `required`, `reads`, `keys` and `lists`, tuples of text. What it inherits
-    from classes of the same module counts too. Nothing, for a class that is not found below `folders`.
+    """What the class `target` (`module:Class`) declares: the attributes of `components.base.Component` that are literals
+    in its body, and `lists`, of a hook: the job lists it is made for. `settings_type` names a Struct of the same module,
+    whose fields are the keys, those without a default required. What it inherits from classes of the same module counts
+    too. Nothing, for a class that is not found below `folders`.
     """
     module, _, name = target.partition(":")
     stem = Path(*module.split("."))
@@ -44,6 +48,10 @@ def _declared_in(file: str, name: str, mtime: int, size: int) -> tuple[tuple[str
         for key, value in _literals(each):
             if key not in found and _fits(key, value):
                 found[key] = tuple(value) if key in NAMES else value
+        if "keys" not in found and (struct := _assigned_name(each, SETTINGS)):
+            fields = {name: has_default for kind in _with_bases(struct, classes) for name, has_default in _fields(kind)}
+            found["keys"] = (*fields, *JOB_KEYS)
+            found["required"] = tuple(name for name, has_default in fields.items() if not has_default)
     return tuple(found.items())
 
 
@@ -70,6 +78,26 @@ def _literals(node: Any) -> Iterator[tuple[str, Any]]:
                     yield target.id, ast.literal_eval(value)
                 except ValueError:
                     continue
+
+
+def _assigned_name(node: Any, key: str) -> str:
+    """The name that is assigned to `key` in the body of a class."""
+    import ast
+
+    for statement in node.body:
+        names = [target.id for target in getattr(statement, "targets", ()) if isinstance(target, ast.Name)]
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name) and key in names:
+            return statement.value.id
+    return ""
+
+
+def _fields(node: Any) -> Iterator[tuple[str, bool]]:
+    """The annotated names of a class, and whether they have a default."""
+    import ast
+
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id, statement.value is not None
 
 
 def _fits(key: str, value: Any) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.errors import ConfigError, Problem, did_you_mean
 
 JOB_KEYS = ("type", "env_name", "env_manager", "env_params")
 """What any config may hold: which component is meant, and the env it runs in."""
@@ -21,8 +20,9 @@ def keys_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
     return (*kind.__struct_fields__, *JOB_KEYS)
 
 
-def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
-    """`config` as a `kind`; a key without a value counts as one that is not there, and `"1e-3"` as the number it is.
+def read_settings(config: Mapping[str, Any], kind: type[S], who: str, *, strict: bool = False) -> S:
+    """`config` as a `kind`; a key without a value counts as one that is not there, and unless `strict`, `"1e-3"` as the
+    number it is.
 
     Raises ConfigError in the name of `who`: for every key that is not known, with the nearest one that is; else for
     the first value that does not fit.
@@ -30,11 +30,16 @@ def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
     check_known(config, keys_of(kind), who)
     values = {key: value for key, value in _plain(config).items() if key not in JOB_KEYS and value is not None}
     try:
-        return msgspec.convert(values, kind, strict=False)
+        return msgspec.convert(values, kind, strict=strict)
     except msgspec.ValidationError as error:
         told, _, place = str(error).partition(" - at `$")
         key = place.strip("`.") or next(iter(_missing(values, kind)), "")
         raise ConfigError([Problem(who, key, _lowered(told))]) from error
+
+
+def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys that a config of this kind must have."""
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.required)
 
 
 def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
@@ -53,13 +58,7 @@ def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple
 def check_known(values: Mapping[str, Any], known: tuple[str, ...], who: str, below: str = "") -> None:
     """Raises ConfigError for the keys of `values`, which lies below the key `below`, that are not `known`."""
     if unknown := [key for key in values if key not in known]:
-        raise ConfigError([Problem(who, f"{below}{key}", f"unknown key{nearest(key, known)}") for key in unknown])
-
-
-def nearest(name: str, known: tuple[str, ...]) -> str:
-    """The end of a sentence that says `name` is not known."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
+        raise ConfigError([Problem(who, f"{below}{key}", f"unknown key{did_you_mean(key, known)}") for key in unknown])
 
 
 def _lowered(sentence: str) -> str:
@@ -67,7 +66,7 @@ def _lowered(sentence: str) -> str:
 
 
 def _missing(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[str]:
-    return [field.name for field in msgspec.structs.fields(kind) if field.required and field.name not in values]
+    return [name for name in required_of(kind) if name not in values]
 
 
 def _plain(value: Any) -> Any:

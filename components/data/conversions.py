@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from components.base import BaseDataPoolManipulator
 from components.data.json_patch import changed, elements
-from components.data.jsonl import Line, dataset_paths, read_lines, stem, whole_file
+from components.data.jsonl import Line, dataset_paths, read_lines, stem, whole_dataset
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 IMAGE = "<__dj__image>"
@@ -25,6 +26,11 @@ END_OF_CHUNK = "<|__dj__eoc|>"
 
 class Conversion(BaseDataPoolManipulator):
     """Base: `ending` is what an output is called behind the name of its input."""
+
+    env, is_light = "plain", True
+    required: ClassVar[tuple[str, ...]] = ("dataset_path", "export_path")
+    reads = ("dataset_path",)
+    keys: ClassVar[tuple[str, ...]] = required
 
     ending = ""
 
@@ -61,11 +67,13 @@ class CocoCaptionToDataJuicer(Conversion):
     image_root  a folder put before relative paths in `images` (default: none), for operators that open the images
     """
 
+    keys: ClassVar[tuple[str, ...]] = (*Conversion.keys, "image_root")
+
     ending = "_dj_fmt.jsonl"
 
     def convert(self, path: Path, target: Path) -> str:
         count = 0
-        with whole_file(target) as file:
+        with whole_dataset(target) as file:
             for line in read_lines(path):
                 file.write(self._converted(line).encode() + b"\n")
                 count += 1
@@ -98,6 +106,9 @@ class CocoCaptionMeta(Conversion):
     repeat_time     how often an epoch goes over the dataset; below 1, over that share of it (default 1)
     """
 
+    required: ClassVar[tuple[str, ...]] = (*Conversion.required, "data_root_path")
+    keys: ClassVar[tuple[str, ...]] = (*required, "root", "data_augment", "repeat_time")
+
     ending = "_meta.json"
 
     def convert(self, path: Path, target: Path) -> str:
@@ -116,7 +127,7 @@ class CocoCaptionMeta(Conversion):
             "repeat_time": settings.get("repeat_time", 1),
             "length": length,
         }
-        with whole_file(target) as file:
+        with whole_dataset(target) as file:
             file.write(json.dumps({stem(path): meta}, indent=2, ensure_ascii=False).encode() + b"\n")
         return _samples(length)
 
@@ -133,7 +144,7 @@ class DataJuicerToEasyAnimate(Conversion):
 
     def convert(self, path: Path, target: Path) -> str:
         kept = left_out = 0
-        with whole_file(target) as file:
+        with whole_dataset(target) as file:
             file.write(b"[")
             for line in _read_list(path) if _is_list(path) else read_lines(path):
                 converted = self._converted(line)

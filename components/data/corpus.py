@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from components.base import BaseDataPoolManipulator
 from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.files import write_whole
 
 FORMAT = 1
 """Part of the digest: a change in how the corpus is made makes it anew."""
@@ -51,6 +52,9 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
 
     Made on first use. A corpus of the same settings and interpreter is found again by its manifest.
     """
+
+    env, is_light = "plain", True
+    required = ("export_path",)
 
     def run(self) -> tuple[str, str]:
         started = time.monotonic()
@@ -162,6 +166,4 @@ def _write_lines(path: Path, samples: Iterable[Paragraph]) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     """All of it or nothing: a run that is cut off leaves no half file under the name."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, text.encode())

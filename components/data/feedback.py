@@ -238,6 +238,10 @@ class FeedbackRefiner(Refiner):
     `run` returns a mapping: `path`, `changes`, the bounds that were moved, and `bounds`, what became of each.
     """
 
+    required = ("path_model_feedback_recipe", "measure_key")
+    reads = ("dataset_path", "measure_path")
+    keys = (*required, *reads, "band", "coverage", "significance", "analysis")
+
     path_key = "path_model_feedback_recipe"
     method = "model feedback"
 

@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.dotted import find
+from sandbox_actors.errors import ComponentFailed, ConfigError, ContextError, Problem
+from sandbox_actors.files import whole_file
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -86,26 +88,16 @@ def stem(path: Path) -> str:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written, which takes its place when the block ends well, and is gone otherwise."""
+def whole_dataset(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written, which gets its name when the block ends well; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        yield file
 
 
 def value_at(sample: Any, dotted: str) -> Any:
-    """What is at a dotted key of a sample; a number steps into a list. Raises KeyError where there is nothing."""
-    value = sample
-    for part in dotted.split("."):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            raise KeyError(dotted)
-    return value
+    """What is at a dotted key of a sample. Raises KeyError where there is nothing."""
+    try:
+        return find(sample, dotted)
+    except ContextError as error:
+        raise KeyError(dotted) from error

@@ -14,7 +14,6 @@ Written against py-data-juicer 1.6.1. What it does by itself and must not do in 
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import importlib
 import os
@@ -30,8 +29,8 @@ from typing import Any
 
 from components.base import Component, Config, keep_imports
 from components.data.importing import import_data_juicer
-from components.data.recipe import check_dataset, recipe_error
-from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from components.data.recipe import RECIPE_KEYS, check_dataset, recipe_error
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem, nearest
 
 FAST = {
     "auto_op_parallelism": False,
@@ -139,6 +138,11 @@ class Juicer:
 class RecipeComponent(Component):
     """Base of what runs a recipe: `config` is the recipe, `loaded` is Data-Juicer, imported once a process."""
 
+    env = "data-juicer"
+    required = ("dataset_path", "export_path")
+    reads = ("dataset_path",)
+    keys = RECIPE_KEYS
+
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
 
@@ -219,8 +223,8 @@ def _explained(error: Exception, settings: Mapping[str, Any], parser: Any) -> Co
         return recipe_error("", " ".join(str(error).split()))
     problems = []
     for key in unknown:
-        nearest = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        near = nearest(key, known)
+        hint = f"; did you mean {near!r}?" if near else ""
         problems.append(Problem("recipe", key, f"Data-Juicer has no such setting{hint}"))
     return ConfigError(problems)
 

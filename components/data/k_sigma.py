@@ -68,6 +68,10 @@ class KSigmaRefiner(Refiner):
     `run` returns a mapping: `path`, `changes`, the bounds that were moved, and `bounds`, what became of each.
     """
 
+    required = ("path_k_sigma_recipe",)
+    reads = ("dataset_path",)
+    keys = (*required, *reads, "k", "analysis")
+
     path_key = "path_k_sigma_recipe"
     method = "k-sigma"
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import pkgutil
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sandbox_actors.errors import ConfigError, Problem
+
+RECIPE_KEYS: tuple[str, ...] = tuple(json.loads(pkgutil.get_data("components.data", "settings.json") or b"[]"))
+"""The keys of a recipe, written by `components/data/operators.py`."""
 
 
 def recipe_error(path: str, message: str) -> ConfigError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from components.base import Component, Config
 from components.data.bounds import BoundChange, Columns
-from components.data.jsonl import read_lines, whole_file
+from components.data.jsonl import read_lines, whole_dataset
 from components.data.recipe import recipe_error
 from sandbox_actors.errors import ConfigError, Problem
 
@@ -24,6 +24,8 @@ STATS = "__dj__stats__"
 
 class Refiner(Component):
     """Base. `path_key` is the setting that says where the refined recipe is written, `method` names it in errors."""
+
+    env = "data-juicer"
 
     path_key = method = ""
 
@@ -60,7 +62,7 @@ class Refiner(Component):
         """Write the recipe with comments of what changed, print the table, and say it all as a result."""
         moved = [change for change in changes if change.after != change.before]
         comments = [f"refined by {how}", *map(str, moved)]
-        with whole_file(path) as file:
+        with whole_dataset(path) as file:
             file.write(_content(recipe, path, comments).encode())
         print(table(changes) or "the recipe names no bound of a statistic, so nothing was changed")
         return {

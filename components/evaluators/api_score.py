@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from components.base import BaseEvaluator
 from components.data.jsonl import value_at
@@ -12,6 +12,7 @@ from components.evaluators.sample_measures import dataset_of, summary, target_of
 from components.inference.api import ApiInferExecutor
 from components.inference.datasets import InferDataset, Prompts
 from components.inference.samples import Sample
+from components.inference.settings import API_SECRETS, ApiSettings
 
 SCORE = "model_score"
 
@@ -27,6 +28,11 @@ class ApiScoreEvaluator(BaseEvaluator):
 
     The score is the number in the answer. Interrupted, it goes on where it stopped.
     """
+
+    env, is_light = "api", True
+    settings_type = ApiScoreSettings
+    reads = ("dataset_path",)
+    secrets = API_SECRETS
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
         executor = _ScoreExecutor(self.eval_config)
@@ -54,7 +60,7 @@ class ApiScoreEvaluator(BaseEvaluator):
 
 
 class _ScoreExecutor(ApiInferExecutor):
-    settings_kind = ApiScoreSettings
+    settings_type: ClassVar[type[ApiSettings]] = ApiScoreSettings
 
 
 class _Graded(Prompts):

@@ -58,6 +58,10 @@ class HarnessEvaluator(BaseEvaluator):
     folder, which is the experiment's. The last model stays loaded for as long as its files are the same.
     """
 
+    env = "lm-eval"
+    settings_type = HarnessSettings
+    reads = ("model", "include_path")
+
     def load(self) -> Any:
         # Its cache knows a file by size and second of change: two data sets of two runs may be the same to it.
         os.environ.setdefault("HF_DATASETS_CACHE", str(Path(os.environ.get("TMPDIR", "/tmp")) / "datasets"))

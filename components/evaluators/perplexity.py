@@ -49,6 +49,10 @@ class PerplexityEvaluator(BaseEvaluator):
     tokens         how many were predicted
     """
 
+    env = "transformers"
+    settings_type = PerplexitySettings
+    reads = ("model", "dataset_path")
+
     def load(self) -> Any:
         import torch
         import transformers

@@ -54,6 +54,11 @@ class PipelineScoreEvaluator(BaseEvaluator):
     score        summed up over the samples: count, mean, std, min, 25%, 50%, 75%, max
     """
 
+    env = "modelscope"
+    settings_type = PipelineScoreSettings
+    model_fields = ("model", "task", "pipeline_params")
+    reads = ("dataset_path",)
+
     def load(self) -> Pipelines:
         pipelines = Pipelines()
         keep_imports()

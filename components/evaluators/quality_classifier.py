@@ -37,6 +37,12 @@ class QualityClassifier(BaseEvaluator):
     a model is missing, the error says what to fetch and where to put it.
     """
 
+    env = "data-juicer"
+    required = ("dataset_path",)
+    reads = ("dataset_path", "model_path")
+    model_fields = ("model", "model_path", "tokenizer")
+    keys = ("dataset_path", "text_key", *model_fields)
+
     def load(self) -> tuple[SparkClassifier, Words]:
         model = str(self.eval_config.get("model") or "gpt3")
         chosen = self.eval_config.get("model_path") or (model if model not in TOKENIZERS else None)

@@ -40,6 +40,11 @@ class SampleLossEvaluator(BaseEvaluator):
     predicted; it is cut into blocks where it is longer than the model sees.
     """
 
+    env = "transformers"
+    settings_type = SampleLossSettings
+    model_fields = ("model", "model_params")
+    reads = ("dataset_path",)
+
     def load(self) -> LanguageModels:
         import transformers
 

@@ -44,6 +44,10 @@ class TextQuality(BaseEvaluator):
     recipe_kept       share of all N samples that the recipe keeps, if there is one
     """
 
+    env = "data-juicer"
+    required = reads = ("dataset_path",)
+    keys = (*required, "text_key", "near_duplicate", "recipe")
+
     def load(self) -> dict[str, Any]:
         """What recipes are run with, made when one has to be."""
         return {}

@@ -39,6 +39,9 @@ class TruthEvaluator(BaseEvaluator):
     have a prediction or a truth that does not parse.
     """
 
+    env, is_light = "plain", True
+    reads = ("predicted_dataset_path", "ground_truth_dataset_path")
+
     kind, noun = "", ""
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> tuple[list[Result], float]:
@@ -107,6 +110,9 @@ class AccuracyEvaluator(TruthEvaluator):
     is no label: it counts as a `format_error`, and the sample as not predicted.
     """
 
+    required = ("predicted_dataset_path", "predicted_label_key", "ground_truth_label_key")
+    keys = (*required, "ground_truth_dataset_path")
+
     kind, noun = "accuracy", "label"
 
     def measure(self, pairs: list[Pair]) -> tuple[float | None, int]:
@@ -124,6 +130,9 @@ class MSEEvaluator(TruthEvaluator):
     Values are finite numbers, or text that reads as one. Where none parses, `mse` is null; where that is so in all
     files, ComponentFailed is raised.
     """
+
+    required = ("predicted_dataset_path", "predicted_value_key", "ground_truth_value_key")
+    keys = (*required, "ground_truth_dataset_path")
 
     kind, noun = "mse", "value"
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from components.inference.rate_control import asked_wait
+from sandbox_actors.dotted import find
+from sandbox_actors.errors import ContextError
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _QUOTED = 200
@@ -67,14 +69,10 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, response_p
 
 def value_at(document: Any, path: str) -> Any:
     """What lies at a dotted path, whose numbers count in lists. Raises Unanswered where there is nothing."""
-    value, walked = document, list[str]()
-    for part in path.split("."):
-        try:
-            value = value[int(part)] if isinstance(value, list) else value[part]
-        except (KeyError, IndexError, ValueError, TypeError):
-            place = ".".join(walked) or "the answer"
-            raise Unanswered(f"the answer has nothing at {path}: {place} is {_shown(value)}") from None
-        walked.append(part)
+    try:
+        value = find(document, path)
+    except ContextError as error:
+        raise Unanswered(f"the answer has nothing at {path}: {error}") from None
     if value is None:
         finish = _finish_reason(document)
         raise Unanswered(f"the answer has null at {path}{f', finish_reason {finish!r}' if finish else ''}")
@@ -125,12 +123,6 @@ def _quoted(body: bytes) -> str:
     text = " ".join(body[: 4 * _QUOTED].decode("utf-8", "replace").split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"an object with {', '.join(list(value)[:8]) or 'nothing in it'}"
-    return f"a list of {len(value)}" if isinstance(value, list) else _quoted(repr(value).encode("utf-8", "replace"))
 
 
 def _finish_reason(document: Any) -> str:

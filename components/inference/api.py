@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from components.inference.answers import Unanswered
 from components.inference.asking import Asker, asking, check_api, endpoint_of
 from components.inference.executor import InferExecutor, InferRun, Request
-from components.inference.settings import ApiSettings, InferSettings
+from components.inference.settings import API_SECRETS, ApiSettings
 from sandbox_actors.errors import ComponentFailed
 
 FIRST_REFUSALS = 3
@@ -19,7 +19,10 @@ FIRST_REFUSALS = 3
 class ApiInferExecutor(InferExecutor):
     """Asks an API, many requests at once, for as long as it takes: see ApiSettings."""
 
-    settings_kind: ClassVar[type[InferSettings]] = ApiSettings
+    env, is_light = "api", True
+    secrets = API_SECRETS
+
+    settings_type: ClassVar[type[ApiSettings]] = ApiSettings
 
     def settings(self) -> ApiSettings:
         settings: ApiSettings = super().settings()

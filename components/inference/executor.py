@@ -164,7 +164,9 @@ class InferExecutor(BaseModelExecutor):
     requests are answered.
     """
 
-    settings_kind: ClassVar[type[InferSettings]] = InferSettings
+    reads = ("dataset_path",)
+
+    settings_type: ClassVar[type[InferSettings]] = InferSettings
 
     def identity(self, settings: Any) -> dict[str, Any]:
         """What an answer depends on besides the request: while it is the same, answers of a run that was cut off are
@@ -177,7 +179,7 @@ class InferExecutor(BaseModelExecutor):
 
     def settings(self) -> Any:
         """Raises ConfigError."""
-        settings = read_settings(self.model_config, self.settings_kind, "inference")
+        settings = read_settings(self.model_config, self.settings_type, "inference")
         if not 0 <= settings.max_failed_share <= 1:
             raise ConfigError([Problem("inference", "max_failed_share", "a share lies between 0 and 1")])
         return settings

@@ -12,13 +12,13 @@ job's `component_path` and in its env.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.dotted import is_target
+from sandbox_actors.errors import ConfigError, Problem, nearest
 
 Messages = list[dict[str, Any]]
 
@@ -27,7 +27,6 @@ GRADING = (
     "how much can be learnt from it. Answer with one number from 0 (of no use) to 1 (excellent), and nothing else."
 )
 
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -89,9 +88,9 @@ def function_named(name: str, key: str) -> Callable[..., Any]:
     """
     if name in FUNCTIONS:
         return FUNCTIONS[name]
-    if not _TARGET.fullmatch(name):
-        near = difflib.get_close_matches(name, FUNCTIONS, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(FUNCTIONS)};"
+    if not is_target(name):
+        near = nearest(name, FUNCTIONS)
+        hint = f", did you mean {near!r}?" if near else f"; known: {', '.join(FUNCTIONS)};"
         raise _problem(key, f"no function {name!r}{hint} one of your own is written module:function")
     module, _, attribute = name.partition(":")
     try:

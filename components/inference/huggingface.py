@@ -29,7 +29,11 @@ class HuggingFaceInferExecutor(InferExecutor):
     was cut off and goes on gives what it would have given uninterrupted.
     """
 
-    settings_kind = HuggingFaceSettings
+    env = "transformers"
+    required = ("model",)
+    model_fields = ("model", "model_params")
+
+    settings_type = HuggingFaceSettings
 
     def load(self) -> LanguageModels:
         import transformers

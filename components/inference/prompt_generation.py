@@ -14,7 +14,7 @@ from components.inference.answers import Unanswered
 from components.inference.asking import Asker, asking, check_api
 from components.inference.functions import Messages
 from components.inference.samples import Sample, read_samples, with_fields, write_lines
-from components.inference.settings import PromptGenerationSettings
+from components.inference.settings import API_SECRETS, PromptGenerationSettings
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
@@ -27,6 +27,11 @@ class PromptGeneration(BaseDataPoolManipulator):
     empty, or known already, is no new prompt, and it is asked again. A new prompt is a sample with the other fields of
     the first.
     """
+
+    env, is_light = "api", True
+    settings_type = PromptGenerationSettings
+    reads = ("dataset_path",)
+    secrets = API_SECRETS
 
     async def run(self) -> str:
         settings = read_settings(self.data_pool_cfg, PromptGenerationSettings, "prompt generation")

@@ -8,7 +8,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.data.jsonl import read_lines, whole_file
+from components.data.jsonl import read_lines, whole_dataset
 
 _decode = json.JSONDecoder().raw_decode
 _BLANK = " \t\r\n"
@@ -54,7 +54,7 @@ def with_fields(text: str, fields: Mapping[str, Any]) -> str:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """All of them or nothing: a run that is cut off leaves no half file under the name."""
-    with whole_file(path) as file:
+    with whole_dataset(path) as file:
         file.writelines(f"{line}\n".encode() for line in lines)
 
 

@@ -13,6 +13,9 @@ IMPROVING = (
 )
 """What the model that makes prompts is told to do."""
 
+API_SECRETS = ("api_key", "model_params.api_key", "model_params.default_headers.Authorization")
+"""Dotted keys under which people write the key of an API, which no file should hold."""
+
 RESPONSE_PATH = "choices.0.message.content"
 
 

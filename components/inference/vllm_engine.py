@@ -49,7 +49,11 @@ class Engines:
 class VllmInferExecutor(InferExecutor):
     """Hands whole datasets to vLLM: see VllmSettings. The engine is made once a process and model."""
 
-    settings_kind = VllmSettings
+    env, needs_gpu = "vllm", True
+    required = ("model",)
+    model_fields = ("model", "model_params")
+
+    settings_type = VllmSettings
 
     def load(self) -> Engines:
         try:

@@ -72,6 +72,10 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
     step, counted over all epochs, are what modelscope's lines say: `loss`, `learning_rate`, `eval.<metric>`.
     """
 
+    env = "modelscope"
+    settings_type = ModelscopeTraining
+    reads = ("model_name", "train_dataset", "eval_dataset")
+
     def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
         super().__init__(model_config, watcher)
         self._steps_of_epoch = 0

@@ -22,6 +22,10 @@ class TokenizerTraining(BaseDataPoolManipulator):
     Pipelines whose models are compared have to share one: perplexity is a figure a token.
     """
 
+    env, is_light = "transformers", True
+    required = ("dataset_path", "export_path")
+    reads = ("dataset_path",)
+
     def run(self) -> str:
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 

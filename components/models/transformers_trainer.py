@@ -42,6 +42,11 @@ class TransformersTrainExecutor(BaseModelExecutor):
     `trained_parameters`, and `eval_loss`.
     """
 
+    env = "transformers"
+    settings_type = Training
+    model_fields = ("model", "dtype", "seed")
+    reads = ("model", "tokenizer", "train_dataset", "eval_dataset")
+
     def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
         super().__init__(model_config, watcher)
         self._lines_without_step = 0

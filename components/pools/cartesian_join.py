@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from components.base import BaseDataPoolManipulator
 from components.pools.formats import PARQUET, common_prefix
 from components.pools.open_pool import claim, meet, open_pools
 from components.pools.parquet_pool import RowWriter
 from components.pools.parsing import parsed
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import PoolJob, PoolSettings, Prefix, Texts
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
@@ -22,7 +21,15 @@ HELD = 32 << 20
 """Bytes of a second pool that are held in memory; one that is larger is read again for each sample of the first."""
 
 
-class DataPoolCartesianJoin(BaseDataPoolManipulator):
+class CartesianJoinSettings(PoolSettings, frozen=True, kw_only=True):
+    job = "data_pool_cartesian_join"
+
+    dataset_path_1: Texts
+    dataset_path_2: Texts
+    default_prefix: Prefix = "default_prefix"
+
+
+class DataPoolCartesianJoin(PoolJob):
     """Joins every pool of the first list with every one of the second; returns the paths, by the first list.
 
     dataset_path_1  pools, one or a list
@@ -34,12 +41,15 @@ class DataPoolCartesianJoin(BaseDataPoolManipulator):
     keys of the first and then those of the second, as they are. Pools that have a key in common are refused.
     """
 
+    settings_type = CartesianJoinSettings
+    reads: ClassVar[tuple[str, ...]] = ("dataset_path_1", "dataset_path_2")
+
     def run(self) -> list[str]:
-        settings = Settings(self.data_pool_cfg, "data_pool_cartesian_join")
+        settings = CartesianJoinSettings.read(self.data_pool_cfg)
         firsts, seconds = settings.paths("dataset_path_1"), settings.paths("dataset_path_2")
         folder = settings.folder()
         prefix = f"{common_prefix(firsts, '')}_{common_prefix(seconds, '')}"
-        prefix = settings.text("default_prefix", "default_prefix") if prefix == "_" else prefix
+        prefix = settings.default_prefix if prefix == "_" else prefix
         with open_pools(firsts, folder) as ours, open_pools(seconds, folder) as theirs, Outputs() as outputs:
             planned = [
                 (one, other, os.path.join(folder, f"{prefix}_cartesian_join_{i}_{j}{meet([one, other], True)}"))

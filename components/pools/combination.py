@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from components.base import BaseDataPoolManipulator
 from components.pools.formats import common_prefix
 from components.pools.open_pool import Pool, claim, meet, open_pools
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import PoolJob, PoolSettings, Prefix, Texts
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
@@ -20,7 +19,14 @@ MOST_FILES = 1 << 16
 """Pools that a combination may give."""
 
 
-class DataPoolCombination(BaseDataPoolManipulator):
+class CombinationSettings(PoolSettings, frozen=True, kw_only=True):
+    job = "data_pool_combination"
+
+    dataset_path: Texts
+    default_prefix: Prefix = "default_prefix"
+
+
+class DataPoolCombination(PoolJob):
     """Writes, for every choice of pools, the samples that are in all of them; returns the paths of those not empty.
 
     dataset_path    the pools, best first: their ranks are 0, 1, ...
@@ -31,10 +37,12 @@ class DataPoolCombination(BaseDataPoolManipulator):
     the bytes and in the order of the best pool of the choice. Paths come by the number of pools, then by the last rank.
     """
 
+    settings_type = CombinationSettings
+
     def run(self) -> list[str]:
-        settings = Settings(self.data_pool_cfg, "data_pool_combination")
+        settings = CombinationSettings.read(self.data_pool_cfg)
         paths, folder = settings.paths(), settings.folder()
-        prefix = common_prefix(paths, settings.text("default_prefix", "default_prefix"))
+        prefix = common_prefix(paths, settings.default_prefix)
         if len(paths) > MOST_RANKS:
             raise settings.problem("dataset_path", f"at most {MOST_RANKS} pools can be combined, not {len(paths)}")
         with open_pools(paths, folder) as pools, Outputs() as outputs:

@@ -8,10 +8,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from components.base import BaseDataPoolManipulator
 from components.pools.formats import name_of
 from components.pools.open_pool import Pool, claim, open_pool
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import Count, PoolJob, PoolSettings, Texts
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
@@ -19,7 +18,16 @@ from sandbox_actors.errors import ComponentFailed
 THIRDS = [1.0 / 3.0, 2.0 / 3.0]
 
 
-class DataPoolConstruction(BaseDataPoolManipulator):
+class ConstructionSettings(PoolSettings, frozen=True, kw_only=True):
+    job = "data_pool_construction"
+
+    dataset_path: Texts
+    split_ratios: Any = None
+    split_num: Count | None = None
+    ignore_stats: bool = False
+
+
+class DataPoolConstruction(PoolJob):
     """Writes the parts of each dataset by each stat; returns the paths, dataset by dataset, stat by stat.
 
     dataset_path  analysed datasets, one or a list: each sample has its stats under `__dj__stats__`
@@ -33,11 +41,12 @@ class DataPoolConstruction(BaseDataPoolManipulator):
     come in the order of the stat before it, at first in that of the dataset, as in Data-Juicer Sandbox.
     """
 
+    settings_type = ConstructionSettings
+
     def run(self) -> list[str]:
-        settings = Settings(self.data_pool_cfg, "data_pool_construction")
+        settings = ConstructionSettings.read(self.data_pool_cfg)
         paths, folder = settings.paths(), settings.folder()
-        is_plain = settings.flag("ignore_stats", False)
-        ratios, count = split_ratios(settings), settings.count("split_num")
+        ratios, count = split_ratios(settings), settings.split_num
         claim(settings, paths, [os.path.join(folder, name_of(path)) for path in paths])
         written: list[str] = []
         with Outputs() as outputs:
@@ -45,7 +54,11 @@ class DataPoolConstruction(BaseDataPoolManipulator):
                 pool = open_pool(path, folder)
                 try:
                     points = split_points(len(pool), ratios, count)
-                    made = _cut(pool, points, folder, outputs) if is_plain else _sort(pool, points, folder, outputs)
+                    made = (
+                        _cut(pool, points, folder, outputs)
+                        if settings.ignore_stats
+                        else _sort(pool, points, folder, outputs)
+                    )
                     claim(settings, paths, made)
                     written += made
                 finally:
@@ -53,19 +66,19 @@ class DataPoolConstruction(BaseDataPoolManipulator):
         return written
 
 
-def split_ratios(settings: Settings) -> list[float]:
+def split_ratios(settings: ConstructionSettings) -> list[float]:
     """The shares at which samples are cut. Raises ConfigError unless they ascend between 0 and 1."""
-    given = settings.get("split_ratios", THIRDS)
+    given = THIRDS if settings.split_ratios is None else settings.split_ratios
     values = given if isinstance(given, list) else [given]
     try:
         ratios = [float(Fraction(value)) for value in values if not isinstance(value, bool)]
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         ratios = []
-    wanted = "shares between 0 and 1, as numbers or as texts like '1/3', are wanted here"
+    wanted = "shares between 0 and 1, as numbers or as texts like '1/3', are required"
     if len(ratios) < len(values) or not all(0 < ratio < 1 for ratio in ratios):
         raise settings.problem("split_ratios", f"{wanted}, not {given!r}")
     if any(one >= other for one, other in pairwise(ratios)):
-        raise settings.problem("split_ratios", f"the shares have to ascend: {given!r}")
+        raise settings.problem("split_ratios", f"the shares must ascend: {given!r}")
     return ratios
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 
-from components.base import BaseDataPoolManipulator
 from components.pools.formats import name_of
 from components.pools.open_pool import Pool, claim, open_pools
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import Count, PoolJob, PoolSettings, Seed, Texts
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 
 
-class DataPoolDownsampling(BaseDataPoolManipulator):
+class DownsamplingSettings(PoolSettings, frozen=True, kw_only=True):
+    job = "data_pool_downsampling"
+
+    dataset_path: Texts
+    target_num_samples: Count | None = None
+    shuffle_seed: Seed = 42
+
+
+class DataPoolDownsampling(PoolJob):
     """Draws `target_num_samples` of each pool, none twice, in random order; returns the paths, pool by pool.
 
     dataset_path        the pools, one or a list
@@ -24,12 +31,13 @@ class DataPoolDownsampling(BaseDataPoolManipulator):
     draw the samples that Data-Juicer Sandbox draws.
     """
 
+    settings_type = DownsamplingSettings
+
     def run(self) -> list[str]:
-        settings = Settings(self.data_pool_cfg, "data_pool_downsampling")
-        paths, folder, seed = settings.paths(), settings.folder(), settings.seed()
-        asked = settings.count("target_num_samples")
+        settings = DownsamplingSettings.read(self.data_pool_cfg)
+        paths, folder, seed = settings.paths(), settings.folder(), settings.shuffle_seed
         with open_pools(paths, folder) as pools, Outputs() as outputs:
-            target = asked or min(map(len, pools))
+            target = settings.target_num_samples or min(map(len, pools))
             written = [os.path.join(folder, f"{name_of(pool.path)}_{target}{pool.format}") for pool in pools]
             claim(settings, paths, written)
             for pool, path in zip(pools, written, strict=True):

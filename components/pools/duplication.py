@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
-from components.base import BaseDataPoolManipulator
+import msgspec
+
 from components.pools.formats import name_of
 from components.pools.open_pool import Pool, claim, open_pools
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import Count, PoolJob, PoolSettings, Seed, Texts
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 
 
-class DataPoolDuplication(BaseDataPoolManipulator):
+class DuplicationSettings(PoolSettings, frozen=True, kw_only=True):
+    job = "data_pool_duplication"
+
+    dataset_path: Texts
+    duplicating_times: Count | Annotated[list[Count], msgspec.Meta(min_length=1)]
+    shuffle: bool | None = None
+    shuffle_seed: Seed | None = None
+
+
+class DataPoolDuplication(PoolJob):
     """Writes each pool times each of `duplicating_times`; returns the paths, pool by pool.
 
     dataset_path       the pools, one or a list
@@ -26,11 +37,13 @@ class DataPoolDuplication(BaseDataPoolManipulator):
     datasets: equal seeds give the order that Data-Juicer Sandbox gives.
     """
 
+    settings_type = DuplicationSettings
+
     def run(self) -> list[str]:
-        settings = Settings(self.data_pool_cfg, "data_pool_duplication")
-        paths, folder, times = settings.paths(), settings.folder(), settings.counts("duplicating_times")
-        is_shuffled = settings.flag("shuffle", settings.get("shuffle_seed") is not None)
-        seed = settings.seed() if is_shuffled else None
+        settings = DuplicationSettings.read(self.data_pool_cfg)
+        paths, folder, times = settings.paths(), settings.folder(), _times(settings)
+        is_shuffled = settings.shuffle_seed is not None if settings.shuffle is None else settings.shuffle
+        seed = (42 if settings.shuffle_seed is None else settings.shuffle_seed) if is_shuffled else None
         with open_pools(paths, folder) as pools, Outputs() as outputs:
             planned = [
                 (pool, count, os.path.join(folder, f"{name_of(pool.path)}_x{count}{pool.format}"))
@@ -42,6 +55,14 @@ class DataPoolDuplication(BaseDataPoolManipulator):
             for pool, count, target in planned:
                 _duplicate(pool, count, seed, outputs, target)
         return written
+
+
+def _times(settings: DuplicationSettings) -> list[int]:
+    given = settings.duplicating_times
+    times = [given] if isinstance(given, int) else given
+    if len(set(times)) < len(times):
+        raise settings.problem("duplicating_times", f"the numbers must differ: {given!r}")
+    return times
 
 
 def _duplicate(pool: Pool, times: int, seed: int | None, outputs: Outputs, target: str) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 
-from components.base import BaseDataPoolManipulator
 from components.pools.formats import common_prefix
 from components.pools.open_pool import claim, meet, open_pools
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import PoolJob, PoolSettings, Prefix, Texts
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 
 
-class DataPoolMerging(BaseDataPoolManipulator):
+class MergingSettings(PoolSettings, frozen=True, kw_only=True):
+    job = "data_pool_merging"
+
+    dataset_path: Texts
+    default_prefix: Prefix = "default_prefix"
+
+
+class DataPoolMerging(PoolJob):
     """Writes all samples of all pools, in the order of `dataset_path`, into one; returns its path.
 
     dataset_path    the pools, one or a list
@@ -20,10 +26,12 @@ class DataPoolMerging(BaseDataPoolManipulator):
     default_prefix  the prefix where the names have none in common (default `default_prefix`)
     """
 
+    settings_type = MergingSettings
+
     def run(self) -> str:
-        settings = Settings(self.data_pool_cfg, "data_pool_merging")
+        settings = MergingSettings.read(self.data_pool_cfg)
         paths, folder = settings.paths(), settings.folder()
-        prefix = common_prefix(paths, settings.text("default_prefix", "default_prefix"))
+        prefix = common_prefix(paths, settings.default_prefix)
         with open_pools(paths, folder) as pools, Outputs() as outputs:
             format = meet(pools)
             target = os.path.join(folder, f"{prefix}_merged{format}")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from components.pools.formats import PARQUET, common_format, files_of, format_of, name_of
 from components.pools.line_pool import LinePool
 from components.pools.parquet_pool import ParquetPool, other_columns
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import PoolSettings
 from components.pools.progress import Bar
 from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
@@ -88,7 +88,7 @@ def meet(pools: Sequence[Pool], is_join: bool = False) -> str:
     return format
 
 
-def claim(settings: Settings, inputs: Sequence[str], outputs: Sequence[str], key: str = "dataset_path") -> None:
+def claim(settings: PoolSettings, inputs: Sequence[str], outputs: Sequence[str], key: str = "dataset_path") -> None:
     """Refuse outputs of which two have one name, or that would replace one of the inputs."""
     taken: set[str] = set()
     replaced = {os.path.realpath(path) for path in inputs}

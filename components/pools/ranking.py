@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from components.base import BaseDataPoolManipulator
-from components.pools.pool_settings import Settings
+from components.pools.pool_settings import Count, JobSettings, Text, Texts, as_list
+from sandbox_actors.dotted import readings
+
+
+class RankingSettings(JobSettings, frozen=True, kw_only=True):
+    job = "data_pool_ranking"
+
+    dataset_path: Texts
+    metrics: list[Any]
+    ranking_keys: Text | list[Text] = []
+    descending: bool = True
+    top_n: Count | None = None
 
 
 class DataPoolRanking(BaseDataPoolManipulator):
@@ -22,16 +33,17 @@ class DataPoolRanking(BaseDataPoolManipulator):
     top_n         return so many at most (default: all)
     """
 
+    env, is_light = "plain", True
+    settings_type = RankingSettings
+
     def run(self) -> list[str]:
-        settings = Settings(self.data_pool_cfg, "data_pool_ranking")
-        paths, metrics = settings.texts("dataset_path"), settings.get("metrics", [])
-        if not isinstance(metrics, list) or len(metrics) != len(paths):
-            count = len(metrics) if isinstance(metrics, list) else f"no list, but {metrics!r}"
-            raise settings.problem("metrics", f"as many as pools are wanted here: {len(paths)}, not {count}")
+        settings = RankingSettings.read(self.data_pool_cfg)
+        paths, metrics = as_list(settings.dataset_path), settings.metrics
+        if len(metrics) != len(paths):
+            raise settings.problem("metrics", f"one for each pool is required: {len(paths)}, not {len(metrics)}")
         if twice := [path for path in paths if paths.count(path) > 1]:
             raise settings.problem("dataset_path", f"{twice[0]} is named twice")
-        keys = settings.texts("ranking_keys") if settings.get("ranking_keys") else []
-        top, is_descending = settings.count("top_n"), settings.flag("descending", True)
+        keys, is_descending = as_list(settings.ranking_keys), settings.descending
         ranks = [
             [_number(settings, path, metric, key) for key in keys or [""]]
             for path, metric in zip(paths, metrics, strict=True)
@@ -40,14 +52,14 @@ class DataPoolRanking(BaseDataPoolManipulator):
             raise settings.problem("metrics", "null of every pool: nothing was measured of any")
         worst = -math.inf if is_descending else math.inf
         filled = [[worst if number is None else number for number in rank] for rank in ranks]
-        order = sorted(range(len(paths)), key=filled.__getitem__, reverse=is_descending)[:top]
+        order = sorted(range(len(paths)), key=filled.__getitem__, reverse=is_descending)[: settings.top_n]
         for place, index in enumerate(order):
             print(f"{place}: {paths[index]}: {', '.join(map(str, ranks[index]))}")
         return [paths[index] for index in order]
 
 
-def _number(settings: Settings, path: str, metric: Any, key: str) -> int | float | None:
-    found = list(at(metric, key)) if key else [metric]
+def _number(settings: RankingSettings, path: str, metric: Any, key: str) -> int | float | None:
+    found = list(readings(metric, key)) if key else [metric]
     name = f"{key!r} of {path}" if key else f"the metric of {path}"
     if not found:
         raise settings.problem("metrics", f"{name} has to be a number, and is not there")
@@ -58,16 +70,3 @@ def _number(settings: Settings, path: str, metric: Any, key: str) -> int | float
         hint = "; name the numbers in it by ranking_keys" if isinstance(value, Mapping) else ""
         raise settings.problem("metrics", f"{name} has to be a number, not {value!r}{hint}")
     return value
-
-
-def at(metric: Any, dotted: str) -> Iterator[Any]:
-    """What is at a dotted key, the best reading of it first: a key may have dots in it."""
-    if not isinstance(metric, Mapping):
-        return
-    if dotted in metric:
-        yield metric[dotted]
-    parts = dotted.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        head = ".".join(parts[:length])
-        if head in metric:
-            yield from at(metric[head], dotted[len(head) + 1 :])

@@ -57,3 +57,16 @@ def test_a_change_of_the_file_is_seen(tmp_path: Path) -> None:
         folder = source(tmp_path, f"class Mine:\n    env = {env!r}\n")
         os.utime(tmp_path / "mine.py", (second, second))
         assert described(Entry(target="mine:Mine", is_own=True), [folder]).env == env
+
+
+def test_a_struct_of_the_same_module_says_the_keys_and_which_are_required(tmp_path: Path) -> None:
+    folder = source(
+        tmp_path,
+        "class Common(msgspec.Struct):\n    model: str\n    seed: int = 1\n"
+        "class Settings(Common):\n    steps: int\n    rate: float = 0.1\n"
+        "class Mine(Base):\n    settings_type = Settings\n    reads = ('model',)\n",
+    )
+    found = declared("mine:Mine", [folder])
+    assert found["keys"][:4] == ("steps", "rate", "model", "seed")
+    assert found["required"] == ("steps", "model")
+    assert found["reads"] == ("model",)

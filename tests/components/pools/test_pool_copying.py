@@ -170,30 +170,28 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
     pool = write_pool(tmp_path / "a.jsonl", [{"n": 1}])
     other = write_pool(tmp_path / "other" / "a.jsonl", [{"n": 1}])
     gone = str(tmp_path / "gone.jsonl")
-    base: dict[str, Any] = {"dataset_path": pool, "export_path": str(tmp_path / "out"), "duplicating_times": [2]}
+    base: dict[str, Any] = {"dataset_path": pool, "export_path": str(tmp_path / "out")}
 
     assert f"data_pool_merging: dataset_path: there is no {gone}" in refused(
         merging, {**base, "dataset_path": [pool, gone]}
     )
     assert f"{pool} is named twice" in refused(merging, {**base, "dataset_path": [pool, pool]})
-    assert "dataset_path: a path or a list of paths is wanted here, not []" in refused(
-        merging, {**base, "dataset_path": []}
-    )
+    assert "dataset_path: expected `array` of length >= 1" in refused(merging, {**base, "dataset_path": []})
     (tmp_path / "link.jsonl").symlink_to(pool)
     linked = str(tmp_path / "link.jsonl")
     assert f"which is the same as {pool}, is named twice" in refused(merging, {**base, "dataset_path": [pool, linked]})
-    for process in (duplication, downsampling):
+    for process, more in ((duplication, {"duplicating_times": [2]}), (downsampling, {})):
         assert "have one name, and would both be written to" in refused(
-            process, {**base, "dataset_path": [pool, other]}
+            process, {**base, **more, "dataset_path": [pool, other]}
         )
     for wrong in (0, -1, True, "2", 1.5, [], [2, 0], [2, 2]):
-        assert "duplicating_times: " in refused(duplication, {**base, "duplicating_times": wrong})
+        assert "data_pool_duplication: duplicating_times" in refused(duplication, {**base, "duplicating_times": wrong})
     for wrong in (0, -1, True, "2", 1.5):
-        assert "target_num_samples: a whole number" in refused(downsampling, {**base, "target_num_samples": wrong})
+        assert "target_num_samples: expected `int" in refused(downsampling, {**base, "target_num_samples": wrong})
     assert "shuffle_seed: " in refused(downsampling, {**base, "shuffle_seed": "x"})
-    assert "shuffle: true or false" in refused(duplication, {**base, "shuffle": "yes"})
+    assert "shuffle: expected `bool" in refused(duplication, {**base, "duplicating_times": 2, "shuffle": "yes"})
     assert "export_path: cannot make the folder" in refused(merging, {**base, "export_path": f"{pool}/out"})
-    assert "export_path: the folder to write into is wanted" in refused(merging, {**base, "export_path": None})
+    assert "data_pool_merging: export_path: " in refused(merging, {**base, "export_path": None})
     merged = write_pool(tmp_path / "out" / "a_merged.jsonl", [{"n": 1}])
     itself = {**base, "dataset_path": [pool, merged]}
     assert f"export_path: the job would write over its own input {merged}" in refused(merging, itself)

@@ -232,16 +232,16 @@ def test_what_is_passed_over_is_told(tmp_path: Path, construction: ComponentProc
 @pytest.mark.parametrize(
     ("key", "wrong", "message"),
     [
-        ("split_ratios", [0.6, 0.3], "the shares have to ascend"),
-        ("split_ratios", [0.5, "1/2"], "the shares have to ascend"),
+        ("split_ratios", [0.6, 0.3], "the shares must ascend"),
+        ("split_ratios", [0.5, "1/2"], "the shares must ascend"),
         ("split_ratios", [0, 0.5], "shares between 0 and 1"),
         ("split_ratios", ["3/2"], "shares between 0 and 1"),
         ("split_ratios", ["a third"], "shares between 0 and 1"),
         ("split_ratios", ["1/0"], "shares between 0 and 1"),
         ("split_ratios", [True], "shares between 0 and 1"),
-        ("split_num", 0, "a whole number of at least 1"),
-        ("split_num", "2", "a whole number of at least 1"),
-        ("ignore_stats", "no", "true or false"),
+        ("split_num", 0, "expected `int` >= 1"),
+        ("split_num", "2", "expected `int | null`, got `str`"),
+        ("ignore_stats", "no", "expected `bool`, got `str`"),
     ],
 )
 def test_a_cut_that_cannot_be_made_is_refused_by_its_key(
