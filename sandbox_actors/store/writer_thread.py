@@ -1,8 +1,30 @@
-"""The thread that has the connection: carries out calls in order, in as few commits as it can, whatever the disk does.
+"""The thread that owns the database's connection: it carries out calls in order, and survives a disk that fails.
 
-A connection with which anything but want of room has happened is not trusted again: after a failed fsync it believes
-to be written what is not. The file is opened anew, all of its log is written to it once more and synced, and the number
-of the last commit in it tells whether the one that failed took place.
+Theory of operation. There are two sides. Tasks in trio make calls and wait for `Call.done`; one thread carries them
+out. Between them there are a queue (trio to the thread), `wake` (the thread to trio), and the lock in `CallResults`.
+Everything else here belongs to the thread, except `trouble` and `busy_seconds()`, which trio reads as they are.
+
+- The thread takes all calls that have arrived, and carries them out in one transaction of at most `BATCH_SECONDS`. Each
+  call runs in a savepoint, so a call that raises loses only its own changes. Reads without a write need no transaction.
+- A backup runs in the same thread, a few pages at a time, and the calls that arrive meanwhile are carried out between.
+- An error that is the disk's fault is `Trouble`. The batch is put back and tried again every `RETRY_SECONDS`. Only
+  calls that are prompt (a client waits at its terminal) are refused at once; reads are still answered if the file is
+  open.
+- Except when the disk is full, a connection that had trouble is not used again: after a failed fsync it treats
+  unwritten pages as written. The file is opened again, its log is written to it once more and synced, and the number of
+  the last commit in it tells whether the commit that failed took place. Until then the calls of that commit are
+  `_unsure`.
+- A prompt call may be withdrawn from trio at any time while the disk hangs, even while it is carried out, if it is a
+  read or has an `undo`. If it takes place all the same, its `undo` is carried out next. A settled call cannot be
+  withdrawn.
+
+Guaranteed: calls take effect in the order in which they were made; each is settled exactly once, and only after its
+commit; a refused or withdrawn call has no effect that remains, if it is a read or has an `undo`; a disk that hangs
+blocks neither trio nor the exit of the process.
+
+What failed: several connections in WAL mode (SQLite 3.7.0 to 3.51.2 can corrupt the file), so there is one. Deferred
+transactions that begin to write fail with BUSY_SNAPSHOT at once, whatever the timeout, so all begin IMMEDIATE. Trio's
+own worker threads: when all 40 are stuck in something else, nothing is committed.
 """
 
 from __future__ import annotations
