@@ -38,7 +38,7 @@ from sandbox_actors.errors import ProtocolError, Refused
 from sandbox_actors.protocol.frames import MAX_FRAME
 from sandbox_actors.transport.base import GREETING_TIMEOUT, Deliver, Lost, PeerGone
 from sandbox_actors.transport.keys import Keys, Pair
-from sandbox_actors.transport.rate_limited_log import Notices
+from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 
 CONNECTIONS = 100
 """Over TCP; one more is cut."""
@@ -132,7 +132,7 @@ class CurveRouter:
         self._keys = keys
         self._links: dict[int, Link] = {}
         self._wires: dict[bytes, CurveWire] = {}
-        self._notices = Notices()
+        self._limited_log = RateLimitedLog()
 
     async def run(self, deliver: Deliver, lost: Lost) -> None:
         async with trio.open_nursery() as nursery:
@@ -194,7 +194,9 @@ class CurveRouter:
         except OSError:
             return  # gone already
         if len(self._links) > CONNECTIONS:
-            self._notices.tell("full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit")
+            self._limited_log.warn(
+                "full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit"
+            )
             link.cut()
 
     def _lose(self, descriptor: int, lost: Lost) -> None:
@@ -211,7 +213,7 @@ class CurveRouter:
         try:
             return self._keys.allowed()
         except (OSError, ValueError) as error:
-            self._notices.tell("list", f"nobody is let in over TCP: {error}")
+            self._limited_log.warn("list", f"nobody is let in over TCP: {error}")
             return {}
 
     async def _answer_zap(self) -> None:
@@ -222,7 +224,9 @@ class CurveRouter:
                 is_allowed = mechanism == b"CURVE" and key in self._allowed()
                 if not is_allowed:
                     who = f"{address.decode('ascii', 'replace')} with the key {key}"
-                    self._notices.tell("key", f"{who} was refused: `sandbox daemon keys add NAME KEY` would let it in")
+                    self._limited_log.warn(
+                        "key", f"{who} was refused: `sandbox daemon keys add NAME KEY` would let it in"
+                    )
                 status = [b"200", b"OK", key.encode()] if is_allowed else [b"400", b"not let in", b""]
                 self._zap.socket.send_multipart([version, id, *status, b""])
             await self._zap.until_readable()

@@ -37,7 +37,7 @@ from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.frames import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT, credentials
 from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone
-from sandbox_actors.transport.rate_limited_log import Notices
+from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
 from sandbox_actors.version import __version__
 
@@ -174,7 +174,7 @@ class UnixWire:
                     self._unsent.popleft()
 
     def _say_farewell(self, error: SandboxError) -> None:
-        self._router.notices.tell("protocol", f"{self.origin} was cut off: {error}")
+        self._router.limited_log.warn("protocol", f"{self.origin} was cut off: {error}")
         with suppress(PeerGone):
             self.send(encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)))
 
@@ -187,7 +187,7 @@ class UnixRouter:
         self._count = 0
         self._uids = {os.getuid(), 0}
         self.large = trio.Semaphore(LARGE_AT_ONCE)
-        self.notices = Notices()
+        self.limited_log = RateLimitedLog()
 
     async def run(self, deliver: Deliver, lost: Lost) -> None:
         async with trio.open_nursery() as nursery:
@@ -201,15 +201,15 @@ class UnixRouter:
             try:
                 connection, _ = await listener.accept()
             except OSError as error:
-                self.notices.tell("accept", f"cannot accept a connection: {error.strerror}")
+                self.limited_log.warn("accept", f"cannot accept a connection: {error.strerror}")
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             pid, uid, _ = credentials(connection)
             if uid not in self._uids:
-                self.notices.tell("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
+                self.limited_log.warn("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
                 connection.close()
             elif reason := self._full(connection):
-                self.notices.tell("full", f"a connection of pid {pid} was refused: {reason}")
+                self.limited_log.warn("full", f"a connection of pid {pid} was refused: {reason}")
                 _refuse(connection, reason)
             else:
                 self._count += 1
