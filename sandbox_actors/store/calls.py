@@ -40,7 +40,7 @@ class Call:
         self.result = self.error = None
 
 
-class Settling:
+class CallResults:
     """Settles calls: once, and never one that was withdrawn before. `wake(do)` has `do()` done in trio."""
 
     def __init__(self, wake: Callable[[Callable[[], object]], None]) -> None:

@@ -1,4 +1,4 @@
-"""A database awaited from trio: one SQLite connection, owned by one thread (`keeper.py`).
+"""A database awaited from trio: one SQLite connection, owned by one thread (`writer_thread.py`).
 
 The thread is the database's own: trio's worker threads may all be stuck in something else, and a commit must not
 wait for them. The file is in WAL mode, which has a rare corruption bug when several connections write to it (SQLite
@@ -19,7 +19,7 @@ import trio
 
 from sandbox_actors.errors import StoreError
 from sandbox_actors.store.calls import Call, T, Work
-from sandbox_actors.store.writer_thread import Keeper
+from sandbox_actors.store.writer_thread import WriterThread
 
 SLOW_SECONDS = 5.0
 """For which the disk may be at one thing before those who asked promptly are told."""
@@ -39,24 +39,24 @@ class Database:
         self._is_closed = False
         self._prompt_tasks: set[trio.lowlevel.Task] = set()
         self._token = trio.lowlevel.current_trio_token()
-        self._keeper = Keeper(path, migrations, self._wake, self._ended.set)
+        self._writer = WriterThread(path, migrations, self._wake, self._ended.set)
 
     async def open(self) -> None:
-        self._keeper.start()
-        await self._answer(self._keeper.opened)
+        self._writer.start()
+        await self._answer(self._writer.opened)
 
     async def close(self) -> None:
         """Commit what was asked for, then close the file. Gives up on a disk that hangs after `CLOSE_SECONDS`."""
         self._is_closed = True
-        self._keeper.put(None)
+        self._writer.put(None)
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await self._ended.wait()
 
     @property
     def trouble(self) -> str:
         """Why nothing can be written at present, and what to do; empty where all is well."""
-        if self._keeper.trouble is not None:
-            return self._keeper.trouble.text
+        if self._writer.trouble is not None:
+            return self._writer.trouble.text
         return self._slow_text() if self._is_slow() else ""
 
     @contextmanager
@@ -90,21 +90,21 @@ class Database:
         if self._is_closed or self._ended.is_set():
             raise StoreError(f"{self.path}: the store is closed")
         call.is_prompt = trio.lowlevel.current_task() in self._prompt_tasks
-        self._keeper.put(call)
+        self._writer.put(call)
         return await self._answer(call)
 
     async def _answer(self, call: Call) -> Any:
         while not call.done.is_set():
             with trio.move_on_after(SLOW_SECONDS / 5) if call.is_prompt else trio.CancelScope():
                 await call.done.wait()
-            if not call.done.is_set() and self._is_slow() and self._keeper.withdraw(call):
+            if not call.done.is_set() and self._is_slow() and self._writer.withdraw(call):
                 raise StoreError(self._slow_text())
         if call.error is not None:
             raise call.error
         return call.result
 
     def _is_slow(self) -> bool:
-        return self._keeper.busy_seconds() > SLOW_SECONDS
+        return self._writer.busy_seconds() > SLOW_SECONDS
 
     def _slow_text(self) -> str:
         return f"{self.path}: its disk has not answered for more than {SLOW_SECONDS:g} seconds; what runs waits for it"

@@ -1,17 +1,39 @@
-"""The thread that has the connection: carries out calls in order, in as few commits as it can, whatever the disk does.
+"""The thread that owns the database's connection: it carries out calls in order, and survives a disk that fails.
 
-A connection with which anything but want of room has happened is not trusted again: after a failed fsync it believes
-to be written what is not. The file is opened anew, all of its log is written to it once more and synced, and the number
-of the last commit in it tells whether the one that failed took place.
+Theory of operation. There are two sides. Tasks in trio make calls and wait for `Call.done`; one thread carries them
+out. Between them there are a queue (trio to the thread), `wake` (the thread to trio), and the lock in `CallResults`.
+Everything else here belongs to the thread, except `trouble` and `busy_seconds()`, which trio reads as they are.
+
+- The thread takes all calls that have arrived, and carries them out in one transaction of at most `BATCH_SECONDS`. Each
+  call runs in a savepoint, so a call that raises loses only its own changes. Reads without a write need no transaction.
+- A backup runs in the same thread, a few pages at a time, and the calls that arrive meanwhile are carried out between.
+- An error that is the disk's fault is `Trouble`. The batch is put back and tried again every `RETRY_SECONDS`. Only
+  calls that are prompt (a client waits at its terminal) are refused at once; reads are still answered if the file is
+  open.
+- Except when the disk is full, a connection that had trouble is not used again: after a failed fsync it treats
+  unwritten pages as written. The file is opened again, its log is written to it once more and synced, and the number of
+  the last commit in it tells whether the commit that failed took place. Until then the calls of that commit are
+  `_unsure`.
+- A prompt call may be withdrawn from trio at any time while the disk hangs, even while it is carried out, if it is a
+  read or has an `undo`. If it takes place all the same, its `undo` is carried out next. A settled call cannot be
+  withdrawn.
+
+Guaranteed: calls take effect in the order in which they were made; each is settled exactly once, and only after its
+commit; a refused or withdrawn call has no effect that remains, if it is a read or has an `undo`; a disk that hangs
+blocks neither trio nor the exit of the process.
+
+What failed: several connections in WAL mode (SQLite 3.7.0 to 3.51.2 can corrupt the file), so there is one. Deferred
+transactions that begin to write fail with BUSY_SNAPSHOT at once, whatever the timeout, so all begin IMMEDIATE. Trio's
+own worker threads: when all 40 are stuck in something else, nothing is committed.
 """
 
 from __future__ import annotations
 
 import errno
 import gc
+import logging
 import queue
 import sqlite3
-import sys
 import threading
 import time
 import traceback
@@ -22,9 +44,11 @@ from pathlib import Path
 
 from sandbox_actors.errors import StoreError
 from sandbox_actors.store.backup import back_up, backup_age
-from sandbox_actors.store.calls import Call, Settling
+from sandbox_actors.store.calls import Call, CallResults
 from sandbox_actors.store.connect import connect, last_commit
 from sandbox_actors.store.disk_faults import Trouble, translated, trouble_of
+
+log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.05
 """The longest that a transaction goes on taking in work before it is committed."""
@@ -39,7 +63,7 @@ BACKUP_AGAIN_SECONDS = 3600.0
 """Between two attempts to make one."""
 
 
-class Keeper:
+class WriterThread:
     """Keeps the file `path`. `wake(do)` has `do()` done in trio; `ended` is called there when the thread ends."""
 
     def __init__(
@@ -53,8 +77,8 @@ class Keeper:
         self.opened = Call(lambda connection: None)
         self.trouble: Trouble | None = None
         self._migrations, self._wake, self._ended = migrations, wake, ended
-        self._settling = Settling(wake)
-        self.withdraw = self._settling.withdraw
+        self._results = CallResults(wake)
+        self.withdraw = self._results.withdraw
         self._queue: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._pending: deque[Call] = deque()
         self._unsure: tuple[int, list[Call]] | None = None
@@ -104,7 +128,7 @@ class Keeper:
 
     def _give_up(self, text: str) -> None:
         unsure = [] if self._unsure is None else self._unsure[1]
-        self._settling.refuse([*unsure, *self._pending], text)
+        self._results.refuse([*unsure, *self._pending], text)
 
     def _open(self) -> None:
         self._connection = connect(self.path, self._migrations)
@@ -119,7 +143,7 @@ class Keeper:
         except Trouble as trouble:
             self._enter(trouble)
         except (StoreError, sqlite3.Error, OSError) as error:
-            _say(f"{self.path}: no backup could be made: {error}")
+            log.warning("%s: no backup could be made: %s", self.path, error)
             self._backup_due = time.monotonic() + BACKUP_AGAIN_SECONDS
 
     def _go_on(self) -> None:
@@ -154,12 +178,12 @@ class Keeper:
         """What is stored can be read while nothing can be written, if the file is open."""
         assert self.trouble is not None
         if call.is_write or self._connection is None:
-            self._settling.refuse([call], self.trouble.text)
+            self._results.refuse([call], self.trouble.text)
             return
         try:
             self._perform(self._connection, call)
         except Trouble as trouble:
-            self._settling.refuse([call], trouble.text)
+            self._results.refuse([call], trouble.text)
         else:
             self._deliver([call])
 
@@ -287,7 +311,7 @@ class Keeper:
             raise trouble_of(error, self.path) or Trouble(str(error), is_suspect=True) from None
         if self._commits < expected:
             lost = expected - self._commits
-            _say(f"{self.path}: the disk has lost the last {lost} writes, which were metrics of the last moments")
+            log.error("%s: the disk has lost the last %d commits, which held only metrics", self.path, lost)
         if self._unsure is not None:
             (number, batch), self._unsure = self._unsure, None
             if self._commits == number:
@@ -302,24 +326,20 @@ class Keeper:
 
     def _enter(self, trouble: Trouble) -> None:
         if self.trouble is None or self.trouble.text.partition("(")[0] != trouble.text.partition("(")[0]:
-            _say(f"the store is paused: {trouble.text}")
+            log.error("the store is paused: %s", trouble.text)
         self.trouble = trouble
         prompt = [call for call in self._pending if call.is_prompt]
         self._pending = deque(call for call in self._pending if not call.is_prompt)
-        self._settling.refuse(prompt, trouble.text)
+        self._results.refuse(prompt, trouble.text)
         if self._unsure is not None:
             number, batch = self._unsure
             self._unsure = number, [call.withdrawn() if call.is_prompt else call for call in batch]
-            self._settling.refuse([call for call in batch if call.is_prompt], trouble.text)
+            self._results.refuse([call for call in batch if call.is_prompt], trouble.text)
 
     def _leave(self) -> None:
         if self.trouble is not None:
             self.trouble = None
-            _say(f"the store goes on: {self.path}: what waited is written")
+            log.info("the store continues: %s: all waiting calls have been committed", self.path)
 
     def _deliver(self, calls: list[Call]) -> None:
-        self._pending.extendleft(self._settling.deliver(calls))
-
-
-def _say(text: str) -> None:
-    print(f"sandbox-daemon: {text}", file=sys.stderr, flush=True)
+        self._pending.extendleft(self._results.deliver(calls))

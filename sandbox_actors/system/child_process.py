@@ -1,11 +1,24 @@
-"""One supervised child process: in a session of its own, on a lifeline, and ended with everything it started.
+"""One supervised child process: in a session of its own, with a lifeline, and ended with everything it started.
 
-The child is watched through a pidfd, which becomes readable when the process ends, whatever its sockets and pipes
-say. A lifeline is a pipe of which the child holds the reading end: it ends when this process does, by whatever
-means. (A parent-death signal would not do: it is tied to the thread that spawned, and trio's threads come and go.)
+Theory of operation. Each child has one task, `supervise`, in the nursery that it was spawned in. That task alone reaps
+the child and closes its descriptors. Other tasks may wait, signal or measure at any time; after the end, signals do
+nothing. Blocking work (spawning, walking the process tree) is done in threads of this module's own limiter.
 
-A child may outlive the process that started it. Who comes next can adopt it: it is then watched and ended like a
-child of its own, but its exit status is nobody's to know.
+- The child is watched through a pidfd, which becomes readable when the process ends, whatever its sockets and pipes
+  say.
+- A lifeline is a pipe of which the child holds the reading end: it ends when this process does, for whatever reason.
+- When the child ends, or its nursery is cancelled, it gets SIGTERM, after `TERMINATE_GRACE` seconds SIGKILL, and what
+  it started is killed: by descent, and by the mark in its environment if it has left the session.
+- A child may outlive the process that started it. The next daemon can adopt it: it is then watched and ended like a
+  child of its own, but its exit status cannot be known.
+
+Guaranteed: `wait` returns only after the child and everything that it started is gone, except for what hangs in the
+kernel; a pidfd never means another process that got the same pid.
+
+What failed: a parent-death signal is tied to the thread that spawned, and trio's threads end after 10 s: it killed the
+children of a living parent. `killpg` left 8 of 8 grandchildren alive that had called setsid. `Popen.wait` returns 0 for
+any exit status when something else has reaped the child, hence waitid. Trio's own limiter: with 40 threads stuck in a
+slow disk, no process can be spawned. In the parent's process group, Ctrl-C at the terminal reaches the children.
 """
 
 from __future__ import annotations

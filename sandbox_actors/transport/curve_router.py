@@ -1,13 +1,24 @@
-"""TCP, only when asked for: a ROUTER of libzmq with CURVE, which lets in the keys of an allow-list and no others.
+"""TCP, only on request: a ROUTER of libzmq with CURVE, which admits the keys of an allow-list and no others.
 
-CURVE alone would let in every key: whom it does is decided by a ZAP handler (rfc.zeromq.org/spec/27), here a task that
-reads the list. Whoever has not passed it has sent a few bounded handshake frames and is cut in `GREETING_TIMEOUT`
-seconds; what libzmq does not bound, it does not bound for those whose key is on the list.
+Theory of operation. libzmq's I/O threads own the connections. In trio there are four tasks of one nursery: one reads
+the ROUTER, one answers ZAP (rfc.zeromq.org/spec/27: libzmq asks it whether a key is admitted), one reads the monitor
+(which connections were opened and closed), one watches the allow-list. All sockets are used from trio's thread only. A
+connection is reported before its handshake, so a frame of an unknown one comes from a connection that has ended, and is
+dropped. When a disconnection is reported, frames that came before it may be waiting: the ROUTER is drained first.
 
-pyzmq knows asyncio but not trio. What that takes is little, and easy to get wrong: a socket's file descriptor is
-edge-triggered and tells only that *something* may have changed, and any call on the socket may consume that edge. So
-one task reads a socket, drains it until EAGAIN, and looks at EVENTS again before it sleeps; whoever sends looks at
-EVENTS afterwards and wakes the reader if the send has eaten its wake-up.
+- A socket's descriptor is edge-triggered: it says only that *something* may have changed, and any call on the socket
+  may consume that edge. So one task reads a socket, drains it until EAGAIN, and looks at EVENTS before it sleeps; after
+  a send the sender looks at EVENTS and wakes the reader if the send has consumed its wake-up.
+- Admission is checked for each frame, not only at the handshake: a key that was removed is cut within
+  `REVOCATION_CHECK` seconds, and no frame of it is delivered meanwhile.
+- libzmq closes a descriptor when it likes, and the number is used again: `Connection` compares inodes before it cuts.
+
+Guaranteed: no frame of a key that is not on the list is delivered; before its handshake a peer can send a few bounded
+frames for `GREETING_TIMEOUT` seconds. What libzmq does not bound (messages of many parts), a key on the list can use
+up; such a key may run programs anyway.
+
+What failed: CURVE without ZAP accepts any client key. Without MAXMSGSIZE a peer without a key costs 2 GiB in 4 s. With
+ROUTER_HANDOVER another peer can take over an identity. Receiving once per wake-up got 1 of 2,000 messages and hung.
 """
 
 from __future__ import annotations
@@ -27,7 +38,7 @@ from sandbox_actors.errors import ProtocolError, Refused
 from sandbox_actors.protocol.frames import MAX_FRAME
 from sandbox_actors.transport.base import GREETING_TIMEOUT, Deliver, Lost, PeerGone
 from sandbox_actors.transport.keys import Keys, Pair
-from sandbox_actors.transport.rate_limited_log import Notices
+from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 
 CONNECTIONS = 100
 """Over TCP; one more is cut."""
@@ -121,7 +132,7 @@ class CurveRouter:
         self._keys = keys
         self._links: dict[int, Link] = {}
         self._wires: dict[bytes, CurveWire] = {}
-        self._notices = Notices()
+        self._limited_log = RateLimitedLog()
 
     async def run(self, deliver: Deliver, lost: Lost) -> None:
         async with trio.open_nursery() as nursery:
@@ -183,7 +194,9 @@ class CurveRouter:
         except OSError:
             return  # gone already
         if len(self._links) > CONNECTIONS:
-            self._notices.tell("full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit")
+            self._limited_log.warn(
+                "full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit"
+            )
             link.cut()
 
     def _lose(self, descriptor: int, lost: Lost) -> None:
@@ -200,7 +213,7 @@ class CurveRouter:
         try:
             return self._keys.allowed()
         except (OSError, ValueError) as error:
-            self._notices.tell("list", f"nobody is let in over TCP: {error}")
+            self._limited_log.warn("list", f"nobody is let in over TCP: {error}")
             return {}
 
     async def _answer_zap(self) -> None:
@@ -211,7 +224,9 @@ class CurveRouter:
                 is_allowed = mechanism == b"CURVE" and key in self._allowed()
                 if not is_allowed:
                     who = f"{address.decode('ascii', 'replace')} with the key {key}"
-                    self._notices.tell("key", f"{who} was refused: `sandbox daemon keys add NAME KEY` would let it in")
+                    self._limited_log.warn(
+                        "key", f"{who} was refused: `sandbox daemon keys add NAME KEY` would let it in"
+                    )
                 status = [b"200", b"OK", key.encode()] if is_allowed else [b"400", b"not let in", b""]
                 self._zap.socket.send_multipart([version, id, *status, b""])
             await self._zap.until_readable()

@@ -1,8 +1,21 @@
-"""Peers behind a socket: greets them, answers what they ask, and carries asks to them.
+"""Peers behind a socket: greets them, answers their asks, and sends them asks.
 
-One gateway serves clients, another one workers; they differ only in whom they admit and what they answer. Every ask
-of a peer becomes a task of its own, so that one that waits holds up nobody; a peer may have `ASKS_OPEN` of them.
-A malformed message is answered with what is wrong with it; ten in a minute cost their sender the connection.
+Theory of operation. One gateway serves clients, another one workers; they differ only in which peers they admit and
+what they answer. All of it runs in trio. The router calls `_deliver` for each frame and `_lose` for each connection
+that has ended; neither blocks. Every ask of a peer becomes a task of the gateway's nursery, so that one that waits does
+not delay the others: asks of one peer are served concurrently, and answered in the order in which they are done. A peer
+may have `ASKS_OPEN` of them, of at most MAX_FRAME bytes together; one more is refused, not queued.
+
+- `Peer.ask` waits in the caller's task for a promise that `settle` keeps. Cancelling it sends `Abandon`.
+- A peer can end in two ways: its connection is lost, or the process is known to have ended (`end`). Whoever watches the
+  process knows better why, so after a lost connection the open asks wait `LOST_GRACE` seconds for its `end`. In both
+  cases what is being done for the peer is cancelled at once.
+- A malformed message is answered with what is wrong with it; ten in a minute cost their sender the connection.
+
+Guaranteed: an ask gets exactly one answer while its peer is connected; an ask of this side ends when its peer does;
+every ask of this side is given the first error that `end` was called with.
+
+What failed: relying on the connection alone. A killed process whose forked child still holds the socket looks alive.
 """
 
 from __future__ import annotations

@@ -1,28 +1,30 @@
-"""Lines for the daemon's log about what strangers can cause, and therefore must not be able to flood it with."""
+"""Warnings about what any stranger can cause: their number is limited, so that nobody can flood the daemon's log."""
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 PAUSE = 60.0
 """Seconds between two lines of one kind."""
 
 
-class Notices:
-    """At most one line a minute of each kind; the next one says how many were left out."""
+class RateLimitedLog:
+    """Logs at most one line of each kind in `PAUSE` seconds; the next one says how many were left out."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def tell(self, kind: str, text: str) -> None:
+    def warn(self, kind: str, text: str) -> None:
         now = self._clock()
-        if now - self._told.get(kind, -PAUSE) < PAUSE:
+        if now - self._logged.get(kind, -PAUSE) < PAUSE:
             self._left_out[kind] = self._left_out.get(kind, 0) + 1
             return
-        self._told[kind] = now
-        more = self._left_out.pop(kind, 0)
-        print(f"sandbox-daemon: {text}{f' ({more} more of these before)' if more else ''}", file=sys.stderr, flush=True)
+        self._logged[kind] = now
+        count = self._left_out.pop(kind, 0)
+        log.warning("%s%s", text, f" ({count} similar messages were left out)" if count else "")

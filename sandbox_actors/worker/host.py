@@ -1,4 +1,22 @@
-"""Runs one component in the main thread of a worker, one task of the daemon after the other."""
+"""Runs one component in the main thread of a worker, one task of the daemon after the other.
+
+Theory of operation. The main thread runs components, because many libraries insist on it, and because signals arrive
+there. The thread of the link (`link.py`) answers the daemon meanwhile: `Rejoin` and anything that cannot be decoded are
+answered there, and every other task waits in the queue until the main thread is free. Threads that a component starts
+may call its watcher at any time; they share the link with the host.
+
+- A run is: standard output and error go to its log, the class is imported, built and called, the model is loaded if the
+  process does not hold it yet, and the result is converted to plain values. The loaded model stays for the next run
+  that wants the same `model_key`.
+- The end of a run is written to its folder first and then sent: whichever of the two processes is killed in between,
+  the result is not lost. If the disk does not take it, the link holds the answer in memory.
+- Nothing that a component raises ends the worker, `SystemExit` and `KeyboardInterrupt` included: it is the answer.
+
+Guaranteed: one task at a time; every task is answered once; a result that was sent is one that was completed.
+
+What failed: taking the exit status for the result. `Popen.wait` returns 0 for an exit status of 7 when something else
+has reaped the process. So a run has succeeded only when its result has arrived.
+"""
 
 from __future__ import annotations
 

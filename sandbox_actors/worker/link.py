@@ -1,11 +1,28 @@
-"""A worker's connection to the daemon: a DEALER socket that a thread reads and any thread may write.
+"""A worker's connection to the daemon: a DEALER socket that one thread reads and any thread may write.
 
-A zmq socket may change threads under a lock, never be used by two at once. So the reading thread sleeps on the
-socket's file descriptor, not in a zmq call, and takes the lock only to drain it; an answer is sent by the thread that
-has it, which saves a hop through the reading thread.
+Theory of operation. Three kinds of threads use a link. The main thread takes tasks from `next_task` and answers them;
+any thread but the reading one may `ask`, and blocks until its answer is there; the reading thread, which the link owns,
+receives every frame. A component may hold the GIL for a long time: nothing here depends on being scheduled soon.
 
-The daemon may end while its worker goes on: a pidfd tells, whatever the socket says. Then nobody waits for an answer
-any more, and the reading thread looks for the next daemon, greets it, and tells what run it is in.
+- The lock guards the socket, the open asks in both directions, and the answer of the run that is hosted. A ZeroMQ
+  socket may move between threads under a lock, but must never be used by two at once. So the reading thread sleeps on
+  the descriptor, not in a ZeroMQ call, and takes the lock only to drain the socket. An answer is sent by the thread
+  that has it, which saves a switch to the reading thread.
+- The descriptor is edge-triggered, and any call on the socket may consume the edge: after each send, under the lock,
+  the sender looks for input and wakes the reading thread through a pipe.
+- The process of the daemon is watched through a pidfd. When it ends, every open ask fails with DaemonUnreachable, and
+  the reading thread looks for the next daemon, greets it, and says which run is under way. The main thread is not
+  disturbed: its answer is sent to the daemon that is there when the run ends. Without one, it is on disk (`is_kept`),
+  or is held in `_hosted` until a daemon sends `Rejoin`.
+- Ids of asks are the daemon's, and two daemons may use the same id, so that tasks have numbers of the link's own.
+
+Guaranteed: every `ask` ends when it is answered or the daemon ends; an answer goes to the daemon that asked, or took
+the run up, and to no other; without a daemon for `grace` seconds and without a run, the process ends with everything
+that it started.
+
+What failed: ZeroMQ's heartbeats do not notice a process whose GIL is held, and a killed process whose forked child
+still holds the socket looks alive: hence the pidfd. Waiting for the descriptor and receiving once per wake-up got 1 of
+2,000 messages and then hung: hence draining.
 """
 
 from __future__ import annotations

@@ -1,7 +1,24 @@
-"""The log watcher: follows one run's log, in a process of its own, and turns lines into points and progress.
+"""The log watcher: follows the log of one run, and turns its lines into points and progress.
 
-A process of its own, because the one that trains holds the GIL for as long as it likes, and may die: the last lines
-before a crash are those that matter.
+Theory of operation. It is a process of its own, because the one that trains holds the GIL for as long as it likes, and
+may die: the last lines before a crash are those that matter. In it are three threads. The main thread reads the log,
+calls the component's `_watch_run` for each line, and between lines answers the daemon (`Ping`, `EndLog`); the
+reporter's thread sends what was found and waits for the store; the link's thread receives. A timer's signal interrupts
+the main thread in the middle of a line that takes too long (`line_limit.py`).
+
+- The run writes to the log while it is read. Only complete lines are used; what is left without an end counts when the
+  run has ended.
+- The reporter holds a bounded number of lines: when it is full, parsing waits, but the daemon is still answered.
+- Points are reported together with the position in the log at which their line ends. The store keeps position and
+  points in one transaction, so a watcher that replaces a dead one reads from the beginning of the run, for parsers that
+  have a memory, and reports only lines behind that position.
+
+Guaranteed: each complete line counts once, whichever process is killed (unless the log was truncated); a component's
+mistake, or a regular expression that never ends, costs metrics but never the run.
+
+What failed: handing on lines before their end is written, which reads `loss=0.12` for `loss=0.1234`. Ending lines at
+`\\n` only: progress bars end with `\\r`. One line of 512 MiB costs 1 GiB with readline, 11 MiB in chunks. A thread in
+the process that trains: it waits for the GIL. A limit checked between lines: some regular expressions never return.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def test_on_a_full_disk_running_experiments_wait_and_new_ones_are_refused(unserv
         assert [row.id for row in client.experiments()] == [id]
         assert client.status().trouble == ""
     assert "the store is paused: " in log_of(unserved)
-    assert "the store goes on: " in log_of(unserved)
+    assert "the store continues: " in log_of(unserved)
     unserved.stop()
 
 
@@ -107,7 +107,7 @@ def test_after_a_failed_sync_every_answer_is_correct(unserved: Sandbox) -> None:
     assert values == sorted(set(values))
     unserved.stop()
     assert refused
-    assert "the store goes on: " in log_of(unserved)
+    assert "the store continues: " in log_of(unserved)
     unserved.start()
     with unserved.client() as client:
         assert sorted((row.id for row in client.experiments()), key=int) == accepted

@@ -124,7 +124,7 @@ def test_a_backup_is_made_while_the_store_is_in_use(path: Path, monkeypatch: pyt
     with_store(path, read)
 
 
-def test_a_damaged_store_does_not_replace_its_good_backup(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_store_does_not_replace_its_good_backup(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with_store(path, fill)
     make_backup(path)
     good = backup_of(path).read_bytes()
@@ -133,7 +133,7 @@ def test_a_damaged_store_does_not_replace_its_good_backup(path: Path, capfd: pyt
         patch.setattr(writer_thread, "BACKUP_SECONDS", 0.0)
         with_store(path, nothing)
     assert backup_of(path).read_bytes() == good
-    assert "`sandbox daemon recover`" in capfd.readouterr().err
+    assert "`sandbox daemon recover`" in caplog.text
 
 
 async def test_the_state_of_earlier_versions_is_brought_up_to_date_and_a_copy_kept(tmp_path: Path) -> None:

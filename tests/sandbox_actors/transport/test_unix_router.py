@@ -77,12 +77,6 @@ async def echoed(socket: zmq.Socket[bytes], message: bytes = b"hello") -> bytes:
     return socket.recv()
 
 
-def told(capfd: pytest.CaptureFixture[str], told_before: list[str] = []) -> str:  # noqa: B006
-    """All that was written to stderr so far."""
-    told_before.append(capfd.readouterr().err)
-    return "".join(told_before)
-
-
 def memory() -> int:
     return psutil.Process().memory_info().rss
 
@@ -104,7 +98,7 @@ print(client.recv(100))
 @pytest.mark.real
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user: run the tests as root")
 async def test_another_user_is_refused_also_when_every_permission_has_slipped(
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = Path("/tmp") / f"sandbox-slipped-{os.getpid()}"  # where another user can go
     folder.mkdir()
@@ -121,7 +115,7 @@ async def test_another_user_is_refused_also_when_every_permission_has_slipped(
     finally:
         shutil.rmtree(folder)
     assert stranger.stdout == b"b''\n"
-    assert "another user (uid 65534" in capfd.readouterr().err
+    assert "another user (uid 65534" in caplog.text
 
 
 async def test_an_identity_cannot_be_taken_over(tmp_path: Path) -> None:
@@ -204,9 +198,7 @@ async def test_hundreds_of_connections_at_a_low_file_limit_end_nothing(tmp_path:
     assert "of the 100 files that the daemon may open (RLIMIT_NOFILE)" in farewell.fault.message
 
 
-async def test_accepting_goes_on_after_there_was_no_free_file(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_accepting_goes_on_after_there_was_no_free_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as client:
@@ -218,7 +210,7 @@ async def test_accepting_goes_on_after_there_was_no_free_file(
                     waiting.connect(str(tmp_path / "s"))
                     waiting.send(DEALER_OPENING + framed(b"patient"))
                     assert await echoed(client) == b"hello"
-                    await until(lambda: "cannot accept a connection: Too many open files" in told(capfd))
+                    await until(lambda: "cannot accept a connection: Too many open files" in caplog.text)
                     assert len(echo.received) == before + 1
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
