@@ -16,10 +16,11 @@ SETTINGS = "settings_type"
 
 
 def declared(target: str, folders: Sequence[str]) -> dict[str, Any]:
-    """What the class `target` (`module:Class`) declares: the attributes of `components.base.Component` that are
-    literals in its body, and `lists`, of a hook: the job lists it is made for. `settings_type` names a Struct of the same
-    module, whose fields are the keys, those without a default required. What it inherits from classes of the same module
-    counts too. Nothing, for a class that is not found below `folders`.
+    """What the class `target` (`module:Class`) declares. Nothing, for a class that is not found below `folders`.
+
+    These are the attributes of `components.base.Component` that are literals in its body, and `lists`, of a hook: the
+    job lists it is made for. `settings_type` names a Struct of the same module, whose fields are the keys, those without
+    a default required. What it inherits from classes of the same module counts too.
     """
     module, _, name = target.partition(":")
     stem = Path(*module.split("."))
