@@ -19,8 +19,8 @@ def declared(target: str, folders: Sequence[str]) -> dict[str, Any]:
     """What the class `target` (`module:Class`) declares. Nothing, for a class that is not found below `folders`.
 
     These are the attributes of `components.base.Component` that are literals in its body, and `lists`, of a hook: the
-    job lists it is made for. `settings_type` names a Struct of the same module, whose fields are the keys, those without
-    a default required. What it inherits from classes of the same module counts too.
+    job lists it is made for. `settings_type` names a Struct of the same module: its fields are the keys, and those
+    without a default are required. What it inherits from classes of the same module counts too.
     """
     module, _, name = target.partition(":")
     stem = Path(*module.split("."))
