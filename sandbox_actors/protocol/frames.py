@@ -20,7 +20,7 @@ MAX_FRAME = 16 * 1024 * 1024
 """Bytes. A longer frame costs its sender the connection, before it is decoded."""
 
 
-NOBODY = 0
+NO_ASK = 0
 """The id in `Failed` where a message could not be read far enough to know who asked."""
 
 

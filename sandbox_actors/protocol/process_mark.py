@@ -17,7 +17,7 @@ KERNEL_THREAD = 0x00200000
 """A flag in /proc/PID/stat."""
 
 
-def marked(names: Collection[str]) -> Iterator[int]:
+def find_marked(names: Collection[str]) -> Iterator[int]:
     """The pids of all processes that carry one of these marks; those of other users cannot be looked at."""
     marks = {f"{MARK}={name}".encode() for name in names}
     for entry in Path("/proc").iterdir():

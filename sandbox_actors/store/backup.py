@@ -17,7 +17,7 @@ PAGES = 500
 """Pages (of 4 KiB) that are copied before what was asked for meanwhile is carried out."""
 
 
-def backup_of(path: Path) -> Path:
+def backup_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.backup")
 
 
@@ -25,7 +25,7 @@ def backup_age(path: Path) -> float:
     """Seconds since the backup of the file `path` was made; infinite where there is none but something to copy, and 0
     where the file itself is yet to be made."""
     try:
-        return time.time() - backup_of(path).stat().st_mtime
+        return time.time() - backup_path(path).stat().st_mtime
     except FileNotFoundError:
         return math.inf if path.exists() else 0.0
 
@@ -43,4 +43,4 @@ def back_up(connection: sqlite3.Connection, path: Path, between: Callable[[], No
         if found != "ok":
             raise StoreError(f"the file is damaged ({found}); {RECOVER}")
         target.execute("PRAGMA journal_mode=DELETE")
-    fresh.replace(backup_of(path))
+    fresh.replace(backup_path(path))

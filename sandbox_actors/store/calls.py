@@ -31,11 +31,11 @@ class Call:
     is_settled: bool = False
     is_withdrawn: bool = False
 
-    def withdrawn(self) -> Call:
+    def as_withdrawn(self) -> Call:
         """What is left of a call whose caller is refused before it is known whether it took place: to be undone."""
         return replace(self, done=trio.Event(), is_withdrawn=True, is_prompt=False)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """What came of it is undone: it will be carried out once more."""
         self.result = self.error = None
 

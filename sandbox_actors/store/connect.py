@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sandbox_actors.errors import StoreError
 
-MARK = "CREATE TABLE IF NOT EXISTS commits (number INTEGER NOT NULL)"
+COMMIT_COUNTER = "CREATE TABLE IF NOT EXISTS commits (number INTEGER NOT NULL)"
 """One row: the number of the last commit. After a commit that failed at the disk, it tells whether it took place."""
 
 
@@ -59,7 +59,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[st
         for statement in filter(None, map(str.strip, script.split(";"))):
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version={len(migrations):d}")
-    connection.execute(MARK)
+    connection.execute(COMMIT_COUNTER)
     connection.execute("INSERT INTO commits SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM commits)")
     connection.execute("COMMIT")
 

@@ -55,8 +55,8 @@ class Database:
     @property
     def trouble(self) -> str:
         """Why nothing can be written at present, and what to do; empty where all is well."""
-        if self._writer.trouble is not None:
-            return self._writer.trouble.text
+        if self._writer.fault is not None:
+            return self._writer.fault.text
         return self._slow_text() if self._is_slow() else ""
 
     @contextmanager

@@ -18,7 +18,7 @@ FAILING = frozenset(
 RECOVER = "`sandbox daemon recover` saves all that can be read, and keeps the damaged file"
 
 
-class Trouble(Exception):
+class DiskFault(Exception):
     """The file cannot be worked with for now, whatever is asked of it. `text` says why and what to do.
 
     `is_suspect`: what the connection holds may not be what the disk holds, so that it must not be used again.
@@ -29,29 +29,29 @@ class Trouble(Exception):
         self.text, self.is_suspect = text, is_suspect
 
 
-def trouble_of(error: Exception, path: Path) -> Trouble | None:
+def disk_fault_of(error: Exception, path: Path) -> DiskFault | None:
     """The trouble that an error tells of; None where it is the fault of what was asked for."""
     if isinstance(error, OSError):
-        return Trouble(f"{path}: {error.strerror or error}", is_suspect=True)
+        return DiskFault(f"{path}: {error.strerror or error}", is_suspect=True)
     if not isinstance(error, sqlite3.Error):
         return None
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == FULL:
-        return Trouble(f"{path}: its disk is full ({_free(path)} free); make room, and it goes on", is_suspect=False)
+        return DiskFault(f"{path}: its disk is full ({_free(path)} free); make room, and it goes on", is_suspect=False)
     if code in DAMAGED:
-        return Trouble(f"{path}: the file is damaged ({error}); {RECOVER}", is_suspect=True)
+        return DiskFault(f"{path}: the file is damaged ({error}); {RECOVER}", is_suspect=True)
     if code in LOCKED:
         told = "another process has this store open; `sandbox daemon status` shows the daemon that may be"
-        return Trouble(f"{path}: {told}", is_suspect=True)
+        return DiskFault(f"{path}: {told}", is_suspect=True)
     if code in FAILING:
         name = getattr(error, "sqlite_errorname", "")
-        return Trouble(f"{path}: its disk fails ({error}, {name}); `dmesg` may say why", is_suspect=True)
+        return DiskFault(f"{path}: its disk fails ({error}, {name}); `dmesg` may say why", is_suspect=True)
     return None
 
 
-def translated(error: Exception, path: Path) -> Exception:
+def translate(error: Exception, path: Path) -> Exception:
     """The error for whoever asked: StoreError for those of the file and its values, `error` itself for others."""
-    trouble = trouble_of(error, path)
+    trouble = disk_fault_of(error, path)
     if isinstance(error, SandboxError):
         return error
     if trouble is None and not isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):

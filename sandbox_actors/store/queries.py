@@ -160,7 +160,7 @@ def position(db: Connection, run: str, source: str) -> int:
 def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:
     for seq, name, value, step, time, pipeline, job, iter in db.execute(query, values):
         yield MetricRow(
-            seq=seq, name=name, value=_restored(value), step=step, time=time, pipeline=pipeline, job=job, iter=iter
+            seq=seq, name=name, value=_decode_value(value), step=step, time=time, pipeline=pipeline, job=job, iter=iter
         )
 
 
@@ -178,7 +178,7 @@ def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict
             yield row
 
 
-def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
+def take_bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
     """The first rows, up to `CHANGES_BYTES` of text in them but one at least, and whether others were left out."""
     taken: list[MetricRow] = []
     size = 0
@@ -190,12 +190,12 @@ def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
     return taken, False
 
 
-def stored(value: Any) -> Any:
+def encode_value(value: Any) -> Any:
     """SQLite would make a bool an integer, and NaN a NULL: those go in as msgpack, in a blob, and nothing else does."""
     if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
         return msgspec.msgpack.encode(value)
     return value
 
 
-def _restored(value: Any) -> Any:
+def _decode_value(value: Any) -> Any:
     return msgspec.msgpack.decode(value) if isinstance(value, bytes) else value

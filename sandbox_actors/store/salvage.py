@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_actors.errors import StoreError
-from sandbox_actors.store.backup import backup_of
+from sandbox_actors.store.backup import backup_path
 from sandbox_actors.store.connect import connect
 
 LAST_KEY = 2**40
@@ -48,28 +48,28 @@ def recover(path: Path, migrations: Sequence[str], keys: dict[str, str], orphans
     if not path.exists():
         raise StoreError(f"{path}: there is no such file, and nothing to recover")
     fresh = path.with_name(f"{path.name}.recovered")
-    for each in (fresh, _log_of(fresh)):
+    for each in (fresh, _wal_of(fresh)):
         each.unlink(missing_ok=True)
     with closing(connect(fresh, migrations)) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
-        saved = _take_all(connection, path, keys)
-        from_backup = _take_all(connection, backup_of(path), keys)
+        saved = _copy_rows(connection, path, keys)
+        from_backup = _copy_rows(connection, backup_path(path), keys)
         for statement in orphans:
             connection.execute(statement)
     kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
     os.link(path, kept)
     with suppress(FileNotFoundError):  # it must not be taken for the log of the new file
-        _log_of(path).rename(_log_of(kept))
+        _wal_of(path).rename(_wal_of(kept))
     fresh.replace(path)
     _sync_folder(path)
     return Salvage(kept, saved, from_backup)
 
 
-def _log_of(path: Path) -> Path:
+def _wal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def _take_all(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) -> dict[str, int]:
+def _copy_rows(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) -> dict[str, int]:
     """Copy into `connection` the rows of `path` that it does not have; how many of each table."""
     taken = dict.fromkeys(keys, 0)
     if not path.exists():
@@ -77,8 +77,8 @@ def _take_all(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recover-") as folder:
         copy = Path(folder, path.name)  # reading a file with a log changes it
         shutil.copyfile(path, copy)
-        if _log_of(path).exists():
-            shutil.copyfile(_log_of(path), _log_of(copy))
+        if _wal_of(path).exists():
+            shutil.copyfile(_wal_of(path), _wal_of(copy))
         with closing(sqlite3.connect(copy)) as source:
             connection.execute("BEGIN IMMEDIATE")
             for table, key in keys.items():
@@ -119,9 +119,9 @@ class _Reader:
         except sqlite3.DatabaseError:
             self._failures += 1
             if self._failures <= MOST_FAILURES:
-                yield from self._around(first, last)
+                yield from self._rows_around(first, last)
 
-    def _around(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+    def _rows_around(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
         """What a range has behind its first unreadable row, whose key is `first` or the next one."""
         with suppress(sqlite3.DatabaseError):
             yield from self._source.execute(f"{self._query} DESC", (first, first))

@@ -205,7 +205,7 @@ class Store:
         """The outputs of all jobs that succeeded, in the order in which the jobs run: what a resume starts from."""
         return await self._database.read(lambda db: queries.outputs(db, id))
 
-    async def last_in(self, work_dir: str, before: str) -> str | None:
+    async def last_started_in(self, work_dir: str, before: str) -> str | None:
         """The experiment that was the last to start in `work_dir`, not counting `before`."""
         query = (
             "SELECT CAST(id AS TEXT) FROM experiments "
@@ -214,7 +214,7 @@ class Store:
         found = await self._database.read(lambda db: db.execute(query, (work_dir, before)).fetchone())
         return found[0] if found else None
 
-    async def take_over(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
+    async def copy_jobs(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
         """Copy rows, outputs and metrics of jobs of experiment `earlier`: to the place (iteration, index) in `id` from
         that in `earlier`. The rows say where they come from."""
 
@@ -259,7 +259,7 @@ class Store:
                     return
                 db.execute(queries.PUT_POSITION, (position.run, position.source, position.value))
             columns = (place.experiment, place.pipeline, place.meta_name, place.iter)
-            rows = ((next(self._seq), *columns, p.name, queries.stored(p.value), p.step, p.time) for p in points)
+            rows = ((next(self._seq), *columns, p.name, queries.encode_value(p.value), p.step, p.time) for p in points)
             db.executemany(queries.ADD_POINTS, rows)
 
         await self._database.write(work, durable=False)
@@ -276,7 +276,7 @@ class Store:
         """
         query = f"{queries.METRICS} AND seq > :after AND {queries.NAMED} ORDER BY seq LIMIT :limit"
         values = {"id": id, "name": name, "after": after, "limit": limit}
-        return await self._database.read(lambda db: queries.bounded(queries.metric_rows(db, query, values))[0])
+        return await self._database.read(lambda db: queries.take_bounded(queries.metric_rows(db, query, values))[0])
 
     async def job_results(self, place: JobPlace) -> list[MetricRow]:
         """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
@@ -300,7 +300,7 @@ class Store:
         def work(db: Connection) -> Delta:
             query = f"{queries.METRICS} AND seq > :after ORDER BY seq LIMIT :limit"
             values = {"id": id, "after": after, "limit": CHANGES_ROWS}
-            metrics, is_cut = queries.bounded(queries.metric_rows(db, query, values))
+            metrics, is_cut = queries.take_bounded(queries.metric_rows(db, query, values))
             is_all = not is_cut and len(metrics) < CHANGES_ROWS
             experiment = queries.experiment_row(db, id)
             jobs = queries.job_rows(db, id, after)

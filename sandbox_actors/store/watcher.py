@@ -45,7 +45,7 @@ class _Feed:
         self.revision = 0
         self.changed = trio.Event()
 
-    def keep_bars(self, bars: dict[str, ProgressBar]) -> None:
+    def show_bars(self, bars: dict[str, ProgressBar]) -> None:
         """Show `bars` from now on, and no others."""
         if bars != self.bars:
             self.bars = bars
@@ -62,7 +62,7 @@ class SandboxWatcher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._feeds: dict[str, _Feed] = {}
-        store.on_change = self._take_in
+        store.on_change = self._on_change
 
     # --- the watcher of the seed ----------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class SandboxWatcher:
         Text longer than `LONGEST_TEXT` is cut, and says so: it would not fit into an answer with others.
         """
         if points:
-            await self._store.add_points(place, [_cut(point) for point in points], position)
+            await self._store.add_points(place, [_truncate(point) for point in points], position)
 
     async def begin_log(self, experiment: str, run: str, size: int) -> tuple[int, int]:
         """Where in its log a run begins, and up to where it is reported. `size` is that of the log before the run.
@@ -108,14 +108,14 @@ class SandboxWatcher:
         """Put `bar` in the place of the one that the job has in the running iteration; None removes it."""
         feed = self._feed(place.experiment)
         others = {job: each for job, each in feed.bars.items() if job != str(place.index)}
-        feed.keep_bars(others if bar is None else {**others, str(place.index): bar})
+        feed.show_bars(others if bar is None else {**others, str(place.index): bar})
         feed.wake()
 
-    def _take_in(self, change: Change) -> None:
+    def _on_change(self, change: Change) -> None:
         """The store has committed something: remove the bars of what has ended, and wake the followers."""
         feed = self._feed(change.experiment)
         ended = {str(row.index) for row in change.jobs if row.state in ENDED}
-        feed.keep_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
+        feed.show_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
         feed.wake()
 
     # --- what followers ask ---------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class SandboxWatcher:
             woken = self._feed(experiment).changed
             changed = await self._changed(experiment, after, after_progress)
             is_news = changed.finished or changed.next > after or changed.progress is not None
-            if is_news or not await _comes_before(woken, deadline):
+            if is_news or not await _is_set_before(woken, deadline):
                 return changed
 
     async def pull(self, experiment: str, after: int, wait: float = 0.0) -> Pulled:
@@ -138,7 +138,7 @@ class SandboxWatcher:
             delta = await self._store.changes(experiment, after)
             after = delta.next
             is_finished = delta.is_all and delta.state in ENDED
-            if delta.metrics or is_finished or not await _comes_before(woken, deadline):
+            if delta.metrics or is_finished or not await _is_set_before(woken, deadline):
                 return Pulled(metrics=delta.metrics, next=after, finished=is_finished)
 
     async def _changed(self, experiment: str, after: int, after_progress: int) -> Changed:
@@ -160,14 +160,14 @@ class SandboxWatcher:
         return self._feeds.setdefault(experiment, _Feed())
 
 
-def _cut(point: Point) -> Point:
+def _truncate(point: Point) -> Point:
     if not isinstance(point.value, str) or len(point.value) <= LONGEST_TEXT:
         return point
     left_out = len(point.value) - LONGEST_TEXT
     return msgspec.structs.replace(point, value=f"{point.value[:LONGEST_TEXT]}... [{left_out} characters more]")
 
 
-async def _comes_before(event: trio.Event, deadline: float) -> bool:
+async def _is_set_before(event: trio.Event, deadline: float) -> bool:
     with trio.move_on_at(deadline):
         await event.wait()
         return True

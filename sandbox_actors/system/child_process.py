@@ -38,7 +38,7 @@ import trio
 from sandbox_actors.errors import SandboxError
 from sandbox_actors.files import tail
 from sandbox_actors.protocol.process_mark import MARK
-from sandbox_actors.system.process_tree import TERMINATE_GRACE, family, kill_family
+from sandbox_actors.system.process_tree import TERMINATE_GRACE, find_descendants, kill_descendants
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -121,7 +121,7 @@ class Child:
         """The end of what the process itself wrote, outside of runs."""
         return tail(self.output, count)
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Let go of a process that turned out to be another one."""
         os.close(self._pidfd)
         self._pidfd = -1
@@ -135,22 +135,22 @@ class Child:
                 await self._finish()
 
     async def _finish(self) -> None:
-        strays = await self._family()
+        strays = await self._find_descendants()
         self.signal(signal.SIGTERM)
         with trio.move_on_after(TERMINATE_GRACE):
             await trio.lowlevel.wait_readable(self._pidfd)
         self.signal(signal.SIGKILL)
         await trio.lowlevel.wait_readable(self._pidfd)
         self.ending = _reap(self._pidfd)
-        await trio.to_thread.run_sync(kill_family, self.pid, self.name, strays, limiter=_threads)
+        await trio.to_thread.run_sync(kill_descendants, self.pid, self.name, strays, limiter=_threads)
         if self._lifeline is not None:
             os.close(self._lifeline)
         os.close(self._pidfd)
         self._pidfd = -1
         self._ended.set()
 
-    async def _family(self) -> list[psutil.Process]:
-        return await trio.to_thread.run_sync(family, self.pid, self.name, limiter=_threads)
+    async def _find_descendants(self) -> list[psutil.Process]:
+        return await trio.to_thread.run_sync(find_descendants, self.pid, self.name, limiter=_threads)
 
 
 def _reap(pidfd: int) -> Ending:
@@ -170,19 +170,19 @@ async def spawn(
     environ: Mapping[str, str],
     output: Path,
     secret: str = "",
-    note: Callable[[int], None] = lambda pid: None,
+    on_started: Callable[[int], None] = lambda pid: None,
 ) -> Child:
     """Start `command`, with the number of the descriptor that is its lifeline as one more argument.
 
     `name` marks the child and its descendants; `secret` is the first line on the lifeline, for what must
-    not stand in an argument list. Standard output and error are appended to the file `output`. `note` is called with
-    the pid, in a thread, before the secret is handed over: who has not been noted knows nothing.
-    Raises SpawnFailed.
+    not stand in an argument list. Standard output and error are appended to the file `output`. `on_started` is called
+    with the pid, in a thread, before the secret is handed over: who has not been noted knows nothing. Raises
+    SpawnFailed.
     """
     reading, writing = os.pipe()
     try:
         pid = await trio.to_thread.run_sync(
-            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, note, limiter=_threads
+            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, on_started, limiter=_threads
         )
     except BaseException as error:
         os.close(writing)
@@ -205,7 +205,7 @@ def adopt(nursery: trio.Nursery, name: str, pid: int, started: str, output: Path
     except OSError:
         return None
     if started_at(pid) != started:  # looked at with the pidfd open: the pid stands for the same process from here on
-        child.forget()
+        child.release()
         return None
     nursery.start_soon(child.supervise)
     return child
@@ -224,7 +224,7 @@ def started_at(pid: int) -> str:
 
 
 def _start(
-    command: list[str], environ: dict[str, str], output: Path, lifeline: int, note: Callable[[int], None]
+    command: list[str], environ: dict[str, str], output: Path, lifeline: int, on_started: Callable[[int], None]
 ) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as log:
@@ -238,7 +238,7 @@ def _start(
             start_new_session=True,
         )
     try:
-        note(process.pid)
+        on_started(process.pid)
     except BaseException:
         process.kill()
         process.wait()

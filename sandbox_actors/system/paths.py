@@ -63,7 +63,7 @@ class Paths:
     @property
     def scratch(self) -> Path:
         """Temporary files of workers: in the temporary folder, because sockets among them need short paths."""
-        return _stand_in(self.home) / "scratch"
+        return _short_folder(self.home) / "scratch"
 
     @property
     def runs(self) -> Path:
@@ -79,7 +79,7 @@ class Paths:
         """The folder of the logs of an experiment, named by its id."""
         return self.experiments / experiment / "log"
 
-    def tidy(self) -> None:
+    def remove_empty_folders(self) -> None:
         """Remove what lies in the temporary folder and is empty."""
         for folder in (self.scratch, self.scratch.parent):
             with contextlib.suppress(OSError):  # not there, or not empty
@@ -93,11 +93,12 @@ class Paths:
         for folder in dict.fromkeys(
             (self.home, self.socket.parent, self.home_socket.parent, self.worker_socket.parent)
         ):
-            _make_ours(folder)
+            _make_private(folder)
 
     def prepare_scratch(self) -> None:
-        """Make the folder of the workers' temporary files: a daemon's to do, which removes it in `tidy`."""
-        _make_ours(self.scratch.parent)
+        """Make the folder of the workers' temporary files: a daemon's to do, which removes it in
+        `remove_empty_folders`."""
+        _make_private(self.scratch.parent)
 
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
@@ -124,10 +125,10 @@ def _socket(environ: Mapping[str, str], home: Path) -> Path:
 
 def _short(path: Path) -> Path:
     """`path`, or where it is too long for an address, one in the temporary folder that stands for it."""
-    return path if _fits(path) else _stand_in(path) / path.name
+    return path if _fits(path) else _short_folder(path) / path.name
 
 
-def _stand_in(path: Path) -> Path:
+def _short_folder(path: Path) -> Path:
     """A folder in the temporary folder that is this user's, and this path's, alone."""
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{digest}"
@@ -137,15 +138,15 @@ def _fits(path: Path) -> bool:
     return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
 
 
-def _make_ours(folder: Path) -> None:
+def _make_private(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(f"{folder} cannot be made: {error.strerror}; set {HOME_VARIABLE} to another") from error
-    _check_is_ours(folder)
+    _check_is_private(folder)
 
 
-def _check_is_ours(folder: Path) -> None:
+def _check_is_private(folder: Path) -> None:
     """Ours, or one like /tmp: others may add to it, but not take the place of what is there."""
     found = folder.stat()
     is_shared = bool(found.st_mode & 0o022) and not found.st_mode & stat.S_ISVTX

@@ -18,33 +18,33 @@ SWEEPS = 10
 """The most times that is looked for what a process has left behind: it may hang in the kernel."""
 
 
-def family(pid: int, name: str) -> list[psutil.Process]:
+def find_descendants(pid: int, name: str) -> list[psutil.Process]:
     """All processes that descend from `pid`, or carry its mark because they or a parent left its session."""
     try:
         found = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
         found = []  # it is gone: those it left behind carry its mark
     known = {pid, *(child.pid for child in found)}
-    return found + [stray for stray in marked({name}) if stray.pid not in known]
+    return found + [stray for stray in find_marked({name}) if stray.pid not in known]
 
 
-def marked(names: Collection[str]) -> list[psutil.Process]:
+def find_marked(names: Collection[str]) -> list[psutil.Process]:
     """All processes that carry one of these marks."""
     found = []
-    for pid in process_mark.marked(names):
+    for pid in process_mark.find_marked(names):
         with suppress(psutil.Error):  # ended meanwhile
             found.append(psutil.Process(pid))
     return found
 
 
-def kill_family(pid: int, name: str, known: Sequence[psutil.Process] = ()) -> None:
+def kill_descendants(pid: int, name: str, known: Sequence[psutil.Process] = ()) -> None:
     """Kill what an ended process has left behind, until nothing more is found: who is killed may have forked before."""
-    strays = [*known, *family(pid, name)]
+    strays = [*known, *find_descendants(pid, name)]
     for _ in range(SWEEPS):
         if not strays:
             return
         kill(strays)
-        strays = family(pid, name)
+        strays = find_descendants(pid, name)
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:

@@ -27,7 +27,7 @@ class Wire(Protocol):
     def origin(self) -> str:
         """Who is at the other end, as far as the carrier knows, for a log: a pid, or the name of a key."""
 
-    def let_in(self) -> None:
+    def admit(self) -> None:
         """The peer may stay, and send frames of full size."""
 
     def send(self, frame: bytes) -> None:

@@ -63,7 +63,7 @@ def new_pair() -> Pair:
     return Pair(public, secret)
 
 
-class Inlet:
+class PolledSocket:
     """A socket that one task reads."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
@@ -73,7 +73,7 @@ class Inlet:
     def has_input(self) -> bool:
         return bool(int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN)
 
-    async def until_readable(self) -> None:
+    async def wait_readable(self) -> None:
         if self.has_input():
             await trio.lowlevel.checkpoint()
             return
@@ -89,25 +89,25 @@ class Inlet:
 class CurveWire:
     """One peer. `key` is its public key, `name` what the allow-list calls it."""
 
-    def __init__(self, router: CurveRouter, identity: bytes, link: Link, key: str, name: str) -> None:
-        self._router, self._identity, self._link = router, identity, link
+    def __init__(self, router: CurveRouter, identity: bytes, connection: Connection, key: str, name: str) -> None:
+        self._router, self._identity, self._connection = router, identity, connection
         self.key, self.name = key, name
 
     @property
     def origin(self) -> str:
         return f"key {self.name}"
 
-    def let_in(self) -> None:
+    def admit(self) -> None:
         """Its key has let it in already."""
 
     def send(self, frame: bytes) -> None:
         self._router.send(self._identity, frame)
 
     def cut(self) -> None:
-        self._link.cut()
+        self._connection.cut()
 
 
-class Link:
+class Connection:
     """A connection of libzmq's, by its descriptor. libzmq closes that whenever it likes, and the number is used again:
     the inode tells whether it is still the same connection."""
 
@@ -128,9 +128,9 @@ class CurveRouter:
     """Made by `open_curve_router`."""
 
     def __init__(self, socket: Any, zap: Any, monitor: Any, keys: Keys) -> None:
-        self._inlet, self._zap, self._monitor = Inlet(socket), Inlet(zap), Inlet(monitor)
+        self._router, self._zap, self._monitor = PolledSocket(socket), PolledSocket(zap), PolledSocket(monitor)
         self._keys = keys
-        self._links: dict[int, Link] = {}
+        self._connections: dict[int, Connection] = {}
         self._wires: dict[bytes, CurveWire] = {}
         self._limited_log = RateLimitedLog()
 
@@ -141,31 +141,31 @@ class CurveRouter:
             nursery.start_soon(self._watch_keys)
             while True:
                 self._drain(deliver)
-                await self._inlet.until_readable()
+                await self._router.wait_readable()
 
     def send(self, identity: bytes, frame: bytes) -> None:
         try:
-            self._inlet.socket.send_multipart([identity, frame], _DONTWAIT)
+            self._router.socket.send_multipart([identity, frame], _DONTWAIT)
         except zmq.ZMQError as error:
             raise PeerGone(f"the peer does not read any more ({error})") from error
         finally:
-            self._inlet.wake()
+            self._router.wake()
 
     # --- frames ---
 
     def _drain(self, deliver: Deliver) -> None:
-        while self._inlet.has_input():
-            identity, *parts = self._inlet.socket.recv_multipart(_DONTWAIT, copy=False)
+        while self._router.has_input():
+            identity, *parts = self._router.socket.recv_multipart(_DONTWAIT, copy=False)
             self._receive(bytes(identity.buffer), parts, deliver)
 
     def _receive(self, identity: bytes, parts: list[Any], deliver: Deliver) -> None:
-        link = self._links.get(int(parts[0].get(zmq.SRCFD)))
-        if link is None:
+        connection = self._connections.get(int(parts[0].get(zmq.SRCFD)))
+        if connection is None:
             return  # of a connection that is over
         wire = self._wires.get(identity)
         if wire is None:
             key = str(parts[0].get("User-Id"))
-            wire = self._wires[identity] = CurveWire(self, identity, link, key, self._allowed().get(key, "?"))
+            wire = self._wires[identity] = CurveWire(self, identity, connection, key, self._allowed().get(key, "?"))
         if wire.key not in self._allowed() or len(parts) != 1:
             wire.cut()
             return
@@ -185,24 +185,24 @@ class CurveRouter:
                     gone.append(event["value"])
             self._drain(deliver)  # what they had sent before they left
             for descriptor in gone:
-                self._lose(descriptor, lost)
-            await self._monitor.until_readable()
+                self._disconnected(descriptor, lost)
+            await self._monitor.wait_readable()
 
     def _accept(self, descriptor: int) -> None:
         try:
-            link = self._links[descriptor] = Link(descriptor)
+            connection = self._connections[descriptor] = Connection(descriptor)
         except OSError:
             return  # gone already
-        if len(self._links) > CONNECTIONS:
+        if len(self._connections) > CONNECTIONS:
             self._limited_log.warn(
                 "full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit"
             )
-            link.cut()
+            connection.cut()
 
-    def _lose(self, descriptor: int, lost: Lost) -> None:
-        link = self._links.pop(descriptor, None)
+    def _disconnected(self, descriptor: int, lost: Lost) -> None:
+        connection = self._connections.pop(descriptor, None)
         for identity, wire in list(self._wires.items()):
-            if wire._link is link:
+            if wire._connection is connection:
                 del self._wires[identity]
                 lost(wire)
 
@@ -229,7 +229,7 @@ class CurveRouter:
                     )
                 status = [b"200", b"OK", key.encode()] if is_allowed else [b"400", b"not let in", b""]
                 self._zap.socket.send_multipart([version, id, *status, b""])
-            await self._zap.until_readable()
+            await self._zap.wait_readable()
 
     async def _watch_keys(self) -> None:
         """Cut the connections of keys that are taken off the list."""

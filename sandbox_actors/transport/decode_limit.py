@@ -8,7 +8,7 @@ from sandbox_actors.errors import Refused
 DECODED_LIMIT = 32 * 1024 * 1024
 """Bytes that a request may take when it is decoded."""
 
-HARMLESS = DECODED_LIMIT // 128
+ALWAYS_ACCEPTED = DECODED_LIMIT // 128
 """No document of so few bytes can come near the limit."""
 
 PER_OBJECT, PER_BYTE = 72, 8
@@ -20,13 +20,13 @@ PIECE = 1 << 20
 _ASCII = bytes(range(0x80))
 
 
-def require_light(document: bytes | memoryview) -> None:
+def check_decoded_size(document: bytes | memoryview) -> None:
     """Raise Refused where `document` might take more than `DECODED_LIMIT` bytes.
 
     An upper bound, in one pass at the speed of memory: every object that takes memory of its own begins with a byte
     that is not ASCII. Text in other scripts counts as more than it is, half a megabyte of it is too much.
     """
-    if len(document) <= HARMLESS:
+    if len(document) <= ALWAYS_ACCEPTED:
         return
     view = memoryview(document)
     objects = sum(len(bytes(view[at : at + PIECE]).translate(None, _ASCII)) for at in range(0, len(view), PIECE))

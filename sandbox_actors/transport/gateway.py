@@ -33,7 +33,7 @@ from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.faults import error_of, fault_of
 from sandbox_actors.protocol.frames import (
     MAX_FRAME,
-    NOBODY,
+    NO_ASK,
     PROTOCOL_VERSION,
     Abandon,
     Answer,
@@ -53,21 +53,21 @@ from sandbox_actors.transport.base import PeerGone, Router, Wire
 from sandbox_actors.transport.promises import Promises
 from sandbox_actors.version import __version__
 
-STRIKES = 10
-WITHIN = 60.0
+MALFORMED_LIMIT = 10
+MALFORMED_WINDOW = 60.0
 """So many malformed messages in so many seconds are too many."""
 
 
-class Strikes:
+class MalformedCount:
     """The malformed messages of one peer."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=STRIKES)
+        self._times: deque[float] = deque(maxlen=MALFORMED_LIMIT)
 
     def add(self, now: float) -> bool:
         """One more; whether they are too many."""
         self._times.append(now)
-        return len(self._times) == STRIKES and now - self._times[0] <= WITHIN
+        return len(self._times) == MALFORMED_LIMIT and now - self._times[0] <= MALFORMED_WINDOW
 
 
 ASKS_OPEN = 64
@@ -133,9 +133,9 @@ class Peer:
         if promise is None:
             return
         if isinstance(frame, Reply):
-            promise.keep(frame.body)
+            promise.resolve(frame.body)
         else:
-            promise.break_off(error_of(frame.fault))
+            promise.reject(error_of(frame.fault))
 
     def end(self, error: SandboxError) -> None:
         """The peer is gone: everyone who waits for it gets `error`, the first that is given, and what it had asked is
@@ -143,9 +143,9 @@ class Peer:
         if not self._has_ended:
             self._has_ended = True
             self._promises.end(error)
-        self.hang_up()
+        self.disconnect()
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """End the connection, and what is done for the peer."""
         self.wire.cut()
         for scope in self.serving.values():
@@ -164,7 +164,7 @@ class Gateway:
     def __init__(self, router: Router, admit: Admit, serve: Serve, arrived: Callable[[Peer], None]) -> None:
         self._router, self._admit, self._serve, self._arrived = router, admit, serve, arrived
         self._peers: dict[Wire, Peer] = {}
-        self._strikes: dict[Wire, Strikes] = {}
+        self._malformed: dict[Wire, MalformedCount] = {}
 
     async def run(self) -> None:
         """Serve for ever; cancelling it ends every open ask."""
@@ -181,17 +181,17 @@ class Gateway:
             else:
                 self._handle(peer, frame, len(data))
         except (ProtocolError, Refused) as error:
-            self._complain(wire, error)
+            self._report_malformed(wire, error)
 
     def _lose(self, wire: Wire) -> None:
-        self._strikes.pop(wire, None)
+        self._malformed.pop(wire, None)
         peer = self._peers.pop(wire, None)
         if peer is not None:
-            peer.hang_up()
+            peer.disconnect()
             if peer.is_waited_for:
-                self._nursery.start_soon(self._give_up, peer)
+                self._nursery.start_soon(self._end_after_grace, peer)
 
-    async def _give_up(self, peer: Peer) -> None:
+    async def _end_after_grace(self, peer: Peer) -> None:
         await trio.sleep(LOST_GRACE)
         peer.end(PeerGone(f"{peer.name} ({peer.wire.origin}) has closed its connection"))
 
@@ -204,14 +204,14 @@ class Gateway:
                 f"{frame.name} ({frame.version}) speaks {frame.protocol}"
             )
         self._admit(frame)
-        wire.let_in()
+        wire.admit()
         peer = self._peers[wire] = Peer(wire, frame)
         self._arrived(peer)
         peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
 
     def _handle(self, peer: Peer, frame: Frame, size: int) -> None:
         if isinstance(frame, Ask):
-            self._take_ask(peer, frame, size)
+            self._start_serving(peer, frame, size)
         elif isinstance(frame, (Reply, Failed)):
             peer.settle(frame)
         elif isinstance(frame, Abandon):
@@ -221,7 +221,7 @@ class Gateway:
         else:
             raise ProtocolError(f"{type(frame).__name__} is not for a peer to send now")
 
-    def _take_ask(self, peer: Peer, ask: Ask, size: int) -> None:
+    def _start_serving(self, peer: Peer, ask: Ask, size: int) -> None:
         if ask.id in peer.serving:
             raise ProtocolError(f"ask {ask.id} is open already")
         if len(peer.serving) >= ASKS_OPEN or peer.serving_bytes + size > MAX_FRAME:
@@ -244,7 +244,7 @@ class Gateway:
             except Exception as error:
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
                 if isinstance(error, ProtocolError) and peer.wire in self._peers:
-                    self._strike(peer.wire, error)
+                    self._count_malformed(peer.wire, error)
             finally:
                 peer.serving.pop(ask.id, None)
                 peer.serving_bytes -= size
@@ -253,25 +253,25 @@ class Gateway:
         with suppress(PeerGone):  # its connection ends by itself
             peer.send(frame)
 
-    def _complain(self, wire: Wire, error: ProtocolError | Refused) -> None:
+    def _report_malformed(self, wire: Wire, error: ProtocolError | Refused) -> None:
         """Tell a peer what is wrong with a message that nobody else answers."""
         with suppress(PeerGone):
             if wire in self._peers:
-                wire.send(encode(Failed(id=NOBODY, fault=fault_of(error))))
+                wire.send(encode(Failed(id=NO_ASK, fault=fault_of(error))))
             else:
-                wire.send(encode(_farewell(error)))
-        self._strike(wire, error)
+                wire.send(encode(_turned_away(error)))
+        self._count_malformed(wire, error)
 
-    def _strike(self, wire: Wire, error: SandboxError) -> None:
-        if not self._strikes.setdefault(wire, Strikes()).add(trio.current_time()):
+    def _count_malformed(self, wire: Wire, error: SandboxError) -> None:
+        if not self._malformed.setdefault(wire, MalformedCount()).add(trio.current_time()):
             return
-        last = ProtocolError(f"{STRIKES} messages broke the protocol, the last one: {error}")
+        last = ProtocolError(f"{MALFORMED_LIMIT} messages broke the protocol, the last one: {error}")
         with suppress(PeerGone):
-            wire.send(encode(_farewell(last)))
+            wire.send(encode(_turned_away(last)))
         wire.cut()
 
 
-def _farewell(error: SandboxError) -> TurnedAway:
+def _turned_away(error: SandboxError) -> TurnedAway:
     return TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
 
 

@@ -62,7 +62,7 @@ class Keys:
         """Let a key in from now on. Raises Refused for what is no key or no name, and for either that is there."""
         if not _NAME.fullmatch(name):
             raise Refused(f"{name!r}: the name of a key has up to 64 letters, digits and any of . _ @ + -")
-        public = checked(public)
+        public = validate_key(public)
         known = self.allowed()
         if public in known:
             raise Refused(f"this key is let in already, as {known[public]}")
@@ -86,7 +86,7 @@ class Keys:
             return None
         except ValueError:
             raise Refused(f"{self.folder / file} holds no pair of keys; move it away to have a new one made") from None
-        return Pair(checked(public), checked(secret))
+        return Pair(validate_key(public), validate_key(secret))
 
     def _make(self, file: str, pair: Pair) -> Pair:
         self._write(self.folder / file, f"{pair.public}\n{pair.secret}\n")
@@ -102,7 +102,7 @@ class Keys:
         write_whole(path, text.encode("ascii"), mode=0o600, is_durable=True)
 
 
-def checked(key: str) -> str:
+def validate_key(key: str) -> str:
     """A key in its one spelling. Raises Refused; the message does not repeat it, since it may be a secret one."""
     key = key.strip().lower()
     if not _KEY.fullmatch(key):

@@ -19,15 +19,15 @@ class Promise(Generic[T]):
 
     def __init__(self) -> None:
         self._event = trio.Event()
-        self._value: T  # set by `keep`, before the event is
+        self._value: T  # set by `resolve`, before the event is
         self._error: BaseException | None = None
 
-    def keep(self, value: T) -> None:
+    def resolve(self, value: T) -> None:
         if not self._event.is_set():
             self._value = value
             self._event.set()
 
-    def break_off(self, error: BaseException) -> None:
+    def reject(self, error: BaseException) -> None:
         if not self._event.is_set():
             self._error = error
             self._event.set()
@@ -67,4 +67,4 @@ class Promises(Generic[T]):
         self._ended = error
         waiting, self._open = self._open, {}
         for promise in waiting.values():
-            promise.break_off(error)
+            promise.reject(error)

@@ -80,18 +80,18 @@ class UnixWire:
     def origin(self) -> str:
         return f"pid {self._pid}"
 
-    def let_in(self) -> None:
+    def admit(self) -> None:
         self._decoder.limit = MAX_FRAME
         self._scope.deadline = float("inf")
 
     def send(self, frame: bytes) -> None:
         data = framed(frame)
         if self._unsent:
-            self._keep(memoryview(data))
+            self._queue(memoryview(data))
             return
         sent = self._write(data)
         if sent < len(data):
-            self._keep(memoryview(data)[sent:])
+            self._queue(memoryview(data)[sent:])
             self._router.start_soon(self._send_rest)
 
     def cut(self) -> None:
@@ -105,7 +105,7 @@ class UnixWire:
                 self._write(OPENING)
                 await self._read(deliver)
         except ProtocolError as error:
-            self._say_farewell(error)
+            self._turn_away(error)
         except PeerGone:
             pass  # as every peer does
         finally:
@@ -117,7 +117,7 @@ class UnixWire:
     async def _read(self, deliver: Deliver) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._socket)
-            if self._decoder.underway > LARGE:
+            if self._decoder.pending_size > LARGE:
                 async with self._router.large:
                     await self._read_large(deliver)
             elif not self._read_once(deliver):
@@ -125,12 +125,14 @@ class UnixWire:
 
     async def _read_large(self, deliver: Deliver) -> None:
         with trio.move_on_after(LARGE_TIMEOUT):
-            while self._decoder.underway > LARGE:
+            while self._decoder.pending_size > LARGE:
                 await trio.lowlevel.wait_readable(self._socket)
                 if not self._read_once(deliver):
                     return
-        if self._decoder.underway > LARGE:
-            raise ProtocolError(f"a message of {self._decoder.underway} bytes was not complete in {LARGE_TIMEOUT:g} s")
+        if self._decoder.pending_size > LARGE:
+            raise ProtocolError(
+                f"a message of {self._decoder.pending_size} bytes was not complete in {LARGE_TIMEOUT:g} s"
+            )
 
     def _read_once(self, deliver: Deliver) -> bool:
         """Take in what has come; whether more may come. Raises ProtocolError."""
@@ -156,7 +158,7 @@ class UnixWire:
         except OSError as error:
             raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
 
-    def _keep(self, data: memoryview) -> None:
+    def _queue(self, data: memoryview) -> None:
         if self._is_over or self._unsent_bytes + len(data) > UNREAD_LIMIT:
             self.cut()
             raise PeerGone(f"{self.origin} does not read what it has asked for")
@@ -173,7 +175,7 @@ class UnixWire:
                 if not self._unsent[0]:
                     self._unsent.popleft()
 
-    def _say_farewell(self, error: SandboxError) -> None:
+    def _turn_away(self, error: SandboxError) -> None:
         self._router.limited_log.warn("protocol", f"{self.origin} was cut off: {error}")
         with suppress(PeerGone):
             self.send(encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)))
@@ -193,7 +195,7 @@ class UnixRouter:
         async with trio.open_nursery() as nursery:
             self.start_soon = nursery.start_soon
             for listener in self._listeners:
-                nursery.start_soon(listener.keep)
+                nursery.start_soon(listener.restore_path)
                 nursery.start_soon(self._accept, listener, deliver, lost)
 
     async def _accept(self, listener: Listener, deliver: Deliver, lost: Lost) -> None:
@@ -208,7 +210,7 @@ class UnixRouter:
             if uid not in self._uids:
                 self.limited_log.warn("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
                 connection.close()
-            elif reason := self._full(connection):
+            elif reason := self._find_exhausted_limit(connection):
                 self.limited_log.warn("full", f"a connection of pid {pid} was refused: {reason}")
                 _refuse(connection, reason)
             else:
@@ -221,7 +223,7 @@ class UnixRouter:
         finally:
             self._count -= 1
 
-    def _full(self, connection: sockets.socket) -> str:
+    def _find_exhausted_limit(self, connection: sockets.socket) -> str:
         """Why one more connection is too many; empty if it is not."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if self._count >= CONNECTIONS:
@@ -237,7 +239,7 @@ class Listener:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket = _listen(path)
-        self._place = _place(path)
+        self._file_id = _file_id(path)
 
     async def accept(self) -> tuple[sockets.socket, object]:
         """The next connection. Raises OSError."""
@@ -248,22 +250,22 @@ class Listener:
                 connection.setblocking(False)
                 return connection, address
 
-    async def keep(self) -> None:
+    async def restore_path(self) -> None:
         """Listen at the path again where it is gone: a folder below /run/user is removed when its user logs out."""
         while True:
             await trio.sleep(LISTENING_CHECK)
-            if _place(self._path) is None:
+            if _file_id(self._path) is None:
                 with suppress(OSError, SandboxError):  # as long as its folder cannot be made, nobody can log in either
                     self._path.parent.mkdir(mode=0o700, exist_ok=True)
                     again = _listen(self._path)
                     self.close()
-                    self._socket, self._place = again, _place(self._path)
+                    self._socket, self._file_id = again, _file_id(self._path)
 
     def close(self) -> None:
         """Stop listening; the path goes if it still is this socket's."""
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
-        if self._place is not None and _place(self._path) == self._place:
+        if self._file_id is not None and _file_id(self._path) == self._file_id:
             self._path.unlink()
 
 
@@ -304,7 +306,7 @@ def _listen(path: Path) -> sockets.socket:
     return listening
 
 
-def _place(path: Path) -> tuple[int, int] | None:
+def _file_id(path: Path) -> tuple[int, int] | None:
     """Which file is at `path`; None if none is."""
     try:
         found = path.lstat()

@@ -57,7 +57,7 @@ class Decoder:
         self._needed = 0
 
     @property
-    def underway(self) -> int:
+    def pending_size(self) -> int:
         """Bytes that the message under way will have, as far as is known; 0 between two messages."""
         return self._needed if self._rest else 0
 
@@ -70,7 +70,7 @@ class Decoder:
             self._rest += data
             if len(self._rest) < self._needed:
                 return
-            message, data = self._take_first()
+            message, data = self._take_pending()
             if message is not None:
                 yield message
         at, end = 0, len(data)
@@ -84,7 +84,7 @@ class Decoder:
             at = stop
         self._rest = bytearray(data[at:])
 
-    def _take_first(self) -> tuple[bytes | None, bytes]:
+    def _take_pending(self) -> tuple[bytes | None, bytes]:
         """What was needed has come: the message that it makes, if it makes one, and what is left. Of a large message
         nothing is kept beside it."""
         kept = memoryview(self._rest)

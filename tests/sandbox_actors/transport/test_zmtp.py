@@ -75,9 +75,9 @@ def test_a_forged_length_is_refused_before_any_of_its_bytes_came() -> None:
 def test_the_length_of_a_message_under_way_is_known() -> None:
     decoder = Decoder(LIMIT)
     assert list(decoder.feed(DEALER_OPENING + framed(b"x" * 5_000)[:100])) == []
-    assert decoder.underway == 5_009
+    assert decoder.pending_size == 5_009
     assert list(decoder.feed(framed(b"x" * 5_000)[100:])) == [b"x" * 5_000]
-    assert decoder.underway == 0
+    assert decoder.pending_size == 0
 
 
 def test_heartbeats_are_passed_over() -> None:
