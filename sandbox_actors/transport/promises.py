@@ -1,4 +1,4 @@
-"""Answers that are yet to come."""
+"""Answers that have not arrived yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Promise(Generic[T]):
-    """An answer that is yet to come: set once, awaited by one."""
+    """An answer that has not arrived yet: set once, awaited by one task."""
 
     __slots__ = ("__weakref__", "_error", "_event", "_value")
 
@@ -51,7 +51,7 @@ class Promises(Generic[T]):
         return len(self._open)
 
     def new(self) -> tuple[int, Promise[T]]:
-        """A fresh id and its promise. Raises what `end` was given, once it was called."""
+        """A new id and its promise. Raises the error that `end` was given, if it was called."""
         if self._ended is not None:
             raise self._ended
         id = next(self._ids)
@@ -59,11 +59,11 @@ class Promises(Generic[T]):
         return id, promise
 
     def take(self, id: int) -> Promise[T] | None:
-        """The promise of `id`, which is then no longer open; None where nobody waits (any more)."""
+        """The promise of `id`, which is then no longer open; None if no task waits for it."""
         return self._open.pop(id, None)
 
     def end(self, error: SandboxError) -> None:
-        """Give `error` to everyone who waits, and to everyone who will ask."""
+        """Fail all open promises with `error`, and raise it from every later `new`."""
         self._ended = error
         waiting, self._open = self._open, {}
         for promise in waiting.values():
