@@ -1,4 +1,4 @@
-"""The backup beside the store: `<name>.backup`, made while the store is in use, and a way back from damage."""
+"""The backup beside the store: `<name>.backup`, made while the store is in use, to recover from damage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandbox_actors.errors import StoreError
 from sandbox_actors.store.disk_faults import RECOVER
 
 PAGES = 500
-"""Pages (of 4 KiB) that are copied before what was asked for meanwhile is carried out."""
+"""Pages (of 4 KiB) that are copied between two turns of the calls that arrive meanwhile."""
 
 
 def backup_path(path: Path) -> Path:
@@ -22,8 +22,8 @@ def backup_path(path: Path) -> Path:
 
 
 def backup_age(path: Path) -> float:
-    """Seconds since the backup of the file `path` was made; infinite where there is none but something to copy, and 0
-    where the file itself is yet to be made."""
+    """Seconds since the backup of the file `path` was made. Without a backup: infinite if the file exists, 0 if it does
+    not."""
     try:
         return time.time() - backup_path(path).stat().st_mtime
     except FileNotFoundError:

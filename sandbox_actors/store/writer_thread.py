@@ -2,15 +2,15 @@
 
 Theory of operation. There are two sides. Tasks in trio make calls and wait for `Call.done`; one thread carries them
 out. Between them there are a queue (trio to the thread), `wake` (the thread to trio), and the lock in `CallResults`.
-Everything else here belongs to the thread, except `trouble` and `busy_seconds()`, which trio reads as they are.
+Everything else here belongs to the thread, except `fault` and `busy_seconds()`, which trio reads as they are.
 
 - The thread takes all calls that have arrived, and carries them out in one transaction of at most `BATCH_SECONDS`. Each
   call runs in a savepoint, so a call that raises loses only its own changes. Reads without a write need no transaction.
 - A backup runs in the same thread, a few pages at a time, and the calls that arrive meanwhile are carried out between.
-- An error that is the disk's fault is `Trouble`. The batch is put back and tried again every `RETRY_SECONDS`. Only
+- An error that is the disk's fault is a `DiskFault`. The batch is put back and tried again every `RETRY_SECONDS`. Only
   calls that are prompt (a client waits at its terminal) are refused at once; reads are still answered if the file is
   open.
-- Except when the disk is full, a connection that had trouble is not used again: after a failed fsync it treats
+- Except when the disk is full, a connection that met a fault is not used again: after a failed fsync it treats
   unwritten pages as written. The file is opened again, its log is written to it once more and synced, and the number of
   the last commit in it tells whether the commit that failed took place. Until then the calls of that commit are
   `_uncertain`.
@@ -51,20 +51,20 @@ from sandbox_actors.store.disk_faults import DiskFault, disk_fault_of, translate
 log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.05
-"""The longest that a transaction goes on taking in work before it is committed."""
+"""How long a transaction takes in calls before it is committed."""
 
 RETRY_SECONDS = 1.0
-"""Between two attempts to write what waits for a disk."""
+"""Between two attempts to write to a disk that is at fault."""
 
 BACKUP_SECONDS = 24 * 3600.0
 """Between two backups."""
 
 BACKUP_AGAIN_SECONDS = 3600.0
-"""Between two attempts to make one."""
+"""Between two attempts to make a backup, if the first fails."""
 
 
 class WriterThread:
-    """Keeps the file `path`. `wake(do)` has `do()` done in trio; `ended` is called there when the thread ends."""
+    """Owns the connection to the file `path`. `wake(do)` runs `do()` in trio; `ended` is called there at the end."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class WriterThread:
     # --- for trio ---
 
     def start(self) -> None:
-        """`opened` tells when the file is open, or why it cannot be."""
+        """Start the thread. `opened` is settled when the file is open, or cannot be opened."""
         self._thread.start()
 
     def put(self, call: Call | None) -> None:
-        """Take in a call; None for the last one."""
+        """Queue a call; None ends the thread after the calls before it."""
         self._queue.put(call)
 
     def busy_seconds(self) -> float:
-        """For how long the disk has been at one thing."""
+        """How long the current operation of the disk has taken; 0 if there is none."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -127,8 +127,8 @@ class WriterThread:
             self._wake(self._ended)
 
     def _refuse_all(self, text: str) -> None:
-        unsure = [] if self._uncertain is None else self._uncertain[1]
-        self._results.refuse([*unsure, *self._pending], text)
+        uncertain = [] if self._uncertain is None else self._uncertain[1]
+        self._results.refuse([*uncertain, *self._pending], text)
 
     def _open(self) -> None:
         self._connection = connect(self.path, self._migrations)
@@ -140,14 +140,14 @@ class WriterThread:
         try:
             back_up(self._connection, self.path, self._perform_pending)
             self._backup_due = time.monotonic() + BACKUP_SECONDS
-        except DiskFault as trouble:
-            self._pause(trouble)
+        except DiskFault as fault:
+            self._pause(fault)
         except (StoreError, sqlite3.Error, OSError) as error:
             log.warning("%s: no backup could be made: %s", self.path, error)
             self._backup_due = time.monotonic() + BACKUP_AGAIN_SECONDS
 
     def _perform_pending(self) -> None:
-        """Carry out, in the middle of a backup, what was asked for meanwhile. Raises DiskFault to end the backup."""
+        """Carry out the calls that arrived during a backup. Raises DiskFault, which ends the backup."""
         with suppress(queue.Empty):
             while True:
                 self._accept(self._queue.get_nowait())
@@ -155,7 +155,7 @@ class WriterThread:
             self._commit()
 
     def _receive(self) -> None:
-        """Wait for calls, and take all there are. In trouble, no longer than until the next attempt is due."""
+        """Wait for calls, and take all that have arrived. While paused, wait only until the next attempt is due."""
         due = time.monotonic() + RETRY_SECONDS if self.fault is not None else self._backup_due
         while True:
             try:
@@ -175,57 +175,58 @@ class WriterThread:
             self._pending.append(call)
 
     def _perform_while_paused(self, call: Call) -> None:
-        """What is stored can be read while nothing can be written, if the file is open."""
+        """Answer a prompt read, if the file is open, though nothing can be written; refuse a write."""
         assert self.fault is not None
         if call.is_write or self._connection is None:
             self._results.refuse([call], self.fault.text)
             return
         try:
             self._perform(self._connection, call)
-        except DiskFault as trouble:
-            self._results.refuse([call], trouble.text)
+        except DiskFault as fault:
+            self._results.refuse([call], fault.text)
         else:
             self._deliver([call])
 
     def _work(self) -> None:
-        """Carry out what is pending, as far as the disk allows."""
+        """Carry out the pending calls, as far as the disk allows."""
         try:
             if self._connection is None:
                 self._reopen()
             self._commit_all()
-        except DiskFault as trouble:
-            self._pause(trouble)
+        except DiskFault as fault:
+            self._pause(fault)
         else:
             self._resume()
 
     def _commit_all(self) -> None:
-        """Raises DiskFault, with what is left kept. What goes wrong once is tried again at once."""
+        """Carry out all pending calls. A first fault is tried again at once; then raises DiskFault, and keeps the
+        rest."""
         failures = 0
         while self._pending:
             try:
                 self._commit()
-            except DiskFault as trouble:
+            except DiskFault as fault:
                 failures += 1
-                if trouble.is_suspect:
+                if fault.is_suspect:
                     self._reopen()
-                if failures > 1 or not trouble.is_suspect:
+                if failures > 1 or not fault.is_suspect:
                     raise
             else:
                 failures = 0
 
     def _commit(self) -> None:
-        """Carry out calls in one transaction, for at most `BATCH_SECONDS`. Raises DiskFault, with all calls kept."""
+        """Carry out calls in one transaction, for at most `BATCH_SECONDS`. Raises DiskFault, and keeps the calls."""
         assert self._connection is not None
         batch: list[Call] = []
         try:
             with self._mark_busy():
                 self._run_transaction(self._connection, batch)
         except Exception as error:
-            trouble = error if isinstance(error, DiskFault) else disk_fault_of(error, self.path)
-            if trouble is not None:
+            fault = error if isinstance(error, DiskFault) else disk_fault_of(error, self.path)
+            if fault is not None:
                 traceback.clear_frames(error.__traceback__)  # a cursor in one of them keeps the file locked
-                self._abort(batch, trouble)
-                raise trouble from None
+                self._abort(batch, fault)
+                raise fault from None
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for call in batch:
@@ -260,7 +261,7 @@ class WriterThread:
         self._commits += 1
 
     def _perform_in_savepoint(self, connection: sqlite3.Connection, call: Call) -> None:
-        """Perform a call so that its failure takes nothing of the transaction with it but its own changes."""
+        """Carry out a call. If it fails, only its own changes are rolled back."""
         connection.execute("SAVEPOINT one_call")
         self._perform(connection, call)
         if call.error is not None:
@@ -268,19 +269,19 @@ class WriterThread:
         connection.execute("RELEASE one_call")
 
     def _perform(self, connection: sqlite3.Connection, call: Call) -> None:
-        """Raises DiskFault where nobody's work would fare better."""
+        """Carry out the work of a call. Raises DiskFault if the disk, not this call, is at fault."""
         try:
             call.result = call.work(connection)
         except Exception as error:
-            if trouble := disk_fault_of(error, self.path):
+            if fault := disk_fault_of(error, self.path):
                 traceback.clear_frames(error.__traceback__)
-                raise trouble from None
+                raise fault from None
             call.error = translate(error, self.path)
 
-    def _abort(self, batch: list[Call], trouble: DiskFault) -> None:
-        """Undo a transaction in trouble, and put its calls back to where they were."""
+    def _abort(self, batch: list[Call], fault: DiskFault) -> None:
+        """Roll back a transaction that hit a fault, and put its calls back to the front of the queue."""
         assert self._connection is not None
-        if trouble.is_suspect:
+        if fault.is_suspect:
             connection, self._connection = self._connection, None
             self._uncertain = (self._commits + 1, batch)
             with suppress(sqlite3.Error):
@@ -291,13 +292,13 @@ class WriterThread:
         self._put_back(batch)
 
     def _reopen(self) -> None:
-        """Open the file anew, and find out what has become of the commit that failed. Raises DiskFault."""
-        gc.collect()  # what still refers to the old connection
+        """Open the file again, and find out whether the commit that failed took place. Raises DiskFault."""
+        gc.collect()  # objects that refer to the old connection, which would keep the file locked
         expected = self._commits
         try:
             with self._mark_busy():
                 if not self.path.exists():
-                    raise FileNotFoundError(errno.ENOENT, "the file is gone: put it back, and it goes on")
+                    raise FileNotFoundError(errno.ENOENT, "the file is gone; put it back, and it continues")
                 self._open()
                 assert self._connection is not None
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -307,7 +308,7 @@ class WriterThread:
                 connection.close()
             self._commits = expected
             traceback.clear_frames(error.__traceback__)
-            # Without a trouble: the schema of another program, say. The file is no longer the one it was.
+            # None: not an error of the disk, but for example another schema. The file was replaced by another one.
             raise disk_fault_of(error, self.path) or DiskFault(str(error), is_suspect=True) from None
         if self._commits < expected:
             lost = expected - self._commits
@@ -324,17 +325,17 @@ class WriterThread:
             call.reset()
         self._pending.extendleft(reversed([call for call in batch if not call.is_settled]))
 
-    def _pause(self, trouble: DiskFault) -> None:
-        if self.fault is None or self.fault.text.partition("(")[0] != trouble.text.partition("(")[0]:
-            log.error("the store is paused: %s", trouble.text)
-        self.fault = trouble
+    def _pause(self, fault: DiskFault) -> None:
+        if self.fault is None or self.fault.text.partition("(")[0] != fault.text.partition("(")[0]:
+            log.error("the store is paused: %s", fault.text)
+        self.fault = fault
         prompt = [call for call in self._pending if call.is_prompt]
         self._pending = deque(call for call in self._pending if not call.is_prompt)
-        self._results.refuse(prompt, trouble.text)
+        self._results.refuse(prompt, fault.text)
         if self._uncertain is not None:
             number, batch = self._uncertain
             self._uncertain = number, [call.as_withdrawn() if call.is_prompt else call for call in batch]
-            self._results.refuse([call for call in batch if call.is_prompt], trouble.text)
+            self._results.refuse([call for call in batch if call.is_prompt], fault.text)
 
     def _resume(self) -> None:
         if self.fault is not None:

@@ -90,7 +90,7 @@ def test_of_a_file_that_is_nothing_but_garbage_the_backup_is_left(path: Path) ->
     with_store(path, fill)
     make_backup(path)
     damage(path, 0, path.stat().st_size)
-    with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves all that can be read"):
+    with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves what can be read"):
         with_store(path, nothing)
     done = recover_store(path)
     assert done.from_backup["experiments"] == 20
@@ -98,7 +98,7 @@ def test_of_a_file_that_is_nothing_but_garbage_the_backup_is_left(path: Path) ->
 
 
 def test_without_a_file_there_is_nothing_to_recover(path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no such file, and nothing to recover"):
+    with pytest.raises(StoreError, match="there is no such file, so there is nothing to recover"):
         recover_store(path)
 
 
@@ -146,7 +146,7 @@ async def test_the_state_of_earlier_versions_is_brought_up_to_date_and_a_copy_ke
         assert await database.read(lambda db: db.execute("SELECT * FROM numbers").fetchall()) == [(1, "none")]
     with closing(sqlite3.connect(tmp_path / "file.version-1")) as copy:
         assert copy.execute("SELECT * FROM numbers").fetchall() == [(1,)]
-    with pytest.raises(StoreError, match="its schema has version 2, this program knows version 1; use"):
+    with pytest.raises(StoreError, match="its schema has version 2, and this program supports up to version 1; use"):
         async with open_database(path, [first]):
             raise AssertionError("opened what it does not know")
 
