@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from sandbox_actors.errors import StoreError
 from sandbox_actors.store.disk_faults import RECOVER
+from sandbox_actors.store.replacement import replacement
 
 PAGES = 500
 """Pages (of 4 KiB) that are copied between two turns of the calls that arrive meanwhile."""
@@ -34,13 +34,9 @@ def back_up(connection: sqlite3.Connection, path: Path, between: Callable[[], No
     """Copy the database to its backup, calling `between` after every few pages. The old backup is replaced when the new
     one is whole and sound. Raises StoreError where the copy shows damage, and what SQLite, the system and `between`
     raise."""
-    fresh = path.with_name(f"{path.name}.backup.new")
-    fresh.unlink(missing_ok=True)
-    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(fresh)) as target:
+    with replacement(backup_path(path)) as new, closing(sqlite3.connect(new)) as target:
         connection.backup(target, pages=PAGES, progress=lambda *_: between(), sleep=0.0)
         (found,) = target.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise StoreError(f"the file is damaged ({found}); {RECOVER}")
         target.execute("PRAGMA journal_mode=DELETE")
-    fresh.replace(backup_path(path))

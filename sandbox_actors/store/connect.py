@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sandbox_actors.errors import StoreError
+from sandbox_actors.store.replacement import replacement
 
 COMMIT_COUNTER = "CREATE TABLE IF NOT EXISTS commits (number INTEGER NOT NULL)"
 """One row: the number of the last commit. After a commit that failed, it tells whether that commit took place."""
@@ -53,7 +54,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[st
         )
     if 0 < found < len(migrations):
         connection.execute("COMMIT")
-        _keep(connection, path.with_name(f"{path.name}.version-{found}"))
+        _copy(connection, path.with_name(f"{path.name}.version-{found}"))
         connection.execute("BEGIN IMMEDIATE")
     for script in migrations[found:]:
         for statement in filter(None, map(str.strip, script.split(";"))):
@@ -64,8 +65,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[st
     connection.execute("COMMIT")
 
 
-def _keep(connection: sqlite3.Connection, copy: Path) -> None:
-    copy.unlink(missing_ok=True)
-    os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with closing(sqlite3.connect(copy)) as target:
+def _copy(connection: sqlite3.Connection, copy: Path) -> None:
+    with replacement(copy) as new, closing(sqlite3.connect(new)) as target:
         connection.backup(target)

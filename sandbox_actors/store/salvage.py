@@ -21,6 +21,7 @@ from typing import Any
 from sandbox_actors.errors import StoreError
 from sandbox_actors.store.backup import backup_path
 from sandbox_actors.store.connect import connect
+from sandbox_actors.store.replacement import replacement
 
 LAST_KEY = 2**40
 """Greater than every key in use."""
@@ -48,20 +49,17 @@ def recover(path: Path, migrations: Sequence[str], keys: dict[str, str], orphans
     """
     if not path.exists():
         raise StoreError(f"{path}: there is no such file, so there is nothing to recover")
-    fresh = path.with_name(f"{path.name}.recovered")
-    for each in (fresh, _wal_of(fresh)):
-        each.unlink(missing_ok=True)
-    with closing(connect(fresh, migrations)) as connection:
-        connection.execute("PRAGMA foreign_keys=OFF")
-        saved = _copy_rows(connection, path, keys)
-        from_backup = _copy_rows(connection, backup_path(path), keys)
-        for statement in orphans:
-            connection.execute(statement)
-    kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    os.link(path, kept)
-    with suppress(FileNotFoundError):  # SQLite would take it for the log of the new file
-        _wal_of(path).rename(_wal_of(kept))
-    fresh.replace(path)
+    with replacement(path) as new:
+        with closing(connect(new, migrations)) as connection:
+            connection.execute("PRAGMA foreign_keys=OFF")
+            saved = _copy_rows(connection, path, keys)
+            from_backup = _copy_rows(connection, backup_path(path), keys)
+            for statement in orphans:
+                connection.execute(statement)
+        kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.link(path, kept)
+        with suppress(FileNotFoundError):  # SQLite would take it for the log of the new file
+            _wal_of(path).rename(_wal_of(kept))
     _sync_folder(path)
     return Salvage(kept, saved, from_backup)
 
