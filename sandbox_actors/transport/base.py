@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sandbox_actors.errors import SandboxError
+from sandbox_actors.protocol.faults import fault_of
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, TurnedAway, encode
+from sandbox_actors.version import __version__
 
 HELLO_LIMIT = 4_096
 """Bytes of a frame from a peer that has not been admitted. A greeting has 150."""
@@ -47,3 +50,8 @@ class Router(Protocol):
     async def run(self, deliver: Deliver, lost: Lost) -> None:
         """Serve until cancelled, calling `deliver(wire, frame)` for each frame, and `lost(wire)` once a connection is
         over."""
+
+
+def turned_away(error: SandboxError) -> bytes:
+    """The frame that informs a peer why its connection is closed."""
+    return encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__))

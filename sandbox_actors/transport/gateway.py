@@ -43,13 +43,12 @@ from sandbox_actors.protocol.frames import (
     Hello,
     Reply,
     Request,
-    TurnedAway,
     Welcome,
     decode_answer,
     decode_frame,
     encode,
 )
-from sandbox_actors.transport.base import PeerGone, Router, Wire
+from sandbox_actors.transport.base import PeerGone, Router, Wire, turned_away
 from sandbox_actors.transport.promises import Promises
 from sandbox_actors.version import __version__
 
@@ -260,7 +259,7 @@ class Gateway:
             if wire in self._peers:
                 wire.send(encode(Failed(id=NO_ASK, fault=fault_of(error))))
             else:
-                wire.send(encode(_turned_away(error)))
+                wire.send(turned_away(error))
         self._count_malformed(wire, error)
 
     def _count_malformed(self, wire: Wire, error: SandboxError) -> None:
@@ -268,12 +267,8 @@ class Gateway:
             return
         last = ProtocolError(f"{MALFORMED_LIMIT} messages broke the protocol, the last one: {error}")
         with suppress(PeerGone):
-            wire.send(encode(_turned_away(last)))
+            wire.send(turned_away(last))
         wire.cut()
-
-
-def _turned_away(error: SandboxError) -> TurnedAway:
-    return TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
 
 
 def decode_checked(data: bytes) -> Frame:

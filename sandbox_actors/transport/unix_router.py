@@ -33,13 +33,11 @@ from pathlib import Path
 import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol.faults import fault_of
-from sandbox_actors.protocol.frames import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode
+from sandbox_actors.protocol.frames import MAX_FRAME
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT, credentials
-from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone
+from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone, turned_away
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
-from sandbox_actors.version import __version__
 
 CONNECTIONS = 1_000
 """Connections of one router; one more is refused with the reason."""
@@ -179,7 +177,7 @@ class UnixWire:
     def _turn_away(self, error: SandboxError) -> None:
         self._router.limited_log.warn("protocol", f"{self.origin} was disconnected: {error}")
         with suppress(PeerGone):
-            self.send(encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)))
+            self.send(turned_away(error))
 
 
 class UnixRouter:
@@ -318,7 +316,6 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 def _refuse(connection: sockets.socket, reason: str) -> None:
     """Send the reason to a peer, as far as the socket's buffer takes it at once, and close."""
-    farewell = TurnedAway(fault=fault_of(Refused(reason)), protocol=PROTOCOL_VERSION, version=__version__)
     with suppress(OSError):
-        connection.send(OPENING + framed(encode(farewell)))
+        connection.send(OPENING + framed(turned_away(Refused(reason))))
     connection.close()
