@@ -36,7 +36,7 @@ from components.base import Config
 from sandbox_actors.errors import ComponentFailed, SandboxError
 from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.run_files import Ended
-from sandbox_actors.protocol.worker_requests import ComponentRef, EndLog, Exit, Followed, FollowLog, Outcome, Run
+from sandbox_actors.protocol.worker_requests import ComponentRef, Exit, Followed, FollowLog, Outcome, Run
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.log_follower import LogFollower
 from sandbox_actors.worker.output_capture import capture_output
@@ -78,9 +78,7 @@ class Host:
             return self._run(task)
         if isinstance(task, FollowLog):
             return self._follow(task)
-        if isinstance(task, EndLog):
-            return None  # the run ended before this log watcher was asked to follow it
-        return None
+        return None  # Ping, Exit, or EndLog: the run ended before this log watcher was asked to follow it
 
     def _run(self, task: Run) -> Outcome:
         os.chdir(task.cwd)
