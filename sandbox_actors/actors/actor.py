@@ -120,14 +120,14 @@ class Actor:
             if promise is None:
                 await self.on_failure(message, error)
             else:
-                promise.break_off(error)
+                promise.reject(error)
         except BaseException:
             if promise is not None:
-                promise.break_off(self._stopped_error())
+                promise.reject(self._stopped_error())
             raise
         else:
             if promise is not None:
-                promise.keep(answer)
+                promise.resolve(answer)
 
     async def _put(self, message: Any, promise: Promise[Any] | None) -> None:
         await self._room.acquire()
@@ -145,11 +145,11 @@ class Actor:
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
             if letter.promise is not None:
-                letter.promise.break_off(self._stopped_error())
+                letter.promise.reject(self._stopped_error())
         self._inbox_out.close()
         self._room.release()
         for promised in list(self._promised):
-            promised.break_off(self._stopped_error())
+            promised.reject(self._stopped_error())
 
     def _stopped_error(self) -> ActorStopped:
         return ActorStopped(f"actor {self.name} has stopped")

@@ -242,7 +242,7 @@ class Pool(Actor):
 
         async def wait() -> None:
             await actor.gone.wait()
-            promise.keep(answer)
+            promise.resolve(answer)
 
         self._nursery.start_soon(wait)
         return promise

@@ -17,7 +17,7 @@ import msgspec
 from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION
-from sandbox_actors.system.process_tree import kill, marked
+from sandbox_actors.system.process_tree import find_marked, kill
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class WorkerRecords:
     def clear(self, left: list[WorkerRecord], alive: set[str]) -> None:
         """Remove all but the workers in `alive`, and kill what those in `left`, which have ended, have left behind."""
         marks = {record.mark for record in left}
-        while marks and (strays := marked(marks)):
+        while marks and (strays := find_marked(marks)):
             kill(strays)
         for folder in (self._folder, self._scratch):
             for path in folder.iterdir() if folder.is_dir() else ():

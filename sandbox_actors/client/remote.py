@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.transport.keys import Keys, Pair, checked
+from sandbox_actors.transport.keys import Keys, Pair, validate_key
 
 CONNECT_VARIABLE = "SANDBOX_CONNECT"
 SERVER_KEY_VARIABLE = "SANDBOX_SERVER_KEY"
@@ -45,7 +45,7 @@ def find_remote(keys: Path, environ: Mapping[str, str] = os.environ) -> Remote |
             f"{CONNECT_VARIABLE} is set, but you have no key pair in {keys}: create it with `sandbox daemon keys "
             "mine`, then authorize it with `sandbox daemon keys add NAME KEY` on the daemon's machine"
         )
-    return Remote(address, checked(server_key), pair)
+    return Remote(address, validate_key(server_key), pair)
 
 
 def require_local(what: str, environ: Mapping[str, str] = os.environ) -> None:

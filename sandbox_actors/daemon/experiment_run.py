@@ -120,7 +120,7 @@ class ExperimentRun:
         wanted."""
         if not self._experiment.resume or self._row.started is not None or self._past.history:
             return self._past
-        last = await self._store.last_in(self.work_dir, before=self.id)
+        last = await self._store.last_started_in(self.work_dir, before=self.id)
         submit = await self._store.submission(last) if last else None
         if last is None or submit is None or submit.cwd != self._row.cwd:
             return self._past  # in another folder, its relative paths meant other files
@@ -135,7 +135,7 @@ class ExperimentRun:
         reached = Plan(self._experiment, history)
         reached.start()
         places = {place: then for place, then in places.items() if place[0] <= reached.iter}
-        await self._store.take_over(self.id, last, places)
+        await self._store.copy_jobs(self.id, last, places)
         return Past([each for each in history if each.iter <= reached.iter])
 
 

@@ -126,7 +126,7 @@ class Experiments(Actor):
                 return self._drain()
             case _Stored():
                 self._enter(self._make_run(message.row, message.experiment, message.environ, Past()))
-                message.submitted.keep(Submitted(experiment=message.row.id))
+                message.submitted.resolve(Submitted(experiment=message.row.id))
             case _Ended():
                 self._leave(message.id)
         return None
@@ -153,7 +153,7 @@ class Experiments(Actor):
                     jobs=waiting_rows(number_jobs(experiment), iter=1),
                 )
         except Exception as error:
-            submitted.break_off(error)
+            submitted.reject(error)
         else:
             self.notify(_Stored(row=row, experiment=experiment, environ=submit.environ, submitted=submitted))
 
@@ -180,10 +180,10 @@ class Experiments(Actor):
                 await self._store.update_experiment(row.id, state="waiting", finished=None, error="")
         except Exception as error:
             self._leave(row.id)
-            resumed.break_off(error)
+            resumed.reject(error)
         else:
             self._enter(run)
-            resumed.keep(Submitted(experiment=row.id))
+            resumed.resolve(Submitted(experiment=row.id))
 
     async def _cancel(self, request: CancelExperiment) -> Promise[ExperimentRow]:
         """Raises Refused where the experiment had ended before."""
@@ -203,7 +203,7 @@ class Experiments(Actor):
         if self._unfinished:
             self._drained.append(drained)
         else:
-            drained.keep(None)
+            drained.resolve(None)
         return drained
 
     def _require_open(self) -> None:
@@ -259,13 +259,13 @@ class Experiments(Actor):
 
     async def _tell_row(self, id: str, promise: Promise[ExperimentRow]) -> None:
         try:
-            promise.keep(await self._store.find_experiment(id))
+            promise.resolve(await self._store.find_experiment(id))
         except StoreError as error:
-            promise.break_off(error)
+            promise.reject(error)
 
     async def _tell_drained(self, promise: Promise[None]) -> None:
         await trio.sleep(LAST_ANSWER_DELAY)
-        promise.keep(None)
+        promise.resolve(None)
 
 
 def _checked(submit: Submit) -> Experiment:

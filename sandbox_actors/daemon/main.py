@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with only_daemon(paths):
             paths.prepare_scratch()
             trio.run(serve, paths, options.listen)
-            paths.tidy()
+            paths.remove_empty_folders()
     except* SandboxError as group:
         for error in _leaves(group):
             log.error("%s", error)

@@ -44,7 +44,7 @@ from sandbox_actors.protocol.worker_requests import Pull, Query, Report, TakeIn,
 from sandbox_actors.store.store import Position, Store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.paths import Paths
-from sandbox_actors.transport.decode_limit import require_light
+from sandbox_actors.transport.decode_limit import check_decoded_size
 from sandbox_actors.transport.gateway import Peer
 from sandbox_actors.version import __version__
 
@@ -84,7 +84,7 @@ class ClientRequests:
         """Nothing is recorded about clients: each of their asks stands for itself."""
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> object:
-        require_light(memoryview(body))
+        check_decoded_size(memoryview(body))
         request = decoded(decode_client_request, body)
         try:
             with self._store.promptly():

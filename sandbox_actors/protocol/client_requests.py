@@ -25,7 +25,8 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submit(Request[Submitted], frozen=True, kw_only=True):
-    """`definition` is the frozen experiment file. `environ` holds the few variables of the caller that a run heeds."""
+    """`definition` is the frozen experiment file. `environ` holds the few variables of the caller that are forwarded to
+    runs."""
 
     definition: Any
     source: str
@@ -34,7 +35,7 @@ class Submit(Request[Submitted], frozen=True, kw_only=True):
 
 
 class Forecast(Request[list[PlannedJob]], frozen=True, kw_only=True):
-    """What would be run with what is there now; nothing is submitted."""
+    """The jobs that would be run, given the present state of the daemon. Nothing is submitted."""
 
     definition: Any
     cwd: str
@@ -53,9 +54,9 @@ class Show(Request[ExperimentDetail], frozen=True, kw_only=True):
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
-    """`progress` maps the index of a job to its bar, complete whenever `next_progress` moved on, else None.
+    """`progress` maps the index of a job to its bar, complete if `next_progress` has changed, else None.
 
-    `finished` is True when the experiment has ended and this answer brings all that was left to tell.
+    `finished`: the experiment has ended, and no changes are left after this answer.
     """
 
     next: int
@@ -68,7 +69,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Changes(Request[Changed], frozen=True, kw_only=True):
-    """What has changed in an experiment since an earlier answer. Waits up to `wait` seconds for there to be something.
+    """The changes of an experiment since an earlier answer. Waits up to `wait` seconds for the first one.
 
     Start with `after=0, after_progress=0` for everything so far.
     """
@@ -80,7 +81,7 @@ class Changes(Request[Changed], frozen=True, kw_only=True):
 
 
 class LogChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """`data` begins at byte `offset`. `finished` is True when the job has ended and nothing follows."""
+    """`data` begins at byte `offset`. `finished`: the job has ended, and this is the end of its log."""
 
     data: bytes
     offset: int
@@ -119,7 +120,7 @@ class CancelExperiment(Request[ExperimentRow], frozen=True, kw_only=True):
 
 
 class ResumeExperiment(Request[Submitted], frozen=True, kw_only=True):
-    """Go on with an ended experiment at the first job that has not succeeded."""
+    """Continue an ended experiment at the first job that has not succeeded."""
 
     experiment: str
 
@@ -136,11 +137,11 @@ class StopWorker(Request[WorkerRow], frozen=True, kw_only=True):
 
 
 class GetStatus(Request[DaemonStatus], frozen=True, kw_only=True):
-    """How the daemon is."""
+    """The state of the daemon."""
 
 
 class StopDaemon(Request[DaemonStatus], frozen=True, kw_only=True):
-    """Answered at once. With `now`, running experiments are cut off; else no job is started any more."""
+    """Answered at once. With `now`, running experiments are cancelled; else they finish, and no others are started."""
 
     now: bool = False
 

@@ -1,4 +1,4 @@
-"""Exceptions on their way to another process."""
+"""Converts exceptions to data for another process, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """An exception as data. Errors raised on purpose travel without a traceback, unless they brought a remote one."""
+    """An exception as data. A SandboxError has no traceback, unless it came from a component."""
     if isinstance(error, ComponentFailed):
         return Fault(code=error.code, message=str(error), kind=error.remote_type, traceback=error.remote_traceback)
     if isinstance(error, SandboxError):
@@ -30,7 +30,7 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def error_of(fault: Fault) -> SandboxError:
-    """The exception that `fault` was made from; ComponentFailed with the remote traceback where it is none of ours."""
+    """The exception that `fault` was made from; ComponentFailed with the remote traceback for foreign exceptions."""
     for kind in _plain_errors(SandboxError):
         if kind.code == fault.code:
             return kind(fault.message)
@@ -38,6 +38,6 @@ def error_of(fault: Fault) -> SandboxError:
 
 
 def _plain_errors(base: type[SandboxError]) -> list[type[SandboxError]]:
-    """The subclasses, at any depth, that can be made again from their message alone."""
+    """The subclasses, at any depth, that can be constructed from their message alone."""
     direct = [kind for kind in base.__subclasses__() if kind not in (ComponentFailed, ConfigError)]
     return direct + [deeper for kind in direct for deeper in _plain_errors(kind)]

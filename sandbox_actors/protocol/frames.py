@@ -17,11 +17,11 @@ Answer_co = TypeVar("Answer_co", covariant=True)
 PROTOCOL_VERSION = 1
 
 MAX_FRAME = 16 * 1024 * 1024
-"""Bytes. A longer frame costs its sender the connection, before it is decoded."""
+"""Bytes. The sender of a longer frame is disconnected before the frame is decoded."""
 
 
-NOBODY = 0
-"""The id in `Failed` where a message could not be read far enough to know who asked."""
+NO_ASK = 0
+"""The id in a `Failed` that answers no ask, because the id of the message could not be read."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=True):
@@ -29,11 +29,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class Request(Message, Generic[Answer_co], frozen=True, kw_only=True):
-    """Base of what is asked. A subclass names the type of its answer: `class Show(Request[ExperimentDetail])`."""
+    """Base of all requests. A subclass names the type of its answer: `class Show(Request[ExperimentDetail])`."""
 
 
 def decode_answer(request: Request[Answer], body: msgspec.Raw) -> Answer:
-    """The answer to `request` from its encoded form. Raises ProtocolError where it is not of the named type."""
+    """The answer to `request` from its encoded form. Raises ProtocolError if it is not of that type."""
     try:
         answer: Answer = _answer_decoder(type(request)).decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -50,8 +50,8 @@ def _answer_decoder(kind: type[Request[Any]]) -> msgspec.msgpack.Decoder[Any]:
 class Hello(Message, frozen=True, kw_only=True):
     """First frame of every peer. `token` is what a worker read from its inherited descriptor; clients have none.
 
-    A worker whose daemon has ended tells the next one what it hosts: `run`, which is under way or whose answer it still
-    has, and `model_key`, the model it has loaded: "" for a component that loads none, None before its first run.
+    A worker whose daemon has ended informs the next one of what it hosts: `run`, which is running or whose answer it
+    still holds, and `model_key`, the loaded model: "" for a component that loads none, None before its first run.
     """
 
     protocol: int
@@ -70,7 +70,7 @@ class Welcome(Message, frozen=True, kw_only=True):
 
 
 class TurnedAway(Message, frozen=True, kw_only=True):
-    """Answer to a `Hello`, or to a frame that broke the protocol. The sender is not listened to any more."""
+    """Answer to a `Hello`, or to a frame that broke the protocol. Further frames of the sender are ignored."""
 
     fault: Fault
     protocol: int
@@ -88,13 +88,13 @@ class Failed(Message, frozen=True, kw_only=True):
 
 
 class Abandon(Message, frozen=True, kw_only=True):
-    """Whoever sent ask `id` no longer waits for the answer."""
+    """The sender of ask `id` no longer waits for the answer."""
 
     id: int
 
 
 class Ask(Message, frozen=True, kw_only=True):
-    """`body` is a ClientRequest, a WorkerRequest or a WorkerTask, decoded by whoever knows which."""
+    """`body` is a ClientRequest, a WorkerRequest or a WorkerTask, decoded by the receiver, which knows which."""
 
     id: int
     body: msgspec.Raw

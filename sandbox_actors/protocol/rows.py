@@ -1,4 +1,4 @@
-"""What is stored and shown: experiments, jobs, metrics, workers."""
+"""Rows that are stored and shown: experiments, jobs, metrics, workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State: TypeAlias = Literal["waiting", "running"] | Ended
 """Of an experiment, or of a job."""
 
 ENDED: frozenset[State] = frozenset(get_args(Ended))
-"""The states that an experiment or a job does not leave, unless it is resumed."""
+"""The final states of an experiment or a job, unless it is resumed."""
 
 WorkerState: TypeAlias = Literal["starting", "idle", "running", "stopping", "ended"]
 
@@ -32,7 +32,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def points_of(res: Any, name: str, step: int | None = None) -> list[Point]:
-    """`res` as points taken now: one, or one for each leaf of a mapping, named `<name>.<key>...` as in the seed."""
+    """`res` as points taken now: one, or one for each leaf of a mapping, named `<name>.<key>...` as in Data-Juicer
+    Sandbox."""
     now = time.time()
     if not isinstance(res, dict):
         value = res if res is None or isinstance(res, (bool, int, float, str)) else json.dumps(res, default=str)
@@ -42,7 +43,7 @@ def points_of(res: Any, name: str, step: int | None = None) -> list[Point]:
 
 
 class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored point, and the job it came from. `seq` grows by commit order over the whole store."""
+    """A stored point, and the job it came from. `seq` increases in commit order over the whole store."""
 
     seq: int
     name: str
@@ -55,7 +56,7 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgressBar(msgspec.Struct, frozen=True, kw_only=True):
-    """How far something is that takes more than a moment. `total` is None where the end is not known."""
+    """The progress of an operation. `total` is None if it is not known."""
 
     label: str
     done: float
@@ -64,7 +65,7 @@ class ProgressBar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One job of one iteration. `index` counts the jobs of an iteration from 0, in the order in which they run.
+    """One job of one iteration. `index` numbers the jobs of an iteration from 0, in the order in which they run.
 
     `reason` says what a waiting or running job waits for; `seq` is the store's sequence number of the last change.
     Times in Unix seconds.
@@ -92,8 +93,8 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
     """One job of an experiment that has not been submitted.
 
-    `component` and `env` are empty where only the run tells. `warm`: an idle actor has its process and its model;
-    None: it has the process, and the output of another job tells which model is wanted.
+    `component` and `env` are empty if they are known only at run time. `warm`: an idle actor has the process and the
+    model; None: it has the process, and the model depends on the output of another job.
     """
 
     index: int
@@ -125,14 +126,14 @@ class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Iteration(msgspec.Struct, frozen=True, kw_only=True):
-    """The `context_infos` of one iteration, in the two-level form of the seed."""
+    """The `context_infos` of one iteration, in the two-level form of Data-Juicer Sandbox."""
 
     iter: int
     context_infos: dict[str, list[dict[str, Any]]]
 
 
 class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """`definition` is the frozen experiment: what was submitted, every file in it inlined."""
+    """`definition` is the frozen experiment: what was submitted, with the files that it refers to inlined."""
 
     experiment: ExperimentRow
     iterations: list[Iteration]
@@ -141,7 +142,7 @@ class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One component actor. `keep_alive_seconds` is None for ever."""
+    """One component actor. `keep_alive_seconds` is None if it is infinite."""
 
     worker: str
     pid: int

@@ -1,7 +1,7 @@
-"""What lies in the folder of a run: a worker writes it, whichever daemon there is reads it.
+"""The files in the folder of a run: its worker writes them, and the present daemon, or the next one, reads them.
 
-Nothing here is flushed to the disk: a process that is killed loses nothing of what it has written, and a power cut
-ends the run itself.
+Nothing here is flushed to the disk: a killed process loses nothing that it has written, and a power cut ends the run
+anyway.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.worker_requests import Outcome
 
 RESULT = "result"
-"""File of an `Ended`, there as soon as the run has ended, and never in part."""
+"""File of an `Ended`. It is written in one step when the run ends."""
 
 JOURNAL = "journal"
-"""File of what the component has watched in its own process: entries of `LENGTH` and so many bytes of points."""
+"""File of the points that the component has watched in its own process: each entry is a `LENGTH` and as many bytes."""
 
 LENGTH = struct.Struct("<I")
 

@@ -1,4 +1,4 @@
-"""What both ends of a Unix socket have to know: how long its path may be, and who is at the other end."""
+"""Unix sockets, for both sides: the limit of their paths, and the process at the other end."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Credentials(NamedTuple):
 
 
 def credentials(connection: socket.socket) -> Credentials:
-    """Of the process that has connected, or that listens."""
+    """The process that has connected or, from the other side, that listens."""
     packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return Credentials(*_CREDENTIALS.unpack(packed))
 
 
 def listener(path: str | os.PathLike[str], timeout: float) -> Credentials | None:
-    """The process that listens at a Unix socket; None where there is no file, the file of a process that has ended, or
-    one whose queue has been full for `timeout` seconds."""
+    """The process that listens at a Unix socket; None if there is none, or its queue of connections has been full for
+    `timeout` seconds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(timeout)
         try:

@@ -12,9 +12,9 @@ from sandbox_actors.protocol.rows import MetricRow, Point, ProgressBar, Value
 
 
 class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a component's class is: `module:Class`, and the folders put on `sys.path` before it is looked for.
+    """Where a component's class is: `module:Class`, and the folders that are added to `sys.path` before it is imported.
 
-    `package` is the file or folder of its top-level package, where that is in no folder to be put there as a whole.
+    `package` is the file or folder of its top-level package, if the folder around it must not be added as a whole.
     """
 
     target: str
@@ -23,9 +23,9 @@ class ComponentRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What `run` returned, as values that JSON can hold. `is_tuple` tells several outputs from one that is a list.
+    """What `run` returned, as values that JSON can hold. `is_tuple` distinguishes several outputs from one list.
 
-    `has_model`: the component has a `load()`, so that its process is the warm one of its model alone.
+    `has_model`: the component has a `load()`, so its process is warm only for that model.
     """
 
     values: list[Any]
@@ -38,8 +38,9 @@ class Run(Request[Outcome], frozen=True, kw_only=True):
     """Build the component from `config` and call its `run(*args, **kwargs)`.
 
     `model_key` names the loaded model: while it stays the same, what `load()` returned is kept. Everything written
-    to file descriptors 1 and 2 from here on goes to `log`. `folder` is where the worker keeps what the daemon has to
-    know: the result, and what the component watches in its own process; "" for a run that nobody takes up again.
+    to file descriptors 1 and 2 from here on goes to `log`. `folder` is where the worker writes what the next daemon
+    needs: the result, and the points that the component watches in its own process; "" for a run that cannot be
+    rejoined.
     """
 
     run: str
@@ -54,7 +55,7 @@ class Run(Request[Outcome], frozen=True, kw_only=True):
 
 
 class Rejoin(Request[Outcome], frozen=True, kw_only=True):
-    """From a new daemon: have the answer of run `run`, which is under way. Answered as `Run` is, or with NotFound."""
+    """From a new daemon: wait for run `run`, which is hosted already. Answered as `Run` is, or with NotFound."""
 
     run: str
 
@@ -62,8 +63,8 @@ class Rejoin(Request[Outcome], frozen=True, kw_only=True):
 class Followed(msgspec.Struct, frozen=True, kw_only=True):
     """`errors` counts the lines at which `_watch_run` raised; `first_error` is the traceback of the first.
 
-    `slow` counts those at which it was stopped because it took too long; `first_slow` is the beginning of the first.
-    `is_given_up`: there were so many that it was given no further line.
+    `slow` counts the lines at which it was stopped because it took too long; `first_slow` is the start of the first.
+    `is_given_up`: there were so many that the component got no more lines.
     """
 
     lines: int
@@ -78,10 +79,10 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
 class FollowLog(Request[Followed], frozen=True, kw_only=True):
     """Follow the log of run `run` from byte `begin`, turning lines into points by the component's `_watch_run`.
 
-    Points of lines that end at or before byte `reported` are stored already: those lines are read all the same, so
-    that a component which keeps a state from line to line has the right one, but their points are dropped. So a log
-    watcher that takes the place of a dead one is exact, at the price of reading a large log once more.
-    Answered after `EndLog` came and all that was written till then was read.
+    Points of lines that end at or before byte `reported` are stored already. These lines are parsed again, so that a
+    component with a state has the right one, but their points are dropped. So a log watcher that replaces a dead one is
+    exact, but has to read the log from the start of the run.
+    Answered after `EndLog` has arrived and everything written before it has been read.
     """
 
     run: str
@@ -94,17 +95,17 @@ class FollowLog(Request[Followed], frozen=True, kw_only=True):
 
 
 class EndLog(Request[None], frozen=True, kw_only=True):
-    """No one writes to the log of run `run` any more."""
+    """Nothing writes to the log of run `run` any more."""
 
     run: str
 
 
 class Ping(Request[None], frozen=True, kw_only=True):
-    """Show that you are not stuck."""
+    """Answered by a process that is not stuck."""
 
 
 class Exit(Request[None], frozen=True, kw_only=True):
-    """End in good order: unload, then exit. Answered before the process ends."""
+    """Unload the model, then exit. Answered before the process ends."""
 
 
 WorkerTask = Run | Rejoin | FollowLog | EndLog | Ping | Exit
@@ -113,10 +114,10 @@ WorkerTask = Run | Rejoin | FollowLog | EndLog | Ping | Exit
 class Report(Request[None], frozen=True, kw_only=True):
     """Points and progress of run `run`. Answered when the points are stored.
 
-    Each `source` of a run numbers what it reports by a `position` that only grows: the log watcher ("log") by the end
-    of the last line in the log, in bytes, the component ("component") by counting. Points whose position is not beyond
-    the last one that was stored are stored already, and dropped. So a report may be sent again, but a source may have
-    only one under way.
+    Each `source` of a run numbers what it reports by a `position` that never decreases: the log watcher ("log") by the
+    end of the last line in the log, in bytes, the component ("direct") by a clock. Points whose position is not greater
+    than the last stored one are stored already, and are dropped. So a report may be sent again, but a source may have
+    only one open at a time.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""What is asked of the keeper of a database, and how those who ask learn what became of it."""
+"""Calls to the writer thread, and how their results get back to the tasks in trio that made them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Work = Callable[[sqlite3.Connection], T]
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """Work for the thread, and what became of it. `done` is set in trio, when `result` or `error` is there."""
+    """Work for the thread, and its result. `done` is set in trio, after `result` or `error`.
+
+    `is_prompt`: refuse it rather than let it wait for a disk. `undo(result)` makes the work that reverses it.
+    """
 
     work: Work[Any]
     is_write: bool = False
@@ -31,33 +34,36 @@ class Call:
     is_settled: bool = False
     is_withdrawn: bool = False
 
-    def withdrawn(self) -> Call:
-        """What is left of a call whose caller is refused before it is known whether it took place: to be undone."""
+    def as_withdrawn(self) -> Call:
+        """A copy without a caller, to be undone if it took place: for a call that is refused before that is known."""
         return replace(self, done=trio.Event(), is_withdrawn=True, is_prompt=False)
 
-    def forget(self) -> None:
-        """What came of it is undone: it will be carried out once more."""
+    def reset(self) -> None:
+        """Drop the result: the transaction was rolled back, and the call will be carried out again."""
         self.result = self.error = None
 
 
 class CallResults:
-    """Settles calls: once, and never one that was withdrawn before. `wake(do)` has `do()` done in trio."""
+    """Delivers the results of calls to trio, each once. `wake(do)` runs `do()` in trio.
+
+    The lock decides between the thread, which settles a call, and its caller in trio, which withdraws it.
+    """
 
     def __init__(self, wake: Callable[[Callable[[], object]], None]) -> None:
         self._wake = wake
         self._lock = threading.Lock()
 
     def deliver(self, calls: Sequence[Call]) -> list[Call]:
-        """Give `calls` their results. What has to be done to undo those that nobody waits for any more is returned."""
+        """Settle `calls`. Returns the calls that undo those which were withdrawn and took place all the same."""
         with self._lock:
             for call in calls:
                 call.is_settled = True
 
-        def tell() -> None:
+        def set_done() -> None:
             for call in calls:
                 call.done.set()
 
-        self._wake(tell)
+        self._wake(set_done)
         undone = []
         for call in calls:
             if call.is_withdrawn and call.undo is not None and call.result is not None and call.error is None:
@@ -65,13 +71,14 @@ class CallResults:
         return undone
 
     def refuse(self, calls: Sequence[Call], text: str) -> None:
-        """Give `calls` a StoreError."""
+        """Settle `calls` with a StoreError."""
         for call in calls:
             call.result, call.error = None, StoreError(text)
         self.deliver(calls)
 
     def withdraw(self, call: Call) -> bool:
-        """Whether it could be seen to that a call, which nobody waits for any more, has no effect."""
+        """Withdraw a call, so that it has no lasting effect. False if it is settled, or is a write that has no
+        `undo`."""
         with self._lock:
             call.is_withdrawn = not call.is_settled and (not call.is_write or call.undo is not None)
             return call.is_withdrawn

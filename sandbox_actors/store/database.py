@@ -1,11 +1,11 @@
-"""A database awaited from trio: one SQLite connection, owned by one thread (`writer_thread.py`).
+"""A database for trio: one SQLite connection, owned by one thread (`writer_thread.py`).
 
 The thread is the database's own: trio's worker threads may all be stuck in something else, and a commit must not
 wait for them. The file is in WAL mode, which has a rare corruption bug when several connections write to it (SQLite
-3.7.0 to 3.51.2); exclusive locking makes SQLite itself see to it that there is only the one.
+3.7.0 to 3.51.2); with exclusive locking, SQLite itself ensures that there is only one.
 
-When the disk is full or fails, what was asked for waits, in order, and is tried again until it succeeds: the work of
-hours is not thrown away for want of a place to write its result. Only who asks `promptly`, as clients do, is told.
+When the disk is full or fails, calls wait, in order, and are tried again until they succeed: hours of work are not lost
+because its result cannot be written. Only calls made `promptly`, as those of clients are, raise StoreError instead.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sandbox_actors.store.calls import Call, T, Work
 from sandbox_actors.store.writer_thread import WriterThread
 
 SLOW_SECONDS = 5.0
-"""For which the disk may be at one thing before those who asked promptly are told."""
+"""How long one operation of the disk may take before prompt calls are refused."""
 
 CLOSE_SECONDS = 10.0
 
 
 class Database:
-    """Made by `open_database`. Calls are carried out in the order in which they were made.
+    """Created by `open_database`. Calls are carried out in the order in which they were made.
 
     A call that is cancelled while it waits may still be carried out.
     """
@@ -46,7 +46,7 @@ class Database:
         await self._answer(self._writer.opened)
 
     async def close(self) -> None:
-        """Commit what was asked for, then close the file. Gives up on a disk that hangs after `CLOSE_SECONDS`."""
+        """Commit the waiting calls, then close the file. Returns after `CLOSE_SECONDS` if the disk hangs."""
         self._is_closed = True
         self._writer.put(None)
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
@@ -54,14 +54,14 @@ class Database:
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be written at present, and what to do; empty where all is well."""
-        if self._writer.trouble is not None:
-            return self._writer.trouble.text
+        """Why nothing can be written at present, and what to do; empty if the disk works."""
+        if self._writer.fault is not None:
+            return self._writer.fault.text
         return self._slow_text() if self._is_slow() else ""
 
     @contextmanager
     def promptly(self) -> Iterator[None]:
-        """In the block, what this task asks for is answered or refused (StoreError), but does not wait for a disk."""
+        """In the block, calls of this task are answered or refused (StoreError), but do not wait for a disk."""
         task = trio.lowlevel.current_task()
         self._prompt_tasks.add(task)
         try:
@@ -70,18 +70,18 @@ class Database:
             self._prompt_tasks.discard(task)
 
     async def read(self, work: Work[T]) -> T:
-        """What `work` returns; it sees all that was written before this call. Runs in the database's thread.
+        """The result of `work`, which sees everything that was written before this call. Runs in the writer thread.
 
-        Promptly it may see less: what waits to be written has not been written.
+        A prompt read may see less: it does not wait for the writes before it.
         """
         result: T = await self._ask(Call(work))
         return result
 
     async def write(self, work: Work[T], *, durable: bool = True, undo: Callable[[T], Work[None]] | None = None) -> T:
-        """What `work` returns, once its changes are committed; all of them or, if it raises, none.
+        """The result of `work`, once its changes are committed; if it raises, none of them is.
 
-        Work from many callers shares one commit. `durable` changes outlive a power cut; others outlive this process.
-        `undo(result)` is done to work of which a prompt caller was told that it is too slow, and which came through.
+        Calls of many tasks share one commit. `durable` changes outlive a power cut; others outlive this process.
+        `undo(result)` reverses work that took place after a prompt caller had been refused because the disk was slow.
         """
         result: T = await self._ask(Call(work, is_write=True, is_durable=durable, undo=undo))
         return result
@@ -107,16 +107,16 @@ class Database:
         return self._writer.busy_seconds() > SLOW_SECONDS
 
     def _slow_text(self) -> str:
-        return f"{self.path}: its disk has not answered for more than {SLOW_SECONDS:g} seconds; what runs waits for it"
+        return f"{self.path}: its disk has not answered for more than {SLOW_SECONDS:g} seconds; jobs wait for it"
 
     def _wake(self, do: Callable[[], object]) -> None:
-        with suppress(trio.RunFinishedError):  # whoever asked is gone
+        with suppress(trio.RunFinishedError):  # trio has ended, and every caller with it
             self._token.run_sync_soon(do)
 
 
 @asynccontextmanager
 async def open_database(path: Path, migrations: Sequence[str]) -> AsyncIterator[Database]:
-    """Open the file, or make it, with the schema that `migrations` lead to (see `connect`). Closes it at the end."""
+    """Open the file, or create it, with the schema of `migrations` (see `connect`). Closed when the block ends."""
     database = Database(path, migrations)
     try:
         await database.open()

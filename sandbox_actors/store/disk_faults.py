@@ -1,4 +1,4 @@
-"""What SQLite's errors mean: whose fault, and whether waiting helps."""
+"""Classifies SQLite's errors: is the disk at fault, or the call, and can the connection still be used."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FAILING = frozenset(
     {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM}
 )
 
-RECOVER = "`sandbox daemon recover` saves all that can be read, and keeps the damaged file"
+RECOVER = "`sandbox daemon recover` saves what can be read, and keeps the damaged file"
 
 
-class Trouble(Exception):
-    """The file cannot be worked with for now, whatever is asked of it. `text` says why and what to do.
+class DiskFault(Exception):
+    """The disk or the file is at fault, not the call: any other call would fail too. `text` says why and what to do.
 
-    `is_suspect`: what the connection holds may not be what the disk holds, so that it must not be used again.
+    `is_suspect`: the connection may not know what is on the disk, so it must not be used again.
     """
 
     def __init__(self, text: str, is_suspect: bool) -> None:
@@ -29,36 +29,38 @@ class Trouble(Exception):
         self.text, self.is_suspect = text, is_suspect
 
 
-def trouble_of(error: Exception, path: Path) -> Trouble | None:
-    """The trouble that an error tells of; None where it is the fault of what was asked for."""
+def disk_fault_of(error: Exception, path: Path) -> DiskFault | None:
+    """The fault of the disk that an error stands for; None if the call is at fault."""
     if isinstance(error, OSError):
-        return Trouble(f"{path}: {error.strerror or error}", is_suspect=True)
+        return DiskFault(f"{path}: {error.strerror or error}", is_suspect=True)
     if not isinstance(error, sqlite3.Error):
         return None
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == FULL:
-        return Trouble(f"{path}: its disk is full ({_free(path)} free); make room, and it goes on", is_suspect=False)
+        return DiskFault(
+            f"{path}: its disk is full ({_free(path)} free); free some space, and it continues", is_suspect=False
+        )
     if code in DAMAGED:
-        return Trouble(f"{path}: the file is damaged ({error}); {RECOVER}", is_suspect=True)
+        return DiskFault(f"{path}: the file is damaged ({error}); {RECOVER}", is_suspect=True)
     if code in LOCKED:
-        told = "another process has this store open; `sandbox daemon status` shows the daemon that may be"
-        return Trouble(f"{path}: {told}", is_suspect=True)
+        text = "another process has this store open; `sandbox daemon status` shows whether it is a daemon"
+        return DiskFault(f"{path}: {text}", is_suspect=True)
     if code in FAILING:
         name = getattr(error, "sqlite_errorname", "")
-        return Trouble(f"{path}: its disk fails ({error}, {name}); `dmesg` may say why", is_suspect=True)
+        return DiskFault(f"{path}: its disk fails ({error}, {name}); `dmesg` may say why", is_suspect=True)
     return None
 
 
-def translated(error: Exception, path: Path) -> Exception:
-    """The error for whoever asked: StoreError for those of the file and its values, `error` itself for others."""
-    trouble = trouble_of(error, path)
+def translate(error: Exception, path: Path) -> Exception:
+    """The error for the caller: StoreError for an error of the file or its values, otherwise `error` itself."""
+    fault = disk_fault_of(error, path)
     if isinstance(error, SandboxError):
         return error
-    if trouble is None and not isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
+    if fault is None and not isinstance(error, (sqlite3.Error, OverflowError, UnicodeError)):
         return error
-    told = StoreError(trouble.text if trouble is not None else f"{path}: {error}")
-    told.__cause__ = error
-    return told
+    translated = StoreError(fault.text if fault is not None else f"{path}: {error}")
+    translated.__cause__ = error
+    return translated
 
 
 def _free(path: Path) -> str:

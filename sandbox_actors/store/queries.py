@@ -1,4 +1,4 @@
-"""What the store asks of its tables. All of it runs in the database's thread, on the connection it is given."""
+"""The queries of the store. All of them run in the writer thread, on the connection that they are given."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow
 
 CHANGES_ROWS = 5_000
 CHANGES_BYTES = 4 * 1024 * 1024
-"""The most metrics, and bytes of text in them, that one answer brings; the rest comes with the next one."""
+"""The most metrics, and bytes of text in them, in one answer; the rest follows in the next one."""
 
 SUGGESTIONS = 3
 
 CFGS = "cfgs"
-"""First part of the names under which configs are watched; only who asks for one by name gets it among metrics."""
+"""First part of the names under which configs are recorded. Among metrics they are listed only by name."""
 
 Connection = sqlite3.Connection
 S = TypeVar("S", bound=msgspec.Struct)
@@ -56,10 +56,10 @@ NAMED = f"""
      OR :name IN (name, job || '.' || name, pipeline || '.' || name, pipeline || '.' || job || '.' || name)
      OR (name = job || '.' || :name
          AND NOT EXISTS (SELECT 1 FROM metrics m WHERE m.experiment = :id AND m.name = :name)))"""
-"""Whether a metric is meant by `:name`: its own name, with or without its job, its pipeline, or both before it.
+"""Whether `:name` selects a metric: by its own name, alone or after its job, its pipeline, or both.
 
-Results are named after their job (`evaluate.perplexity`): they are meant by the rest of their name too, unless there
-is a metric of just that name.
+Results are named after their job (`evaluate.perplexity`): the rest of the name selects them too, unless there is a
+metric of just that name.
 """
 
 
@@ -92,7 +92,7 @@ def experiment_row(db: Connection, id: str) -> ExperimentRow:
 
 
 def drop_experiment(db: Connection, id: str) -> None:
-    """Remove an experiment that has not begun."""
+    """Remove an experiment that has not started."""
     for table in ("jobs", "submissions"):
         db.execute(f"DELETE FROM {table} WHERE experiment = ?", (id,))
     db.execute("DELETE FROM experiments WHERE id = ?", (id,))
@@ -147,7 +147,7 @@ def find_job(db: Connection, id: str, wanted: str) -> JobRow:
 
 
 def _nearest(wanted: str, known: Sequence[str]) -> str:
-    """How a sentence goes on that says `wanted` is not known."""
+    """The suggestion that ends the first part of a message saying that `wanted` is not known."""
     close = difflib.get_close_matches(wanted, dict.fromkeys(known), n=SUGGESTIONS, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(each) for each in close)}?" if close else ";"
 
@@ -160,12 +160,12 @@ def position(db: Connection, run: str, source: str) -> int:
 def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:
     for seq, name, value, step, time, pipeline, job, iter in db.execute(query, values):
         yield MetricRow(
-            seq=seq, name=name, value=_restored(value), step=step, time=time, pipeline=pipeline, job=job, iter=iter
+            seq=seq, name=name, value=_decode_value(value), step=step, time=time, pipeline=pipeline, job=job, iter=iter
         )
 
 
 def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict[str, Any]]:
-    """What these jobs have told, in commit order, for `ADD_POINT`. Jobs of one name are told apart by time."""
+    """The metrics of these jobs in commit order, for `ADD_POINT`. Jobs of one name are distinguished by time."""
     runs: dict[tuple[str, str, int], list[JobRow]] = {}
     for job in jobs:
         runs.setdefault((job.pipeline, job.meta_name, job.iter), []).append(job)
@@ -178,8 +178,8 @@ def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict
             yield row
 
 
-def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
-    """The first rows, up to `CHANGES_BYTES` of text in them but one at least, and whether others were left out."""
+def take_bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
+    """The first rows, at least one, up to `CHANGES_BYTES` of text in them, and whether others were left out."""
     taken: list[MetricRow] = []
     size = 0
     for row in rows:
@@ -190,12 +190,13 @@ def bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
     return taken, False
 
 
-def stored(value: Any) -> Any:
-    """SQLite would make a bool an integer, and NaN a NULL: those go in as msgpack, in a blob, and nothing else does."""
+def encode_value(value: Any) -> Any:
+    """SQLite would turn a bool into an integer, and NaN into NULL: these, and nothing else, are stored as msgpack
+    blobs."""
     if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
         return msgspec.msgpack.encode(value)
     return value
 
 
-def _restored(value: Any) -> Any:
+def _decode_value(value: Any) -> Any:
     return msgspec.msgpack.decode(value) if isinstance(value, bytes) else value

@@ -1,8 +1,8 @@
-"""A new store out of what can be read of a damaged one, and of its backup.
+"""Builds a new store from what can be read of a damaged one and of its backup.
 
-Tables are read row by row, and around what cannot be read: a range of keys that fails is halved until what fails is
-one key. Rows of the damaged file come first, being the newer ones; those of the backup fill the gaps. Rows that refer
-to an experiment which neither has are left out.
+Tables are read row by row. A range of keys that cannot be read is halved until only single keys fail. Rows of the
+damaged file take precedence, because they are newer; those of the backup fill the gaps. Rows that refer to an
+experiment which is in neither file are left out.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_actors.errors import StoreError
-from sandbox_actors.store.backup import backup_of
+from sandbox_actors.store.backup import backup_path
 from sandbox_actors.store.connect import connect
+from sandbox_actors.store.replacement import replacement
 
 LAST_KEY = 2**40
-"""Beyond every key in use."""
+"""Greater than every key in use."""
 
 MOST_FAILURES = 10_000
-"""Reads of one table that may fail before the rest of it is given up."""
+"""Reads of one table that may fail before the rest of it is skipped."""
 
 
 @dataclass(frozen=True)
 class Salvage:
-    """What `recover` did: where the damaged file is kept, and how many rows came from it, and from the backup only."""
+    """Result of `recover`: where the damaged file is kept, and how many rows of each table came from it, and how many
+    only from the backup."""
 
     kept: Path
     saved: dict[str, int]
@@ -39,46 +41,43 @@ class Salvage:
 
 
 def recover(path: Path, migrations: Sequence[str], keys: dict[str, str], orphans: Sequence[str]) -> Salvage:
-    """Put a new file in the place of the damaged one, which is renamed. Nobody may have it open.
+    """Replace the damaged file by a new one, and keep it under another name. No process may have it open.
 
     `keys` names the tables, in the order in which rows may refer to others, each with a column of integers that its
-    rows are found by; `orphans` are the statements that remove rows which refer to nothing. Raises StoreError where
+    rows are found by; `orphans` are the statements that remove rows which refer to nothing. Raises StoreError if
     there is nothing to recover.
     """
     if not path.exists():
-        raise StoreError(f"{path}: there is no such file, and nothing to recover")
-    fresh = path.with_name(f"{path.name}.recovered")
-    for each in (fresh, _log_of(fresh)):
-        each.unlink(missing_ok=True)
-    with closing(connect(fresh, migrations)) as connection:
-        connection.execute("PRAGMA foreign_keys=OFF")
-        saved = _take_all(connection, path, keys)
-        from_backup = _take_all(connection, backup_of(path), keys)
-        for statement in orphans:
-            connection.execute(statement)
-    kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-    os.link(path, kept)
-    with suppress(FileNotFoundError):  # it must not be taken for the log of the new file
-        _log_of(path).rename(_log_of(kept))
-    fresh.replace(path)
+        raise StoreError(f"{path}: there is no such file, so there is nothing to recover")
+    with replacement(path) as new:
+        with closing(connect(new, migrations)) as connection:
+            connection.execute("PRAGMA foreign_keys=OFF")
+            saved = _copy_rows(connection, path, keys)
+            from_backup = _copy_rows(connection, backup_path(path), keys)
+            for statement in orphans:
+                connection.execute(statement)
+        kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.link(path, kept)
+        with suppress(FileNotFoundError):  # SQLite would take it for the log of the new file
+            _wal_of(path).rename(_wal_of(kept))
     _sync_folder(path)
     return Salvage(kept, saved, from_backup)
 
 
-def _log_of(path: Path) -> Path:
+def _wal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def _take_all(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) -> dict[str, int]:
-    """Copy into `connection` the rows of `path` that it does not have; how many of each table."""
+def _copy_rows(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) -> dict[str, int]:
+    """Copy the rows of `path` that `connection` does not have. Returns their number for each table."""
     taken = dict.fromkeys(keys, 0)
     if not path.exists():
         return taken
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".recover-") as folder:
-        copy = Path(folder, path.name)  # reading a file with a log changes it
+        copy = Path(folder, path.name)  # a copy, because reading a file that has a log changes it
         shutil.copyfile(path, copy)
-        if _log_of(path).exists():
-            shutil.copyfile(_log_of(path), _log_of(copy))
+        if _wal_of(path).exists():
+            shutil.copyfile(_wal_of(path), _wal_of(copy))
         with closing(sqlite3.connect(copy)) as source:
             connection.execute("BEGIN IMMEDIATE")
             for table, key in keys.items():
@@ -93,7 +92,7 @@ def _take_all(connection: sqlite3.Connection, path: Path, keys: dict[str, str]) 
 
 
 def _columns(target: sqlite3.Connection, source: sqlite3.Connection, table: str) -> list[str]:
-    """The columns that both have, or that the target has where the source cannot tell."""
+    """The columns that both have; those of the target if the source cannot be read."""
     query = f"PRAGMA table_info({table})"
     wanted = [f'"{row[1]}"' for row in target.execute(query)]
     try:
@@ -104,14 +103,14 @@ def _columns(target: sqlite3.Connection, source: sqlite3.Connection, table: str)
 
 
 class _Reader:
-    """Reads what can be read of one table. `query` takes two keys and gives the rows between, the key first."""
+    """Reads what can be read of one table. `query` takes two keys and returns the rows between them, the key first."""
 
     def __init__(self, source: sqlite3.Connection, query: str) -> None:
         self._source, self._query = source, query
         self._failures = 0
 
     def rows(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
-        """A row may come more than once."""
+        """The readable rows of a range of keys. A row may be yielded more than once."""
         try:
             for row in self._source.execute(self._query, (first, last)):
                 yield row
@@ -119,10 +118,10 @@ class _Reader:
         except sqlite3.DatabaseError:
             self._failures += 1
             if self._failures <= MOST_FAILURES:
-                yield from self._around(first, last)
+                yield from self._rows_around(first, last)
 
-    def _around(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
-        """What a range has behind its first unreadable row, whose key is `first` or the next one."""
+    def _rows_around(self, first: int, last: int) -> Iterator[tuple[Any, ...]]:
+        """The rows of a range after its first unreadable one, whose key is `first` or the next one."""
         with suppress(sqlite3.DatabaseError):
             yield from self._source.execute(f"{self._query} DESC", (first, first))
         if first < last:
@@ -132,7 +131,7 @@ class _Reader:
 
 
 def _sync_folder(path: Path) -> None:
-    """Have what was renamed in the folder of `path` outlive a power cut."""
+    """Flush the folder of `path`, so that renames in it outlive a power cut."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

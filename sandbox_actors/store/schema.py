@@ -1,7 +1,7 @@
 """The tables of the store.
 
 `seq` is one sequence over experiments, jobs and metrics: a row gets the next number whenever it is written, so that
-"what has changed since N" is a range of an index. Columns carry the names of the Structs in `messages.py`.
+"what has changed since N" is a range of an index. Columns carry the names of the Structs in `protocol/rows.py`.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ CREATE INDEX metrics_by_name ON metrics (experiment, name, seq)
 """
 
 MIGRATIONS = [VERSION_1]
-"""The first makes version 1 of the schema, each further one the next version out of the one before: so the state of
-every released version loads. What a release has brought is never changed here, only added to."""
+"""The first creates version 1 of the schema, each further one turns a version into the next, so that the store of every
+released version can be opened. Released scripts are never changed; new ones are added."""
 
 KEYS = {
     "experiments": "id",
@@ -96,7 +96,7 @@ KEYS = {
     "cursors": "length(run)",
     "metrics": "seq",
 }
-"""How rows are found when a damaged file is salvaged; a table comes after those that it refers to."""
+"""The column by which `salvage.py` reads each table; a table comes after those that it refers to."""
 
 ORPHANS = [
     "DELETE FROM experiments WHERE id NOT IN (SELECT experiment FROM submissions)",
@@ -105,4 +105,4 @@ ORPHANS = [
     'DELETE FROM outputs WHERE (experiment, iter, "index") NOT IN (SELECT experiment, iter, "index" FROM jobs)',
     "DELETE FROM metrics WHERE experiment NOT IN (SELECT id FROM experiments)",
 ]
-"""What is not worth keeping without what it belongs to."""
+"""Remove the rows whose experiment or job was lost."""

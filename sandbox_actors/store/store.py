@@ -1,7 +1,7 @@
-"""What outlives the daemon: experiments, their jobs and outputs, and metrics, in one SQLite file.
+"""The state that outlives the daemon: experiments, their jobs and outputs, and metrics, in one SQLite file.
 
-Every method returns when what it wrote is committed. All that is acknowledged outlives a power cut, except metrics and
-how far a job is that has not ended: these outlive the daemon.
+Every method returns when its changes are committed. Committed changes outlive a power cut, except metrics and the
+progress of jobs that have not ended: these outlive the daemon only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from sandbox_actors.store.schema import KEYS, MIGRATIONS, ORPHANS
 
 @dataclass(frozen=True)
 class Position:
-    """How far one `source` of a run has reported: a number that only grows (see `Report`)."""
+    """How far one `source` of a run has reported: a number that never decreases (see `Report`)."""
 
     run: str
     source: str
@@ -49,7 +49,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Change:
-    """Something of an experiment has been committed: the rows of `jobs`, or an end (`has_ended`), or anything else."""
+    """A change of an experiment has been committed: the rows of `jobs`, or its end (`has_ended`), or anything else."""
 
     experiment: str
     jobs: Sequence[JobRow] = ()
@@ -59,7 +59,7 @@ class Change:
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """The rows written after some sequence number, up to and including `next`. `is_all`: none is left.
 
-    `state` is that of the experiment, also where its row has not changed.
+    `state` is that of the experiment, even if its row has not changed.
     """
 
     next: int
@@ -71,25 +71,26 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store:
-    """Made by `open_store`. Experiments are named by the `id` of their row; `find_experiment` resolves other names."""
+    """Created by `open_store`. Experiments are named by the `id` of their row; `find_experiment` resolves other
+    names."""
 
     def __init__(self, database: Database, last_seq: int) -> None:
         self._database = database
-        # Only the database's thread draws from it, in the order of its commits. A number whose transaction failed is
-        # not given out again.
+        # Used only in the writer thread, in the order of its commits. The number of a failed transaction is not used
+        # again.
         self._seq = itertools.count(last_seq + 1)
         self.on_change: Callable[[Change], None] = lambda change: None
-        """Called after each commit that followers of an experiment want to know of."""
+        """Called after each commit of which the followers of an experiment are notified."""
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be written at present, and what to do; empty where all is well."""
+        """Why nothing can be written at present, and what to do; empty if the disk works."""
         return self._database.trouble
 
     def promptly(self) -> AbstractContextManager[None]:
-        """In the block, this task is told at once (StoreError) where it would have to wait for a disk.
+        """In the block, calls of this task raise StoreError where they would have to wait for a disk.
 
-        Elsewhere a full or failing disk is waited for: then what was asked for is done.
+        Outside of it, calls wait until a full or failing disk works again, and are then carried out.
         """
         return self._database.promptly()
 
@@ -100,7 +101,7 @@ class Store:
     ) -> ExperimentRow:
         """A new experiment in state `waiting`, with the jobs of its first iteration. The `seq` of `jobs` is ignored.
 
-        Where it raises, there is none, or will be none as soon as the disk answers.
+        If it raises, the experiment does not exist, or is removed as soon as the disk answers.
         """
 
         def work(db: Connection) -> ExperimentRow:
@@ -153,7 +154,7 @@ class Store:
         return await self._database.read(lambda db: queries.rows_of(db, ExperimentRow, query, (limit,)))
 
     async def unfinished(self) -> list[ExperimentRow]:
-        """Those that wait or run, oldest first: after a start of the daemon, those that it died with."""
+        """Those that wait or run, oldest first: when the daemon starts, those that the previous one left unfinished."""
         query = f"{queries.EXPERIMENT} WHERE state IN ('waiting', 'running') ORDER BY e.id"
         return await self._database.read(lambda db: queries.rows_of(db, ExperimentRow, query))
 
@@ -162,7 +163,8 @@ class Store:
         return await self._database.read(lambda db: queries.submission(db, id))
 
     async def experiment_detail(self, id: str) -> ExperimentDetail:
-        """A pipeline of an iteration lists the entries of those of its jobs that recorded outputs, in their order."""
+        """The details of an experiment. Each pipeline of an iteration lists the entries of its jobs that have
+        outputs."""
 
         def work(db: Connection) -> ExperimentDetail:
             jobs = queries.job_rows(db, id)
@@ -185,7 +187,7 @@ class Store:
 
     async def put_jobs(self, id: str, rows: Sequence[JobRow]) -> None:
         """Insert the rows, or replace those of the same iteration and index. Their `seq` is ignored."""
-        # A job that was under way when the power failed runs again, however far its row had come.
+        # After a power cut, a job that was running is run again, whatever its row says.
         is_durable = any(row.state in ENDED for row in rows)
         await self._database.write(lambda db: self._put_jobs(db, id, rows), durable=is_durable)
         self.on_change(Change(id, rows))
@@ -202,11 +204,11 @@ class Store:
         self.on_change(Change(id, [row]))
 
     async def history(self, id: str) -> list[Outputs]:
-        """The outputs of all jobs that succeeded, in the order in which the jobs run: what a resume starts from."""
+        """The outputs of all jobs that succeeded, in the order in which the jobs run; used to resume."""
         return await self._database.read(lambda db: queries.outputs(db, id))
 
-    async def last_in(self, work_dir: str, before: str) -> str | None:
-        """The experiment that was the last to start in `work_dir`, not counting `before`."""
+    async def last_started_in(self, work_dir: str, before: str) -> str | None:
+        """The experiment that was started last in `work_dir`, except `before`."""
         query = (
             "SELECT CAST(id AS TEXT) FROM experiments "
             "WHERE work_dir = ? AND id != ? AND started IS NOT NULL ORDER BY started DESC LIMIT 1"
@@ -214,9 +216,9 @@ class Store:
         found = await self._database.read(lambda db: db.execute(query, (work_dir, before)).fetchone())
         return found[0] if found else None
 
-    async def take_over(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
-        """Copy rows, outputs and metrics of jobs of experiment `earlier`: to the place (iteration, index) in `id` from
-        that in `earlier`. The rows say where they come from."""
+    async def copy_jobs(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
+        """Copy rows, outputs and metrics of jobs from experiment `earlier` to `id`. `places` maps the (iteration,
+        index) in `id` to that in `earlier`. The rows say where they come from."""
 
         def work(db: Connection) -> None:
             rows = {(row.iter, row.index): row for row in queries.job_rows(db, earlier)}
@@ -241,16 +243,16 @@ class Store:
     async def find_job(self, id: str, wanted: str = "") -> JobRow:
         """The newest job named `wanted`, a meta_name or `pipeline.meta_name`; without a name, the newest of all.
 
-        Newest is: the last to start; where none has started, the first that will.
+        The newest is the one that was started last; if none has been started, the first in order.
         """
         return await self._database.read(lambda db: queries.find_job(db, id, wanted))
 
     # --- metrics and changes --------------------------------------------------------------------------------------
 
     async def add_points(self, place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
-        """Add points of a job. With a `position`, only if it is beyond the last one of its source.
+        """Add points of a job. With a `position`, only if it is greater than the last one of its source.
 
-        Points and position are written in one transaction: however often they are sent, they are stored once.
+        Points and position are written in one transaction, so points that are sent again are stored once.
         """
 
         def work(db: Connection) -> None:
@@ -259,24 +261,25 @@ class Store:
                     return
                 db.execute(queries.PUT_POSITION, (position.run, position.source, position.value))
             columns = (place.experiment, place.pipeline, place.meta_name, place.iter)
-            rows = ((next(self._seq), *columns, p.name, queries.stored(p.value), p.step, p.time) for p in points)
+            rows = ((next(self._seq), *columns, p.name, queries.encode_value(p.value), p.step, p.time) for p in points)
             db.executemany(queries.ADD_POINTS, rows)
 
         await self._database.write(work, durable=False)
         self.on_change(Change(place.experiment))
 
     async def position(self, run: str, source: str) -> int:
-        """How far the points of one source of a run are stored; 0 where none are, or the attempt's end is recorded."""
+        """How far the points of one source of a run are stored; 0 if none are, or the end of the attempt is
+        recorded."""
         return await self._database.read(lambda db: queries.position(db, run, source))
 
     async def metrics(self, id: str, name: str = "", after: int = 0, limit: int = 10_000) -> list[MetricRow]:
-        """In commit order. `name` is a metric's, alone or behind its job, its pipeline, or both; empty for all metrics.
+        """In commit order. `name` is a metric's, alone or after its job, its pipeline, or both; empty for all metrics.
 
-        May bring fewer than there are: ask again after the last one until nothing comes.
+        May return fewer than there are: ask again after the last one until the answer is empty.
         """
         query = f"{queries.METRICS} AND seq > :after AND {queries.NAMED} ORDER BY seq LIMIT :limit"
         values = {"id": id, "name": name, "after": after, "limit": limit}
-        return await self._database.read(lambda db: queries.bounded(queries.metric_rows(db, query, values))[0])
+        return await self._database.read(lambda db: queries.take_bounded(queries.metric_rows(db, query, values))[0])
 
     async def job_results(self, place: JobPlace) -> list[MetricRow]:
         """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
@@ -292,15 +295,15 @@ class Store:
         return await self._database.read(lambda db: next(queries.metric_rows(db, query, values), None))
 
     async def changes(self, id: str, after: int = 0) -> Delta:
-        """What of an experiment was written after sequence number `after`.
+        """The rows of an experiment that were written after sequence number `after`.
 
-        More than fits into one answer comes in several: ask again after `next` until `is_all`.
+        One answer is limited in size: ask again after `next` until `is_all`.
         """
 
         def work(db: Connection) -> Delta:
             query = f"{queries.METRICS} AND seq > :after ORDER BY seq LIMIT :limit"
             values = {"id": id, "after": after, "limit": CHANGES_ROWS}
-            metrics, is_cut = queries.bounded(queries.metric_rows(db, query, values))
+            metrics, is_cut = queries.take_bounded(queries.metric_rows(db, query, values))
             is_all = not is_cut and len(metrics) < CHANGES_ROWS
             experiment = queries.experiment_row(db, id)
             jobs = queries.job_rows(db, id, after)
@@ -321,24 +324,25 @@ class Store:
         for row in rows:
             values = {**msgspec.structs.asdict(row), "seq": next(self._seq), "id": id}
             db.execute(queries.PUT_JOB, values)
-            # Who recorded the end of an attempt takes in nothing more of it.
+            # When the end of an attempt is recorded, nothing more of it is accepted: its positions are not needed.
             attempt = RunId(id, row.iter, row.index, row.attempt)
             kept = "" if row.state in ENDED else str(attempt)
             db.execute(queries.DROP_POSITIONS, {"job": attempt.job, "kept": kept})
-        # The experiment's row counts its jobs, so it has changed too.
+        # The experiment's row contains the number of finished jobs, so it has changed too.
         db.execute("UPDATE experiments SET seq = ? WHERE id = ?", (next(self._seq), id))
 
 
 @asynccontextmanager
 async def open_store(path: Path) -> AsyncIterator[Store]:
-    """Open the store in the file `path`, or make it; at the end commits what was asked for, and closes it.
+    """Open the store in the file `path`, or create it. When the block ends, waiting calls are committed and it is
+    closed.
 
-    Only one process has it open at a time. Raises StoreError, here and from every method, naming the file.
+    Only one process can have it open at a time. StoreError, here and from every method, names the file.
     """
     async with open_database(path, MIGRATIONS) as database:
         yield Store(database, await database.read(queries.last_seq))
 
 
 def recover_store(path: Path) -> Salvage:
-    """Make a new store of what can be read of the damaged one in `path`, which is kept. Nobody may have it open."""
+    """Make a new store of what can be read of the damaged one in `path`, which is kept. No process may have it open."""
     return recover(path, MIGRATIONS, KEYS, ORPHANS)

@@ -1,8 +1,8 @@
-"""SandboxWatcher: the one place where metrics go, and from which everyone who follows an experiment is woken.
+"""SandboxWatcher: all metrics are recorded through it, and it wakes the followers of an experiment.
 
-What lasts (experiments, jobs, metrics) is written to the store first and told afterwards. Progress bars are only for
-those who look now: they are kept in memory, the newest of each job, so that a follower who comes late or seldom gets
-one answer and not a queue of them.
+Lasting state (experiments, jobs, metrics) is committed to the store first; then followers are woken and read it.
+Progress bars are in memory only, the newest of each job, so that a slow follower gets one answer and not a queue of
+them.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from sandbox_actors.store.queries import CFGS
 from sandbox_actors.store.store import Change, Position, Store
 
 LONGEST_WAIT = 60.0
-"""Seconds after which a follower is answered even if nothing has happened."""
+"""Seconds after which a follower is answered even if nothing has changed."""
 
 LONGEST_TEXT = 32 * 1024
 """Characters of one value."""
 
 LOG, BEGIN = "log", "log-begin"
-"""Sources of a run: its log watcher, and where in the log it began."""
+"""Sources of a run: its log watcher, and the position in the log at which the run began."""
 
 
 class _Feed:
-    """What followers of one running experiment share: the bars of its jobs, and the event that wakes them all."""
+    """Shared by the followers of one experiment: the progress bars of its jobs, and the event that wakes them all."""
 
     def __init__(self) -> None:
         self.bars: dict[str, ProgressBar] = {}
         self.revision = 0
         self.changed = trio.Event()
 
-    def keep_bars(self, bars: dict[str, ProgressBar]) -> None:
+    def show_bars(self, bars: dict[str, ProgressBar]) -> None:
         """Show `bars` from now on, and no others."""
         if bars != self.bars:
             self.bars = bars
@@ -62,9 +62,9 @@ class SandboxWatcher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._feeds: dict[str, _Feed] = {}
-        store.on_change = self._take_in
+        store.on_change = self._on_change
 
-    # --- the watcher of the seed ----------------------------------------------------------------------------------
+    # --- the watcher of Data-Juicer Sandbox -------------------------------------------------------------------------
 
     async def watch_cfgs(self, experiment: str, cfgs: Mapping[str, Any]) -> None:
         """Record configs by name: `{"sandbox": {...}, "train": {...}}`, flattened with dots, as results."""
@@ -77,19 +77,20 @@ class SandboxWatcher:
     async def watch_points(self, place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
         """Record points of a job as they come from a worker: see `Store.add_points`.
 
-        Text longer than `LONGEST_TEXT` is cut, and says so: it would not fit into an answer with others.
+        Text longer than `LONGEST_TEXT` is cut, with a note, so that it fits into an answer with others.
         """
         if points:
-            await self._store.add_points(place, [_cut(point) for point in points], position)
+            await self._store.add_points(place, [_truncate(point) for point in points], position)
 
     async def begin_log(self, experiment: str, run: str, size: int) -> tuple[int, int]:
-        """Where in its log a run begins, and up to where it is reported. `size` is that of the log before the run.
+        """The position in its log at which a run begins, and up to which it is reported. `size` is that of the log
+        before the run.
 
-        The first answer for a run stays true as long as the run is under way, whoever asks again.
+        Only the first call for a run uses `size`; later ones, of other daemons too, get the same beginning.
         """
         begin = await self._store.position(run, BEGIN)
         if not begin:
-            begin = size + 1  # 0 is what the store says where it knows nothing
+            begin = size + 1  # 0 is what the store returns if it has no position
             await self._store.add_points(JobPlace(experiment), [], Position(run, BEGIN, begin))
         return begin - 1, await self._store.position(run, LOG)
 
@@ -105,40 +106,40 @@ class SandboxWatcher:
     # --- progress -------------------------------------------------------------------------------------------------
 
     def show_progress(self, place: JobPlace, bar: ProgressBar | None) -> None:
-        """Put `bar` in the place of the one that the job has in the running iteration; None removes it."""
+        """Replace the bar of a job in the running iteration; None removes it."""
         feed = self._feed(place.experiment)
         others = {job: each for job, each in feed.bars.items() if job != str(place.index)}
-        feed.keep_bars(others if bar is None else {**others, str(place.index): bar})
+        feed.show_bars(others if bar is None else {**others, str(place.index): bar})
         feed.wake()
 
-    def _take_in(self, change: Change) -> None:
-        """The store has committed something: remove the bars of what has ended, and wake the followers."""
+    def _on_change(self, change: Change) -> None:
+        """After a commit: remove the bars of jobs that have ended, and wake the followers."""
         feed = self._feed(change.experiment)
         ended = {str(row.index) for row in change.jobs if row.state in ENDED}
-        feed.keep_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
+        feed.show_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
         feed.wake()
 
-    # --- what followers ask ---------------------------------------------------------------------------------------
+    # --- for followers --------------------------------------------------------------------------------------------
 
     async def changes(self, experiment: str, after: int = 0, after_progress: int = 0, wait: float = 0.0) -> Changed:
-        """See `messages.Changes`. An experiment that has ended is answered at once; configs are left out."""
+        """See `client_requests.Changes`. An experiment that has ended is answered at once; configs are left out."""
         deadline = trio.current_time() + min(wait, LONGEST_WAIT)
         while True:
             woken = self._feed(experiment).changed
             changed = await self._changed(experiment, after, after_progress)
             is_news = changed.finished or changed.next > after or changed.progress is not None
-            if is_news or not await _comes_before(woken, deadline):
+            if is_news or not await _is_set_before(woken, deadline):
                 return changed
 
     async def pull(self, experiment: str, after: int, wait: float = 0.0) -> Pulled:
-        """See `messages.Pull`: the metrics alone, for those who carry them elsewhere."""
+        """See `worker_requests.Pull`: the metrics alone, for exporters."""
         deadline = trio.current_time() + min(wait, LONGEST_WAIT)
         while True:
             woken = self._feed(experiment).changed
             delta = await self._store.changes(experiment, after)
             after = delta.next
             is_finished = delta.is_all and delta.state in ENDED
-            if delta.metrics or is_finished or not await _comes_before(woken, deadline):
+            if delta.metrics or is_finished or not await _is_set_before(woken, deadline):
                 return Pulled(metrics=delta.metrics, next=after, finished=is_finished)
 
     async def _changed(self, experiment: str, after: int, after_progress: int) -> Changed:
@@ -160,14 +161,14 @@ class SandboxWatcher:
         return self._feeds.setdefault(experiment, _Feed())
 
 
-def _cut(point: Point) -> Point:
+def _truncate(point: Point) -> Point:
     if not isinstance(point.value, str) or len(point.value) <= LONGEST_TEXT:
         return point
     left_out = len(point.value) - LONGEST_TEXT
     return msgspec.structs.replace(point, value=f"{point.value[:LONGEST_TEXT]}... [{left_out} characters more]")
 
 
-async def _comes_before(event: trio.Event, deadline: float) -> bool:
+async def _is_set_before(event: trio.Event, deadline: float) -> bool:
     with trio.move_on_at(deadline):
         await event.wait()
         return True

@@ -2,18 +2,18 @@
 
 Theory of operation. There are two sides. Tasks in trio make calls and wait for `Call.done`; one thread carries them
 out. Between them there are a queue (trio to the thread), `wake` (the thread to trio), and the lock in `CallResults`.
-Everything else here belongs to the thread, except `trouble` and `busy_seconds()`, which trio reads as they are.
+Everything else here belongs to the thread, except `fault` and `busy_seconds()`, which trio reads as they are.
 
 - The thread takes all calls that have arrived, and carries them out in one transaction of at most `BATCH_SECONDS`. Each
   call runs in a savepoint, so a call that raises loses only its own changes. Reads without a write need no transaction.
 - A backup runs in the same thread, a few pages at a time, and the calls that arrive meanwhile are carried out between.
-- An error that is the disk's fault is `Trouble`. The batch is put back and tried again every `RETRY_SECONDS`. Only
+- An error that is the disk's fault is a `DiskFault`. The batch is put back and tried again every `RETRY_SECONDS`. Only
   calls that are prompt (a client waits at its terminal) are refused at once; reads are still answered if the file is
   open.
-- Except when the disk is full, a connection that had trouble is not used again: after a failed fsync it treats
+- Except when the disk is full, a connection that met a fault is not used again: after a failed fsync it treats
   unwritten pages as written. The file is opened again, its log is written to it once more and synced, and the number of
   the last commit in it tells whether the commit that failed took place. Until then the calls of that commit are
-  `_unsure`.
+  `_uncertain`.
 - A prompt call may be withdrawn from trio at any time while the disk hangs, even while it is carried out, if it is a
   read or has an `undo`. If it takes place all the same, its `undo` is carried out next. A settled call cannot be
   withdrawn.
@@ -46,25 +46,25 @@ from sandbox_actors.errors import StoreError
 from sandbox_actors.store.backup import back_up, backup_age
 from sandbox_actors.store.calls import Call, CallResults
 from sandbox_actors.store.connect import connect, last_commit
-from sandbox_actors.store.disk_faults import Trouble, translated, trouble_of
+from sandbox_actors.store.disk_faults import DiskFault, disk_fault_of, translate
 
 log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.05
-"""The longest that a transaction goes on taking in work before it is committed."""
+"""How long a transaction takes in calls before it is committed."""
 
 RETRY_SECONDS = 1.0
-"""Between two attempts to write what waits for a disk."""
+"""Between two attempts to write to a disk that is at fault."""
 
 BACKUP_SECONDS = 24 * 3600.0
 """Between two backups."""
 
 BACKUP_AGAIN_SECONDS = 3600.0
-"""Between two attempts to make one."""
+"""Between two attempts to make a backup, if the first fails."""
 
 
 class WriterThread:
-    """Keeps the file `path`. `wake(do)` has `do()` done in trio; `ended` is called there when the thread ends."""
+    """Owns the connection to the file `path`. `wake(do)` runs `do()` in trio; `ended` is called there at the end."""
 
     def __init__(
         self,
@@ -75,13 +75,13 @@ class WriterThread:
     ) -> None:
         self.path = path
         self.opened = Call(lambda connection: None)
-        self.trouble: Trouble | None = None
+        self.fault: DiskFault | None = None
         self._migrations, self._wake, self._ended = migrations, wake, ended
         self._results = CallResults(wake)
         self.withdraw = self._results.withdraw
         self._queue: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._pending: deque[Call] = deque()
-        self._unsure: tuple[int, list[Call]] | None = None
+        self._uncertain: tuple[int, list[Call]] | None = None
         self._connection: sqlite3.Connection | None = None
         self._commits = 0
         self._is_ending = False
@@ -92,15 +92,15 @@ class WriterThread:
     # --- for trio ---
 
     def start(self) -> None:
-        """`opened` tells when the file is open, or why it cannot be."""
+        """Start the thread. `opened` is settled when the file is open, or cannot be opened."""
         self._thread.start()
 
     def put(self, call: Call | None) -> None:
-        """Take in a call; None for the last one."""
+        """Queue a call; None ends the thread after the calls before it."""
         self._queue.put(call)
 
     def busy_seconds(self) -> float:
-        """For how long the disk has been at one thing."""
+        """How long the current operation of the disk has taken; 0 if there is none."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -112,135 +112,136 @@ class WriterThread:
             self._open()
             self._deliver([self.opened])
             while not self._is_ending:
-                self._take()
+                self._receive()
                 self._work()
                 self._back_up_if_due()
-            self._give_up("the store was closed before this could be written")
+            self._refuse_all("the store was closed before this could be written")
         except Exception as error:
-            self.opened.error = translated(error, self.path)
+            self.opened.error = translate(error, self.path)
             self._deliver([self.opened])
-            self._give_up(str(self.opened.error))
+            self._refuse_all(str(self.opened.error))
         finally:
             if self._connection is not None:
                 with suppress(sqlite3.Error):
                     self._connection.close()
             self._wake(self._ended)
 
-    def _give_up(self, text: str) -> None:
-        unsure = [] if self._unsure is None else self._unsure[1]
-        self._results.refuse([*unsure, *self._pending], text)
+    def _refuse_all(self, text: str) -> None:
+        uncertain = [] if self._uncertain is None else self._uncertain[1]
+        self._results.refuse([*uncertain, *self._pending], text)
 
     def _open(self) -> None:
         self._connection = connect(self.path, self._migrations)
         self._commits = last_commit(self._connection)
 
     def _back_up_if_due(self) -> None:
-        if self._connection is None or self.trouble is not None or time.monotonic() < self._backup_due:
+        if self._connection is None or self.fault is not None or time.monotonic() < self._backup_due:
             return
         try:
-            back_up(self._connection, self.path, self._go_on)
+            back_up(self._connection, self.path, self._perform_pending)
             self._backup_due = time.monotonic() + BACKUP_SECONDS
-        except Trouble as trouble:
-            self._enter(trouble)
+        except DiskFault as fault:
+            self._pause(fault)
         except (StoreError, sqlite3.Error, OSError) as error:
             log.warning("%s: no backup could be made: %s", self.path, error)
             self._backup_due = time.monotonic() + BACKUP_AGAIN_SECONDS
 
-    def _go_on(self) -> None:
-        """Carry out, in the middle of a backup, what was asked for meanwhile. Raises Trouble to end the backup."""
+    def _perform_pending(self) -> None:
+        """Carry out the calls that arrived during a backup. Raises DiskFault, which ends the backup."""
         with suppress(queue.Empty):
             while True:
                 self._accept(self._queue.get_nowait())
         while self._pending and not self._is_ending:
             self._commit()
 
-    def _take(self) -> None:
-        """Wait for calls, and take all there are. In trouble, no longer than until the next attempt is due."""
-        due = time.monotonic() + RETRY_SECONDS if self.trouble is not None else self._backup_due
+    def _receive(self) -> None:
+        """Wait for calls, and take all that have arrived. While paused, wait only until the next attempt is due."""
+        due = time.monotonic() + RETRY_SECONDS if self.fault is not None else self._backup_due
         while True:
             try:
                 self._accept(self._queue.get(timeout=max(0.0, due - time.monotonic())))
                 while True:
                     self._accept(self._queue.get_nowait())
             except queue.Empty:
-                if self.trouble is None or self._is_ending or time.monotonic() >= due:
+                if self.fault is None or self._is_ending or time.monotonic() >= due:
                     return
 
     def _accept(self, call: Call | None) -> None:
         if call is None:
             self._is_ending = True
-        elif self.trouble is not None and call.is_prompt:
-            self._perform_in_trouble(call)
+        elif self.fault is not None and call.is_prompt:
+            self._perform_while_paused(call)
         else:
             self._pending.append(call)
 
-    def _perform_in_trouble(self, call: Call) -> None:
-        """What is stored can be read while nothing can be written, if the file is open."""
-        assert self.trouble is not None
+    def _perform_while_paused(self, call: Call) -> None:
+        """Answer a prompt read, if the file is open, though nothing can be written; refuse a write."""
+        assert self.fault is not None
         if call.is_write or self._connection is None:
-            self._results.refuse([call], self.trouble.text)
+            self._results.refuse([call], self.fault.text)
             return
         try:
             self._perform(self._connection, call)
-        except Trouble as trouble:
-            self._results.refuse([call], trouble.text)
+        except DiskFault as fault:
+            self._results.refuse([call], fault.text)
         else:
             self._deliver([call])
 
     def _work(self) -> None:
-        """Carry out what is pending, as far as the disk allows."""
+        """Carry out the pending calls, as far as the disk allows."""
         try:
             if self._connection is None:
                 self._reopen()
             self._commit_all()
-        except Trouble as trouble:
-            self._enter(trouble)
+        except DiskFault as fault:
+            self._pause(fault)
         else:
-            self._leave()
+            self._resume()
 
     def _commit_all(self) -> None:
-        """Raises Trouble, with what is left kept. What goes wrong once is tried again at once."""
+        """Carry out all pending calls. A first fault is tried again at once; then raises DiskFault, and keeps the
+        rest."""
         failures = 0
         while self._pending:
             try:
                 self._commit()
-            except Trouble as trouble:
+            except DiskFault as fault:
                 failures += 1
-                if trouble.is_suspect:
+                if fault.is_suspect:
                     self._reopen()
-                if failures > 1 or not trouble.is_suspect:
+                if failures > 1 or not fault.is_suspect:
                     raise
             else:
                 failures = 0
 
     def _commit(self) -> None:
-        """Carry out calls in one transaction, for at most `BATCH_SECONDS`. Raises Trouble, with all calls kept."""
+        """Carry out calls in one transaction, for at most `BATCH_SECONDS`. Raises DiskFault, and keeps the calls."""
         assert self._connection is not None
         batch: list[Call] = []
         try:
-            with self._at_the_disk():
-                self._transact(self._connection, batch)
+            with self._mark_busy():
+                self._run_transaction(self._connection, batch)
         except Exception as error:
-            trouble = error if isinstance(error, Trouble) else trouble_of(error, self.path)
-            if trouble is not None:
+            fault = error if isinstance(error, DiskFault) else disk_fault_of(error, self.path)
+            if fault is not None:
                 traceback.clear_frames(error.__traceback__)  # a cursor in one of them keeps the file locked
-                self._abort(batch, trouble)
-                raise trouble from None
+                self._abort(batch, fault)
+                raise fault from None
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for call in batch:
-                call.error = translated(error, self.path)
+                call.error = translate(error, self.path)
         self._deliver(batch)
 
     @contextmanager
-    def _at_the_disk(self) -> Iterator[None]:
+    def _mark_busy(self) -> Iterator[None]:
         self._busy_since = time.monotonic()
         try:
             yield
         finally:
             self._busy_since = None
 
-    def _transact(self, connection: sqlite3.Connection, batch: list[Call]) -> None:
+    def _run_transaction(self, connection: sqlite3.Connection, batch: list[Call]) -> None:
         pending = self._pending
         if not any(call.is_write for call in pending):
             while pending:
@@ -254,13 +255,13 @@ class WriterThread:
         while pending and (not batch or time.monotonic() < deadline):
             batch.append(pending.popleft())
             if not batch[-1].is_withdrawn:
-                self._perform_apart(connection, batch[-1])
+                self._perform_in_savepoint(connection, batch[-1])
         connection.execute("UPDATE commits SET number = ?", (self._commits + 1,))
         connection.execute("COMMIT")
         self._commits += 1
 
-    def _perform_apart(self, connection: sqlite3.Connection, call: Call) -> None:
-        """Perform a call so that its failure takes nothing of the transaction with it but its own changes."""
+    def _perform_in_savepoint(self, connection: sqlite3.Connection, call: Call) -> None:
+        """Carry out a call. If it fails, only its own changes are rolled back."""
         connection.execute("SAVEPOINT one_call")
         self._perform(connection, call)
         if call.error is not None:
@@ -268,21 +269,21 @@ class WriterThread:
         connection.execute("RELEASE one_call")
 
     def _perform(self, connection: sqlite3.Connection, call: Call) -> None:
-        """Raises Trouble where nobody's work would fare better."""
+        """Carry out the work of a call. Raises DiskFault if the disk, not this call, is at fault."""
         try:
             call.result = call.work(connection)
         except Exception as error:
-            if trouble := trouble_of(error, self.path):
+            if fault := disk_fault_of(error, self.path):
                 traceback.clear_frames(error.__traceback__)
-                raise trouble from None
-            call.error = translated(error, self.path)
+                raise fault from None
+            call.error = translate(error, self.path)
 
-    def _abort(self, batch: list[Call], trouble: Trouble) -> None:
-        """Undo a transaction in trouble, and put its calls back to where they were."""
+    def _abort(self, batch: list[Call], fault: DiskFault) -> None:
+        """Roll back a transaction that hit a fault, and put its calls back to the front of the queue."""
         assert self._connection is not None
-        if trouble.is_suspect:
+        if fault.is_suspect:
             connection, self._connection = self._connection, None
-            self._unsure = (self._commits + 1, batch)
+            self._uncertain = (self._commits + 1, batch)
             with suppress(sqlite3.Error):
                 connection.close()
             return
@@ -291,13 +292,13 @@ class WriterThread:
         self._put_back(batch)
 
     def _reopen(self) -> None:
-        """Open the file anew, and find out what has become of the commit that failed. Raises Trouble."""
-        gc.collect()  # what still refers to the old connection
+        """Open the file again, and find out whether the commit that failed took place. Raises DiskFault."""
+        gc.collect()  # objects that refer to the old connection, which would keep the file locked
         expected = self._commits
         try:
-            with self._at_the_disk():
+            with self._mark_busy():
                 if not self.path.exists():
-                    raise FileNotFoundError(errno.ENOENT, "the file is gone: put it back, and it goes on")
+                    raise FileNotFoundError(errno.ENOENT, "the file is gone; put it back, and it continues")
                 self._open()
                 assert self._connection is not None
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -307,13 +308,13 @@ class WriterThread:
                 connection.close()
             self._commits = expected
             traceback.clear_frames(error.__traceback__)
-            # Without a trouble: the schema of another program, say. The file is no longer the one it was.
-            raise trouble_of(error, self.path) or Trouble(str(error), is_suspect=True) from None
+            # None: not an error of the disk, but for example another schema. The file was replaced by another one.
+            raise disk_fault_of(error, self.path) or DiskFault(str(error), is_suspect=True) from None
         if self._commits < expected:
             lost = expected - self._commits
             log.error("%s: the disk has lost the last %d commits, which held only metrics", self.path, lost)
-        if self._unsure is not None:
-            (number, batch), self._unsure = self._unsure, None
+        if self._uncertain is not None:
+            (number, batch), self._uncertain = self._uncertain, None
             if self._commits == number:
                 self._deliver(batch)
             else:
@@ -321,24 +322,24 @@ class WriterThread:
 
     def _put_back(self, batch: list[Call]) -> None:
         for call in batch:
-            call.forget()
+            call.reset()
         self._pending.extendleft(reversed([call for call in batch if not call.is_settled]))
 
-    def _enter(self, trouble: Trouble) -> None:
-        if self.trouble is None or self.trouble.text.partition("(")[0] != trouble.text.partition("(")[0]:
-            log.error("the store is paused: %s", trouble.text)
-        self.trouble = trouble
+    def _pause(self, fault: DiskFault) -> None:
+        if self.fault is None or self.fault.text.partition("(")[0] != fault.text.partition("(")[0]:
+            log.error("the store is paused: %s", fault.text)
+        self.fault = fault
         prompt = [call for call in self._pending if call.is_prompt]
         self._pending = deque(call for call in self._pending if not call.is_prompt)
-        self._results.refuse(prompt, trouble.text)
-        if self._unsure is not None:
-            number, batch = self._unsure
-            self._unsure = number, [call.withdrawn() if call.is_prompt else call for call in batch]
-            self._results.refuse([call for call in batch if call.is_prompt], trouble.text)
+        self._results.refuse(prompt, fault.text)
+        if self._uncertain is not None:
+            number, batch = self._uncertain
+            self._uncertain = number, [call.as_withdrawn() if call.is_prompt else call for call in batch]
+            self._results.refuse([call for call in batch if call.is_prompt], fault.text)
 
-    def _leave(self) -> None:
-        if self.trouble is not None:
-            self.trouble = None
+    def _resume(self) -> None:
+        if self.fault is not None:
+            self.fault = None
             log.info("the store continues: %s: all waiting calls have been committed", self.path)
 
     def _deliver(self, calls: list[Call]) -> None:

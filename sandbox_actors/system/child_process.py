@@ -38,38 +38,38 @@ import trio
 from sandbox_actors.errors import SandboxError
 from sandbox_actors.files import tail
 from sandbox_actors.protocol.process_mark import MARK
-from sandbox_actors.system.process_tree import TERMINATE_GRACE, family, kill_family
+from sandbox_actors.system.process_tree import TERMINATE_GRACE, find_descendants, kill_descendants
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-_threads = trio.CapacityLimiter(8)  # trio's own limiter may be full of threads that are stuck in a slow disk
+_threads = trio.CapacityLimiter(8)  # trio's own limiter may be full of threads that wait for a slow disk
 
 
 class SpawnFailed(SandboxError):
-    """The operating system did not start a process."""
+    """The operating system could not start a process."""
 
     code = "spawn"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended. `status` is its exit status, negative for a signal, None where someone else reaped it."""
+    """How a process ended. `status` is its exit status, negative for a signal, None if another process reaped it."""
 
     status: int | None
 
     def __str__(self) -> str:
         if self.status is None:
-            return "ended in a way that nobody saw"
+            return "exited with unknown status"
         if self.status < 0:
             return f"was ended by {signal.Signals(-self.status).name}"
         return f"exited with status {self.status}"
 
 
 class Child:
-    """A running child. It lives in the nursery that it was spawned in: when that is cancelled, it is ended.
+    """A running child. It is ended when the nursery that it was spawned in is cancelled.
 
-    `lifeline` is None for one that was adopted. Raises ProcessLookupError where the process has gone.
+    `lifeline` is None for an adopted one. Raises ProcessLookupError if the process has ended.
     """
 
     def __init__(self, name: str, pid: int, lifeline: int | None, output: Path) -> None:
@@ -102,7 +102,8 @@ class Child:
                 return
 
     def has_ended(self) -> bool:
-        """Whether the process has, also where `wait` has yet to end what it left behind."""
+        """Whether the process has ended, even if `wait` has not yet, because it ends what the process has left
+        behind."""
         poller = select.poll()
         if self._pidfd < 0:
             return True
@@ -118,16 +119,16 @@ class Child:
         return int(pages) * PAGE
 
     def last_lines(self, count: int = 20) -> str:
-        """The end of what the process itself wrote, outside of runs."""
+        """The last lines of the process's own output, outside of runs."""
         return tail(self.output, count)
 
-    def forget(self) -> None:
-        """Let go of a process that turned out to be another one."""
+    def release(self) -> None:
+        """Close the descriptor of a process that is not the one that was meant."""
         os.close(self._pidfd)
         self._pidfd = -1
 
     async def supervise(self) -> None:
-        """Watch the process to its end, then end what it left behind. The task that `spawn` starts."""
+        """Wait until the process ends, then end what it left behind. The task that `spawn` and `adopt` start."""
         try:
             await trio.lowlevel.wait_readable(self._pidfd)
         finally:
@@ -135,22 +136,22 @@ class Child:
                 await self._finish()
 
     async def _finish(self) -> None:
-        strays = await self._family()
+        strays = await self._find_descendants()
         self.signal(signal.SIGTERM)
         with trio.move_on_after(TERMINATE_GRACE):
             await trio.lowlevel.wait_readable(self._pidfd)
         self.signal(signal.SIGKILL)
         await trio.lowlevel.wait_readable(self._pidfd)
         self.ending = _reap(self._pidfd)
-        await trio.to_thread.run_sync(kill_family, self.pid, self.name, strays, limiter=_threads)
+        await trio.to_thread.run_sync(kill_descendants, self.pid, self.name, strays, limiter=_threads)
         if self._lifeline is not None:
             os.close(self._lifeline)
         os.close(self._pidfd)
         self._pidfd = -1
         self._ended.set()
 
-    async def _family(self) -> list[psutil.Process]:
-        return await trio.to_thread.run_sync(family, self.pid, self.name, limiter=_threads)
+    async def _find_descendants(self) -> list[psutil.Process]:
+        return await trio.to_thread.run_sync(find_descendants, self.pid, self.name, limiter=_threads)
 
 
 def _reap(pidfd: int) -> Ending:
@@ -170,19 +171,19 @@ async def spawn(
     environ: Mapping[str, str],
     output: Path,
     secret: str = "",
-    note: Callable[[int], None] = lambda pid: None,
+    on_started: Callable[[int], None] = lambda pid: None,
 ) -> Child:
     """Start `command`, with the number of the descriptor that is its lifeline as one more argument.
 
     `name` marks the child and its descendants; `secret` is the first line on the lifeline, for what must
-    not stand in an argument list. Standard output and error are appended to the file `output`. `note` is called with
-    the pid, in a thread, before the secret is handed over: who has not been noted knows nothing.
-    Raises SpawnFailed.
+    not be in an argument list. Standard output and error are appended to the file `output`. `on_started` is called
+    with the pid, in a thread, before the secret is handed over: a process that was not recorded does not get the
+    secret. Raises SpawnFailed.
     """
     reading, writing = os.pipe()
     try:
         pid = await trio.to_thread.run_sync(
-            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, note, limiter=_threads
+            _start, [*command, str(reading)], {**environ, MARK: name}, output, reading, on_started, limiter=_threads
         )
     except BaseException as error:
         os.close(writing)
@@ -191,7 +192,7 @@ async def spawn(
         raise
     finally:
         os.close(reading)
-    with suppress(BrokenPipeError):  # it was killed at once, which whoever waits for it is told
+    with suppress(BrokenPipeError):  # it was killed at once, which `wait` reports
         os.write(writing, secret.encode("ascii") + b"\n")
     child = Child(name, pid, writing, output)
     nursery.start_soon(child.supervise)
@@ -199,32 +200,33 @@ async def spawn(
 
 
 def adopt(nursery: trio.Nursery, name: str, pid: int, started: str, output: Path) -> Child | None:
-    """A child that another process has spawned; None if it does not run any more. See `started_at`."""
+    """A child that another process has spawned; None if it has ended. `started` as from `started_at`."""
     try:
         child = Child(name, pid, None, output)
     except OSError:
         return None
-    if started_at(pid) != started:  # looked at with the pidfd open: the pid stands for the same process from here on
-        child.forget()
+    # Checked after the pidfd was opened, so that the pid cannot mean another process afterwards.
+    if started_at(pid) != started:
+        child.release()
         return None
     nursery.start_soon(child.supervise)
     return child
 
 
 def started_at(pid: int) -> str:
-    """When a process started, as something that no two processes of the same pid share; "" for one that has ended."""
+    """When a process started: different for any two processes with the same pid; "" for one that has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
         return ""
-    # Behind the program's name, which may hold anything: state, then 18 numbers, then the start in clock ticks.
+    # After the program's name, which may contain anything: state, 18 numbers, then the start in clock ticks.
     fields = stat.rpartition(")")[2].split()
     return "" if fields[0] in "ZX" else f"{boot.strip()}.{fields[19]}"
 
 
 def _start(
-    command: list[str], environ: dict[str, str], output: Path, lifeline: int, note: Callable[[int], None]
+    command: list[str], environ: dict[str, str], output: Path, lifeline: int, on_started: Callable[[int], None]
 ) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("ab") as log:
@@ -238,10 +240,10 @@ def _start(
             start_new_session=True,
         )
     try:
-        note(process.pid)
+        on_started(process.pid)
     except BaseException:
         process.kill()
         process.wait()
         raise
-    process.returncode = 0  # reaped through the pidfd: keep Popen from doing it, and from warning that nobody did
+    process.returncode = 0  # reaped through the pidfd: keeps Popen from reaping, and from warning
     return process.pid

@@ -1,6 +1,7 @@
-"""What the operating system lets this daemon have, and how close it is: at four fifths, nothing more is started.
+"""The limits of the operating system for this daemon: at four fifths of one, no more workers are started.
 
-Short of files or processes it is not the newcomer that fails, but whatever asks next: better to refuse in time.
+When files or processes run out, whatever needs the next one fails, not necessarily the worker: so it is refused
+earlier.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import psutil
 from sandbox_actors.errors import Refused
 
 SHARE = 0.8
-"""Of a limit, that may be used."""
+"""Share of a limit that may be used."""
 
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """`used` of at most `most`; `name` says which limit it is, and how it is changed."""
+    """`used` of at most `most`; `name` says which limit it is, and how to change it."""
 
     name: str
     used: int
@@ -43,7 +44,7 @@ def limits_now() -> Iterator[Limit]:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield Limit("RLIMIT_NOFILE, open files of the daemon (`ulimit -n`)", len(os.listdir("/proc/self/fd")), most)
     most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    # Root is not bound by it; and as long as there are fewer on the whole machine, nobody's need be counted.
+    # It does not apply to root. Counting is slow: skipped while the whole machine has fewer than the limit.
     if most != resource.RLIM_INFINITY and os.getuid() and _tasks() >= SHARE * most:
         yield Limit("RLIMIT_NPROC, processes and threads of this user (`ulimit -u`)", _tasks_of_user(), most)
     for folder in cgroups("pids"):
@@ -53,7 +54,7 @@ def limits_now() -> Iterator[Limit]:
 
 
 def memory_limit() -> int:
-    """Bytes that the processes here may have together: of their control groups, or all of the machine's."""
+    """Bytes that the processes here may use together: the limit of their control groups, or the machine's memory."""
     found = [psutil.virtual_memory().total]
     for folder in cgroups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -63,7 +64,7 @@ def memory_limit() -> int:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed on this machine, since its start, because memory was out."""
+    """How many processes the kernel's OOM killer has killed since this machine was started."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:
@@ -72,12 +73,12 @@ def oom_kills() -> int:
 
 
 def is_oom(status: int | None, kills_before: int) -> bool:
-    """Whether a process that ended with `status` was most likely killed for want of memory."""
+    """Whether a process that ended with `status` was most likely killed by the kernel's OOM killer."""
     return status == -signal.SIGKILL and oom_kills() > kills_before
 
 
 def cgroups(controller: str, own: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> list[Path]:
-    """The folders of this process's control group, and those around it, for one controller: of version 1 or 2."""
+    """The folders of this process's control group and its ancestors for one controller, of version 1 or 2."""
     found: list[Path] = []
     try:
         lines = own.read_text().splitlines()
@@ -93,7 +94,7 @@ def cgroups(controller: str, own: Path = Path("/proc/self/cgroup"), root: Path =
 
 
 def _number(path: Path) -> int | None:
-    """What a file of a control group says; None where it is not there, or says `max`."""
+    """The number in a file of a control group; None if the file does not exist, or contains `max`."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
@@ -101,7 +102,7 @@ def _number(path: Path) -> int | None:
 
 
 def _tasks() -> int:
-    """All processes and threads there are."""
+    """The number of all processes and threads of the machine."""
     return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
 
 
@@ -111,5 +112,5 @@ def _tasks_of_user() -> int:
         try:
             total += process.num_threads() if process.uids().real == os.getuid() else 0
         except psutil.Error:
-            continue  # ended meanwhile, or another user's
+            continue  # it has just ended, or is another user's
     return total

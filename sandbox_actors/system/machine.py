@@ -1,4 +1,4 @@
-"""What the machine has that jobs may ask for."""
+"""The resources of the machine that jobs may request."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where the daemon's files are: everything below one home, and the two sockets.
 
-A client and a daemon find the same places from the same environment; nothing is read or made here but by `prepare`.
+A client and a daemon compute the same paths from the same environment. Only `prepare` reads or creates anything.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Paths:
 
     @property
     def lock(self) -> Path:
-        """Held by the daemon that serves this home, as long as it lives."""
+        """Held by the daemon that serves this home, until it ends."""
         return self.home / "daemon.lock"
 
     @property
@@ -57,13 +57,14 @@ class Paths:
 
     @property
     def home_socket(self) -> Path:
-        """A second client socket: `socket` may be in a folder that only a login has, and cron and ssh have not."""
+        """A second client socket: `socket` may be in a folder that exists only during a login, which cron cannot rely
+        on."""
         return _short(self.home / "daemon.sock")
 
     @property
     def scratch(self) -> Path:
-        """Temporary files of workers: in the temporary folder, because sockets among them need short paths."""
-        return _stand_in(self.home) / "scratch"
+        """Temporary files of workers. In the temporary folder, because some are sockets, which need short paths."""
+        return _short_folder(self.home) / "scratch"
 
     @property
     def runs(self) -> Path:
@@ -79,29 +80,30 @@ class Paths:
         """The folder of the logs of an experiment, named by its id."""
         return self.experiments / experiment / "log"
 
-    def tidy(self) -> None:
-        """Remove what lies in the temporary folder and is empty."""
+    def remove_empty_folders(self) -> None:
+        """Remove the folders in the temporary folder if they are empty."""
         for folder in (self.scratch, self.scratch.parent):
-            with contextlib.suppress(OSError):  # not there, or not empty
+            with contextlib.suppress(OSError):  # it does not exist, or is not empty
                 folder.rmdir()
 
     def prepare(self) -> None:
-        """Make the folders that are not there, for this user alone.
+        """Create the missing folders, accessible to this user only.
 
-        Raises Refused where that fails, or a socket would not be safe in its folder.
+        Raises Refused if that fails, or other users could replace a socket in its folder.
         """
         for folder in dict.fromkeys(
             (self.home, self.socket.parent, self.home_socket.parent, self.worker_socket.parent)
         ):
-            _make_ours(folder)
+            _make_private(folder)
 
     def prepare_scratch(self) -> None:
-        """Make the folder of the workers' temporary files: a daemon's to do, which removes it in `tidy`."""
-        _make_ours(self.scratch.parent)
+        """Make the folder of the workers' temporary files: a daemon's to do, which removes it in
+        `remove_empty_folders`."""
+        _make_private(self.scratch.parent)
 
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
-    """The places that these environment variables mean. Raises Refused for a socket path that is too long."""
+    """The paths for these environment variables. Raises Refused if a socket path is too long."""
     home = sandbox_home(environ)
     return Paths(home=home, socket=_socket(environ, home), worker_socket=_short(home / "workers.sock"))
 
@@ -115,7 +117,7 @@ def _socket(environ: Mapping[str, str], home: Path) -> Path:
             f"{SOCKET_VARIABLE}={given}: a socket path may have {SOCKET_PATH_LIMIT} bytes; choose a shorter one"
         )
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    # A home that was asked for has a socket of its own: two homes must not share one.
+    # Two homes must not share a socket: one that is not the default has its own.
     is_default_home = not environ.get(HOME_VARIABLE)
     if is_default_home and os.path.isabs(runtime) and os.access(runtime, os.W_OK | os.X_OK):
         return _short(Path(runtime) / APP / "daemon.sock")
@@ -123,12 +125,12 @@ def _socket(environ: Mapping[str, str], home: Path) -> Path:
 
 
 def _short(path: Path) -> Path:
-    """`path`, or where it is too long for an address, one in the temporary folder that stands for it."""
-    return path if _fits(path) else _stand_in(path) / path.name
+    """`path`, or if it is too long for an address, a path in the temporary folder that is derived from it."""
+    return path if _fits(path) else _short_folder(path) / path.name
 
 
-def _stand_in(path: Path) -> Path:
-    """A folder in the temporary folder that is this user's, and this path's, alone."""
+def _short_folder(path: Path) -> Path:
+    """A folder in the temporary folder, unique to this user and path."""
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{digest}"
 
@@ -137,20 +139,20 @@ def _fits(path: Path) -> bool:
     return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
 
 
-def _make_ours(folder: Path) -> None:
+def _make_private(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"{folder} cannot be made: {error.strerror}; set {HOME_VARIABLE} to another") from error
-    _check_is_ours(folder)
+        raise Refused(f"{folder} cannot be created: {error.strerror}; set {HOME_VARIABLE} to another folder") from error
+    _check_is_private(folder)
 
 
-def _check_is_ours(folder: Path) -> None:
-    """Ours, or one like /tmp: others may add to it, but not take the place of what is there."""
+def _check_is_private(folder: Path) -> None:
+    """Raise Refused unless only this user can replace files in it: it is ours, or sticky as /tmp is."""
     found = folder.stat()
     is_shared = bool(found.st_mode & 0o022) and not found.st_mode & stat.S_ISVTX
     if is_shared or not os.access(folder, os.W_OK):
         raise Refused(
-            f"{folder}: a socket there could be replaced by others, or cannot be made; "
-            f"make the folder yours alone (chmod 700), or set {SOCKET_VARIABLE}"
+            f"{folder}: other users could replace a socket there, or it cannot be created; "
+            f"restrict the folder to yourself (chmod 700), or set {SOCKET_VARIABLE}"
         )

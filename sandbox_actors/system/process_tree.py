@@ -1,4 +1,4 @@
-"""All that a process has started: found by descent or by the mark in its environment, and killed."""
+"""Finds and kills what a process has started: its descendants, and processes with its mark in their environment."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ TERMINATE_GRACE = 2.0
 
 
 SWEEPS = 10
-"""The most times that is looked for what a process has left behind: it may hang in the kernel."""
+"""The most times that remaining processes are looked for: one may hang in the kernel and never end."""
 
 
-def family(pid: int, name: str) -> list[psutil.Process]:
-    """All processes that descend from `pid`, or carry its mark because they or a parent left its session."""
+def find_descendants(pid: int, name: str) -> list[psutil.Process]:
+    """The descendants of `pid`, and the processes that carry its mark because they were started by one that has
+    left."""
     try:
         found = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
-        found = []  # it is gone: those it left behind carry its mark
+        found = []  # it has ended: what it left behind carries its mark
     known = {pid, *(child.pid for child in found)}
-    return found + [stray for stray in marked({name}) if stray.pid not in known]
+    return found + [stray for stray in find_marked({name}) if stray.pid not in known]
 
 
-def marked(names: Collection[str]) -> list[psutil.Process]:
+def find_marked(names: Collection[str]) -> list[psutil.Process]:
     """All processes that carry one of these marks."""
     found = []
-    for pid in process_mark.marked(names):
-        with suppress(psutil.Error):  # ended meanwhile
+    for pid in process_mark.find_marked(names):
+        with suppress(psutil.Error):  # it has just ended
             found.append(psutil.Process(pid))
     return found
 
 
-def kill_family(pid: int, name: str, known: Sequence[psutil.Process] = ()) -> None:
-    """Kill what an ended process has left behind, until nothing more is found: who is killed may have forked before."""
-    strays = [*known, *family(pid, name)]
+def kill_descendants(pid: int, name: str, known: Sequence[psutil.Process] = ()) -> None:
+    """Kill what an ended process has left behind, until nothing is found: a process may fork before it is killed."""
+    strays = [*known, *find_descendants(pid, name)]
     for _ in range(SWEEPS):
         if not strays:
             return
         kill(strays)
-        strays = family(pid, name)
+        strays = find_descendants(pid, name)
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
-    """SIGKILL each that still runs (psutil checks that the pid was not reused), and wait until they are gone."""
+    """Kill each that still runs (psutil checks that the pid was not reused), and wait until they have ended."""
     for process in processes:
         try:
             process.kill()
@@ -60,7 +61,7 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """One that nobody has reaped yet does nothing more, and is not ours to reap."""
+    """A zombie counts as ended: it does nothing more, and its parent reaps it."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:

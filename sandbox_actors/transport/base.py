@@ -1,4 +1,4 @@
-"""What a gateway sees of a connection, whatever carries it."""
+"""What a gateway knows of a connection, over whichever transport."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sandbox_actors.errors import SandboxError
+from sandbox_actors.protocol.faults import fault_of
+from sandbox_actors.protocol.frames import PROTOCOL_VERSION, TurnedAway, encode
+from sandbox_actors.version import __version__
 
 HELLO_LIMIT = 4_096
-"""Bytes of a frame from a peer that has not been let in. A greeting has 150."""
+"""Bytes of a frame from a peer that has not been admitted. A greeting has 150."""
 
 GREETING_TIMEOUT = 10.0
-"""Seconds in which a new connection has to be let in."""
+"""Seconds after which a new connection is closed unless its peer has been admitted."""
 
 
 class PeerGone(SandboxError):
-    """The peer that a frame was for is not connected any more, or has not read for so long that its queue is full."""
+    """The peer of a frame is not connected any more, or its queue is full because it does not read."""
 
     code = "peer-gone"
 
 
 class Wire(Protocol):
-    """One connection. A new one is heard for `GREETING_TIMEOUT` seconds, unless it is let in."""
+    """One connection. It is closed after `GREETING_TIMEOUT` seconds unless its peer is admitted."""
 
     @property
     def origin(self) -> str:
-        """Who is at the other end, as far as the carrier knows, for a log: a pid, or the name of a key."""
+        """The peer as the transport knows it, for a log: a pid, or the name of a key."""
 
-    def let_in(self) -> None:
-        """The peer may stay, and send frames of full size."""
+    def admit(self) -> None:
+        """Keep the connection open, and accept frames of up to MAX_FRAME bytes."""
 
     def send(self, frame: bytes) -> None:
-        """Hand one frame over, without waiting. Raises PeerGone where it can't be delivered."""
+        """Send one frame, or queue it; never blocks. Raises PeerGone if it cannot be delivered."""
 
     def cut(self) -> None:
-        """End the connection, after what was handed over before is sent if that takes no waiting."""
+        """End the connection. Frames that the kernel has not taken yet are lost."""
 
 
 Deliver = Callable[[Wire, bytes], None]
@@ -42,7 +45,13 @@ Lost = Callable[[Wire], None]
 
 
 class Router(Protocol):
-    """Where connections come from."""
+    """Accepts connections."""
 
     async def run(self, deliver: Deliver, lost: Lost) -> None:
-        """Serve for ever, calling `deliver(wire, frame)` for each frame, and `lost(wire)` once a connection is over."""
+        """Serve until cancelled, calling `deliver(wire, frame)` for each frame, and `lost(wire)` once a connection is
+        over."""
+
+
+def turned_away(error: SandboxError) -> bytes:
+    """The frame that informs a peer why its connection is closed."""
+    return encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__))

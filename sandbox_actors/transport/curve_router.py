@@ -41,19 +41,19 @@ from sandbox_actors.transport.keys import Keys, Pair
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 
 CONNECTIONS = 100
-"""Over TCP; one more is cut."""
+"""Over TCP; one more is closed."""
 
 HIGH_WATER_MARK = 64
-"""Frames queued for one peer, and of one peer."""
+"""Frames queued for one peer, and received from one peer but not read yet."""
 
 HEARTBEAT = 10_000
-"""Milliseconds between two signs of life that are asked of a peer; after three of them without one, it is gone."""
+"""Milliseconds between two pings of a peer; without an answer for three of them, the connection is closed."""
 
 REVOCATION_CHECK = 0.25
-"""Seconds between two looks at whether the allow-list has changed."""
+"""Seconds between two checks for a change of the allow-list."""
 
 DOMAIN = b"sandbox"
-"""ZAP is asked for a named domain, and libzmq refuses everybody while nobody answers for it."""
+"""With a domain, libzmq refuses every peer as long as no ZAP handler answers; without one, it would admit them."""
 
 _DONTWAIT, _POLLIN = int(zmq.DONTWAIT), int(zmq.POLLIN)
 
@@ -63,7 +63,7 @@ def new_pair() -> Pair:
     return Pair(public, secret)
 
 
-class Inlet:
+class PolledSocket:
     """A socket that one task reads."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
@@ -73,50 +73,50 @@ class Inlet:
     def has_input(self) -> bool:
         return bool(int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN)
 
-    async def until_readable(self) -> None:
+    async def wait_readable(self) -> None:
         if self.has_input():
             await trio.lowlevel.checkpoint()
             return
-        with suppress(trio.ClosedResourceError):  # a send has eaten the wake-up, and given this one instead
+        with suppress(trio.ClosedResourceError):  # a send consumed the wake-up, and `wake` replaces it
             await trio.lowlevel.wait_readable(self._descriptor)
 
     def wake(self) -> None:
-        """After a send."""
+        """Wake the reader if input has arrived. To be called after each send."""
         if self.has_input():
-            trio.lowlevel.notify_closing(self._descriptor)  # nothing is closed: it wakes the reader
+            trio.lowlevel.notify_closing(self._descriptor)  # nothing is closed: this is trio's way to wake a reader
 
 
 class CurveWire:
     """One peer. `key` is its public key, `name` what the allow-list calls it."""
 
-    def __init__(self, router: CurveRouter, identity: bytes, link: Link, key: str, name: str) -> None:
-        self._router, self._identity, self._link = router, identity, link
+    def __init__(self, router: CurveRouter, identity: bytes, connection: Connection, key: str, name: str) -> None:
+        self._router, self._identity, self._connection = router, identity, connection
         self.key, self.name = key, name
 
     @property
     def origin(self) -> str:
         return f"key {self.name}"
 
-    def let_in(self) -> None:
-        """Its key has let it in already."""
+    def admit(self) -> None:
+        """Nothing to do: it was admitted by its key."""
 
     def send(self, frame: bytes) -> None:
         self._router.send(self._identity, frame)
 
     def cut(self) -> None:
-        self._link.cut()
+        self._connection.cut()
 
 
-class Link:
-    """A connection of libzmq's, by its descriptor. libzmq closes that whenever it likes, and the number is used again:
-    the inode tells whether it is still the same connection."""
+class Connection:
+    """A connection of libzmq, by its descriptor. libzmq may close it at any time, and the number is used again: the
+    inode tells whether it is still the same connection."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._inode = os.fstat(descriptor).st_ino
 
     def cut(self) -> None:
-        """Shut it down, which libzmq sees as the peer's leaving."""
+        """Shut the connection down. libzmq treats that as the peer disconnecting."""
         with suppress(OSError):
             held = os.dup(self.descriptor)  # from here on the number cannot be used again
             with sockets.socket(fileno=held) as socket:
@@ -128,9 +128,9 @@ class CurveRouter:
     """Made by `open_curve_router`."""
 
     def __init__(self, socket: Any, zap: Any, monitor: Any, keys: Keys) -> None:
-        self._inlet, self._zap, self._monitor = Inlet(socket), Inlet(zap), Inlet(monitor)
+        self._socket, self._zap, self._monitor = PolledSocket(socket), PolledSocket(zap), PolledSocket(monitor)
         self._keys = keys
-        self._links: dict[int, Link] = {}
+        self._connections: dict[int, Connection] = {}
         self._wires: dict[bytes, CurveWire] = {}
         self._limited_log = RateLimitedLog()
 
@@ -141,31 +141,31 @@ class CurveRouter:
             nursery.start_soon(self._watch_keys)
             while True:
                 self._drain(deliver)
-                await self._inlet.until_readable()
+                await self._socket.wait_readable()
 
     def send(self, identity: bytes, frame: bytes) -> None:
         try:
-            self._inlet.socket.send_multipart([identity, frame], _DONTWAIT)
+            self._socket.socket.send_multipart([identity, frame], _DONTWAIT)
         except zmq.ZMQError as error:
-            raise PeerGone(f"the peer does not read any more ({error})") from error
+            raise PeerGone(f"the peer does not read what it is sent ({error})") from error
         finally:
-            self._inlet.wake()
+            self._socket.wake()
 
     # --- frames ---
 
     def _drain(self, deliver: Deliver) -> None:
-        while self._inlet.has_input():
-            identity, *parts = self._inlet.socket.recv_multipart(_DONTWAIT, copy=False)
+        while self._socket.has_input():
+            identity, *parts = self._socket.socket.recv_multipart(_DONTWAIT, copy=False)
             self._receive(bytes(identity.buffer), parts, deliver)
 
     def _receive(self, identity: bytes, parts: list[Any], deliver: Deliver) -> None:
-        link = self._links.get(int(parts[0].get(zmq.SRCFD)))
-        if link is None:
-            return  # of a connection that is over
+        connection = self._connections.get(int(parts[0].get(zmq.SRCFD)))
+        if connection is None:
+            return  # from a connection that has ended
         wire = self._wires.get(identity)
         if wire is None:
             key = str(parts[0].get("User-Id"))
-            wire = self._wires[identity] = CurveWire(self, identity, link, key, self._allowed().get(key, "?"))
+            wire = self._wires[identity] = CurveWire(self, identity, connection, key, self._allowed().get(key, "?"))
         if wire.key not in self._allowed() or len(parts) != 1:
             wire.cut()
             return
@@ -183,37 +183,39 @@ class CurveRouter:
                     self._accept(event["value"])
                 elif event["event"] == zmq.EVENT_DISCONNECTED:
                     gone.append(event["value"])
-            self._drain(deliver)  # what they had sent before they left
+            self._drain(deliver)  # frames that were sent before the disconnection
             for descriptor in gone:
-                self._lose(descriptor, lost)
-            await self._monitor.until_readable()
+                self._disconnected(descriptor, lost)
+            await self._monitor.wait_readable()
 
     def _accept(self, descriptor: int) -> None:
         try:
-            link = self._links[descriptor] = Link(descriptor)
+            connection = self._connections[descriptor] = Connection(descriptor)
         except OSError:
-            return  # gone already
-        if len(self._links) > CONNECTIONS:
+            return  # it has ended already
+        if len(self._connections) > CONNECTIONS:
             self._limited_log.warn(
                 "full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit"
             )
-            link.cut()
+            connection.cut()
 
-    def _lose(self, descriptor: int, lost: Lost) -> None:
-        link = self._links.pop(descriptor, None)
+    def _disconnected(self, descriptor: int, lost: Lost) -> None:
+        connection = self._connections.pop(descriptor, None)
         for identity, wire in list(self._wires.items()):
-            if wire._link is link:
+            if wire._connection is connection:
                 del self._wires[identity]
                 lost(wire)
 
     # --- keys ---
 
     def _allowed(self) -> dict[str, str]:
-        """Names by key. Nobody, as long as the list cannot be read."""
+        """Names by key. Empty if the list cannot be read: no key is admitted then."""
         try:
             return self._keys.allowed()
         except (OSError, ValueError) as error:
-            self._limited_log.warn("list", f"nobody is let in over TCP: {error}")
+            self._limited_log.warn(
+                "list", f"no key is admitted over TCP, because the list of keys cannot be read: {error}"
+            )
             return {}
 
     async def _answer_zap(self) -> None:
@@ -225,14 +227,14 @@ class CurveRouter:
                 if not is_allowed:
                     who = f"{address.decode('ascii', 'replace')} with the key {key}"
                     self._limited_log.warn(
-                        "key", f"{who} was refused: `sandbox daemon keys add NAME KEY` would let it in"
+                        "key", f"{who} was refused; `sandbox daemon keys add NAME KEY` would admit it"
                     )
-                status = [b"200", b"OK", key.encode()] if is_allowed else [b"400", b"not let in", b""]
+                status = [b"200", b"OK", key.encode()] if is_allowed else [b"400", b"not admitted", b""]
                 self._zap.socket.send_multipart([version, id, *status, b""])
-            await self._zap.until_readable()
+            await self._zap.wait_readable()
 
     async def _watch_keys(self) -> None:
-        """Cut the connections of keys that are taken off the list."""
+        """Close the connections of keys that were removed from the list."""
         while True:
             await trio.sleep(REVOCATION_CHECK)
             if self._wires:
@@ -244,17 +246,15 @@ class CurveRouter:
 
 @asynccontextmanager
 async def open_curve_router(address: str, keys: Keys) -> AsyncIterator[CurveRouter]:
-    """Listen at `tcp://HOST:PORT`; closed on leaving.
+    """Listen at `tcp://HOST:PORT`; closed when the block ends.
 
-    Raises Refused where the daemon has no keys, ProtocolError where the address cannot be listened at.
+    Raises Refused if the daemon has no keys, ProtocolError if the address cannot be bound.
     """
     pair = keys.server()
     if not address.startswith("tcp://"):
-        raise Refused(f"{address}: to listen for clients elsewhere, give tcp://HOST:PORT")
+        raise Refused(f"{address} is not an address to listen at: give tcp://HOST:PORT")
     if pair is None:
-        raise Refused(
-            f"{address}: TCP is for keys alone, and there are none; `sandbox daemon keys init` makes the daemon's"
-        )
+        raise Refused(f"{address}: TCP needs keys, and the daemon has none; `sandbox daemon keys init` creates them")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         zap, socket = context.socket(zmq.REP), context.socket(zmq.ROUTER)

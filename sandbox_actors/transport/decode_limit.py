@@ -1,38 +1,38 @@
-"""How much memory a MessagePack document may take once it is decoded, told before it is: a megabyte of empty maps takes
-73."""
+"""Estimates, before a MessagePack document is decoded, how much memory it may take: one megabyte of empty maps takes 73
+megabytes."""
 
 from __future__ import annotations
 
 from sandbox_actors.errors import Refused
 
 DECODED_LIMIT = 32 * 1024 * 1024
-"""Bytes that a request may take when it is decoded."""
+"""Bytes of memory that a decoded request may take."""
 
-HARMLESS = DECODED_LIMIT // 128
-"""No document of so few bytes can come near the limit."""
+ALWAYS_ACCEPTED = DECODED_LIMIT // 128
+"""Documents of at most so many bytes cannot reach the limit."""
 
 PER_OBJECT, PER_BYTE = 72, 8
-"""Bytes of CPython 3.11: of an empty map and its place in a list, the most for one byte, and of that place alone."""
+"""Bytes in CPython 3.11: an empty map with its slot in a list, the most that one byte can cause; and the slot alone."""
 
 PIECE = 1 << 20
-"""Bytes looked at together."""
+"""Bytes that are counted at a time."""
 
 _ASCII = bytes(range(0x80))
 
 
-def require_light(document: bytes | memoryview) -> None:
-    """Raise Refused where `document` might take more than `DECODED_LIMIT` bytes.
+def check_decoded_size(document: bytes | memoryview) -> None:
+    """Raise Refused if `document` might take more than `DECODED_LIMIT` bytes.
 
     An upper bound, in one pass at the speed of memory: every object that takes memory of its own begins with a byte
-    that is not ASCII. Text in other scripts counts as more than it is, half a megabyte of it is too much.
+    that is not ASCII. Text in other scripts is overestimated: half a megabyte of it is refused.
     """
-    if len(document) <= HARMLESS:
+    if len(document) <= ALWAYS_ACCEPTED:
         return
     view = memoryview(document)
     objects = sum(len(bytes(view[at : at + PIECE]).translate(None, _ASCII)) for at in range(0, len(view), PIECE))
     weight = objects * PER_OBJECT + len(document) * PER_BYTE
     if weight > DECODED_LIMIT:
         raise Refused(
-            f"a request of {len(document)} bytes in which {objects} are not ASCII might take {weight} bytes when it is "
-            f"read, and the daemon takes {DECODED_LIMIT}; put long lists and texts into files"
+            f"a request of {len(document)} bytes in which {objects} are not ASCII might take {weight} bytes of "
+            f"memory, and the limit is {DECODED_LIMIT}; put long lists and texts into files"
         )

@@ -33,7 +33,7 @@ from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.faults import error_of, fault_of
 from sandbox_actors.protocol.frames import (
     MAX_FRAME,
-    NOBODY,
+    NO_ASK,
     PROTOCOL_VERSION,
     Abandon,
     Answer,
@@ -43,39 +43,38 @@ from sandbox_actors.protocol.frames import (
     Hello,
     Reply,
     Request,
-    TurnedAway,
     Welcome,
     decode_answer,
     decode_frame,
     encode,
 )
-from sandbox_actors.transport.base import PeerGone, Router, Wire
+from sandbox_actors.transport.base import PeerGone, Router, Wire, turned_away
 from sandbox_actors.transport.promises import Promises
 from sandbox_actors.version import __version__
 
-STRIKES = 10
-WITHIN = 60.0
-"""So many malformed messages in so many seconds are too many."""
+MALFORMED_LIMIT = 10
+MALFORMED_WINDOW = 60.0
+"""A peer is disconnected after so many malformed messages in so many seconds."""
 
 
-class Strikes:
-    """The malformed messages of one peer."""
+class MalformedCount:
+    """Counts the malformed messages of one peer."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=STRIKES)
+        self._times: deque[float] = deque(maxlen=MALFORMED_LIMIT)
 
     def add(self, now: float) -> bool:
-        """One more; whether they are too many."""
+        """Count one more. True if the limit is reached."""
         self._times.append(now)
-        return len(self._times) == STRIKES and now - self._times[0] <= WITHIN
+        return len(self._times) == MALFORMED_LIMIT and now - self._times[0] <= MALFORMED_WINDOW
 
 
 ASKS_OPEN = 64
-"""Asks that one peer may have open at a time; one more is refused, not queued. So is one with which those that are open
-have more than MAX_FRAME bytes."""
+"""Asks that one peer may have open at a time; one more is refused, not queued. So is one with which the open asks would
+exceed MAX_FRAME bytes."""
 
 LOST_GRACE = 10.0
-"""Seconds after the end of a connection in which whoever watches the process may tell what became of it."""
+"""Seconds after the end of a connection in which the supervisor of the process may report why it ended."""
 
 Admit = Callable[[Hello], None]
 Serve = Callable[["Peer", msgspec.Raw], Awaitable[object]]
@@ -97,11 +96,11 @@ class Peer:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether it owes anyone an answer."""
+        """Whether this side waits for an answer from it."""
         return len(self._promises) > 0
 
     async def ask(self, request: Request[Answer]) -> Answer:
-        """Send `request` and wait for its answer. Cancelling the wait tells the peer that the answer is not needed.
+        """Send `request` and wait for its answer. Cancelling the wait informs the peer that the answer is not needed.
 
         Raises ComponentFailed with the remote traceback, or what `end` was given when the peer went away meanwhile.
         """
@@ -121,32 +120,32 @@ class Peer:
         self.send(Ask(id=id, body=msgspec.Raw(encode(request))))
 
     def send(self, frame: Frame) -> None:
-        """Raises PeerGone, or Refused where the frame is longer than a peer takes."""
+        """Send a frame. Raises PeerGone, or Refused if the frame is too long."""
         data = encode(frame)
         if len(data) > MAX_FRAME:
             raise Refused(f"a message for {self.name} has {len(data)} bytes; a frame may have {MAX_FRAME}")
         self.wire.send(data)
 
     def settle(self, frame: Reply | Failed) -> None:
-        """Give an answer from the peer to whoever waits for it."""
+        """Deliver an answer of the peer to the caller that waits for it."""
         promise = self._promises.take(frame.id)
         if promise is None:
             return
         if isinstance(frame, Reply):
-            promise.keep(frame.body)
+            promise.resolve(frame.body)
         else:
-            promise.break_off(error_of(frame.fault))
+            promise.reject(error_of(frame.fault))
 
     def end(self, error: SandboxError) -> None:
-        """The peer is gone: everyone who waits for it gets `error`, the first that is given, and what it had asked is
-        dropped."""
+        """The peer has ended: fail its open asks with `error`, unless an earlier call has, and cancel what is done for
+        it."""
         if not self._has_ended:
             self._has_ended = True
             self._promises.end(error)
-        self.hang_up()
+        self.disconnect()
 
-    def hang_up(self) -> None:
-        """End the connection, and what is done for the peer."""
+    def disconnect(self) -> None:
+        """End the connection, and cancel what is done for the peer."""
         self.wire.cut()
         for scope in self.serving.values():
             scope.cancel()
@@ -155,19 +154,19 @@ class Peer:
         try:
             self.send(Abandon(id=id))
         except PeerGone:
-            return  # whoever watches the process tells what became of it
+            return  # the supervisor of the process reports why it ended
 
 
 class Gateway:
-    """Serves one router. `admit(hello)` raises to turn a peer away; `serve(peer, body)` answers one ask."""
+    """Serves one router. `admit(hello)` raises to refuse a peer; `serve(peer, body)` returns the answer to one ask."""
 
     def __init__(self, router: Router, admit: Admit, serve: Serve, arrived: Callable[[Peer], None]) -> None:
         self._router, self._admit, self._serve, self._arrived = router, admit, serve, arrived
         self._peers: dict[Wire, Peer] = {}
-        self._strikes: dict[Wire, Strikes] = {}
+        self._malformed: dict[Wire, MalformedCount] = {}
 
     async def run(self) -> None:
-        """Serve for ever; cancelling it ends every open ask."""
+        """Serve until cancelled, which also cancels every open ask."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await self._router.run(self._deliver, self._lose)
@@ -181,37 +180,37 @@ class Gateway:
             else:
                 self._handle(peer, frame, len(data))
         except (ProtocolError, Refused) as error:
-            self._complain(wire, error)
+            self._report_malformed(wire, error)
 
     def _lose(self, wire: Wire) -> None:
-        self._strikes.pop(wire, None)
+        self._malformed.pop(wire, None)
         peer = self._peers.pop(wire, None)
         if peer is not None:
-            peer.hang_up()
+            peer.disconnect()
             if peer.is_waited_for:
-                self._nursery.start_soon(self._give_up, peer)
+                self._nursery.start_soon(self._end_after_grace, peer)
 
-    async def _give_up(self, peer: Peer) -> None:
+    async def _end_after_grace(self, peer: Peer) -> None:
         await trio.sleep(LOST_GRACE)
         peer.end(PeerGone(f"{peer.name} ({peer.wire.origin}) has closed its connection"))
 
     def _greet(self, wire: Wire, frame: Frame) -> None:
         if not isinstance(frame, Hello):
-            raise ProtocolError("the first frame of a connection has to be Hello")
+            raise ProtocolError("the first frame of a connection must be Hello")
         if frame.protocol != PROTOCOL_VERSION:
             raise ProtocolError(
                 f"this daemon ({__version__}) speaks protocol {PROTOCOL_VERSION}, "
                 f"{frame.name} ({frame.version}) speaks {frame.protocol}"
             )
         self._admit(frame)
-        wire.let_in()
+        wire.admit()
         peer = self._peers[wire] = Peer(wire, frame)
         self._arrived(peer)
         peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
 
     def _handle(self, peer: Peer, frame: Frame, size: int) -> None:
         if isinstance(frame, Ask):
-            self._take_ask(peer, frame, size)
+            self._start_serving(peer, frame, size)
         elif isinstance(frame, (Reply, Failed)):
             peer.settle(frame)
         elif isinstance(frame, Abandon):
@@ -219,14 +218,15 @@ class Gateway:
             if abandoned is not None:
                 abandoned.cancel()
         else:
-            raise ProtocolError(f"{type(frame).__name__} is not for a peer to send now")
+            raise ProtocolError(f"a peer must not send {type(frame).__name__} after its greeting")
 
-    def _take_ask(self, peer: Peer, ask: Ask, size: int) -> None:
+    def _start_serving(self, peer: Peer, ask: Ask, size: int) -> None:
         if ask.id in peer.serving:
             raise ProtocolError(f"ask {ask.id} is open already")
         if len(peer.serving) >= ASKS_OPEN or peer.serving_bytes + size > MAX_FRAME:
             refusal = Refused(
-                f"{len(peer.serving)} asks of this peer are open already, which is as much as it may have"
+                f"{len(peer.serving)} asks of this peer are open, and one more would exceed the limit; "
+                "wait for an answer first"
             )
             self._answer(peer, Failed(id=ask.id, fault=fault_of(refusal)))
             return
@@ -239,44 +239,40 @@ class Gateway:
             try:
                 body = encode(await self._serve(peer, ask.body))
                 if len(body) > MAX_FRAME // 2:
-                    raise Refused(f"the answer has {len(body)} bytes, more than a frame may carry: ask for less")
+                    raise Refused(f"the answer has {len(body)} bytes, more than a frame may have; ask for less")
                 self._answer(peer, Reply(id=ask.id, body=msgspec.Raw(body)))
             except Exception as error:
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
                 if isinstance(error, ProtocolError) and peer.wire in self._peers:
-                    self._strike(peer.wire, error)
+                    self._count_malformed(peer.wire, error)
             finally:
                 peer.serving.pop(ask.id, None)
                 peer.serving_bytes -= size
 
     def _answer(self, peer: Peer, frame: Reply | Failed) -> None:
-        with suppress(PeerGone):  # its connection ends by itself
+        with suppress(PeerGone):  # `_lose` is called for it
             peer.send(frame)
 
-    def _complain(self, wire: Wire, error: ProtocolError | Refused) -> None:
-        """Tell a peer what is wrong with a message that nobody else answers."""
+    def _report_malformed(self, wire: Wire, error: ProtocolError | Refused) -> None:
+        """Send a peer the error in a message that is not an ask, so that it gets no other answer."""
         with suppress(PeerGone):
             if wire in self._peers:
-                wire.send(encode(Failed(id=NOBODY, fault=fault_of(error))))
+                wire.send(encode(Failed(id=NO_ASK, fault=fault_of(error))))
             else:
-                wire.send(encode(_farewell(error)))
-        self._strike(wire, error)
+                wire.send(turned_away(error))
+        self._count_malformed(wire, error)
 
-    def _strike(self, wire: Wire, error: SandboxError) -> None:
-        if not self._strikes.setdefault(wire, Strikes()).add(trio.current_time()):
+    def _count_malformed(self, wire: Wire, error: SandboxError) -> None:
+        if not self._malformed.setdefault(wire, MalformedCount()).add(trio.current_time()):
             return
-        last = ProtocolError(f"{STRIKES} messages broke the protocol, the last one: {error}")
+        last = ProtocolError(f"{MALFORMED_LIMIT} messages broke the protocol, the last one: {error}")
         with suppress(PeerGone):
-            wire.send(encode(_farewell(last)))
+            wire.send(turned_away(last))
         wire.cut()
 
 
-def _farewell(error: SandboxError) -> TurnedAway:
-    return TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)
-
-
 def decode_checked(data: bytes) -> Frame:
-    """Decode one frame. Raises ProtocolError for anything that is none, whatever is wrong with it."""
+    """Decode one frame. Raises ProtocolError if that fails, for whatever reason."""
     try:
         return decode_frame(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""Keys for those who come over TCP: the daemon's own pair, and the public keys that it lets in, each under a name.
+"""Keys for connections over TCP: the daemon's own pair, and the public keys that it admits, each with a name.
 
-A folder of mode 0700 below the home holds `server.key`, `client.key` (who this user is to daemons elsewhere) and
-`allowed`, a line `NAME PUBLICKEY` for each key, all of mode 0600. Keys are CURVE's (Curve25519), written as 64
-hexadecimal digits, which no shell needs quoted. The secret half of a pair never leaves its file but to the socket.
+A folder of mode 0700 below the home holds `server.key`, `client.key` (with which this user connects to other daemons)
+and `allowed`, a line `NAME PUBLICKEY` for each key, all of mode 0600. Keys are CURVE's (Curve25519), written as 64
+hexadecimal digits, which need no quotes in a shell. A secret key is read only to be given to a socket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 @dataclass(frozen=True)
 class Pair:
-    """Halves in hexadecimal digits."""
+    """A public and a secret key, in hexadecimal digits."""
 
     public: str
     secret: str
@@ -31,7 +31,7 @@ NewPair = Callable[[], Pair]
 
 
 class Keys:
-    """The keys in `folder`, which is read anew each time it is asked."""
+    """The keys in `folder`. Every call reads the files again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Keys:
         return self._read("client.key")
 
     def make_server(self, new_pair: NewPair) -> Pair:
-        """The daemon's pair, made unless it is there."""
+        """The daemon's pair, created if there is none."""
         return self.server() or self._make("server.key", new_pair())
 
     def make_client(self, new_pair: NewPair) -> Pair:
@@ -59,13 +59,13 @@ class Keys:
         return {words[1]: words[0] for words in map(str.split, lines) if len(words) == 2}
 
     def add(self, name: str, public: str) -> None:
-        """Let a key in from now on. Raises Refused for what is no key or no name, and for either that is there."""
+        """Admit a key. Raises Refused if the key or the name is invalid, or in use."""
         if not _NAME.fullmatch(name):
             raise Refused(f"{name!r}: the name of a key has up to 64 letters, digits and any of . _ @ + -")
-        public = checked(public)
+        public = validate_key(public)
         known = self.allowed()
         if public in known:
-            raise Refused(f"this key is let in already, as {known[public]}")
+            raise Refused(f"this key is on the list already, as {known[public]}")
         if name in known.values():
             raise Refused(
                 f"another key is called {name}: `sandbox daemon keys rm {name}` first, or choose another name"
@@ -73,7 +73,7 @@ class Keys:
         self._write_allowed({**known, public: name})
 
     def remove(self, name: str) -> None:
-        """Let a key in no more; what it has open is cut. Raises NotFound."""
+        """Revoke a key; its open connections are closed. Raises NotFound."""
         known = self.allowed()
         if name not in known.values():
             raise NotFound(f"no key is called {name}: `sandbox daemon keys ls` lists them")
@@ -85,8 +85,10 @@ class Keys:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise Refused(f"{self.folder / file} holds no pair of keys; move it away to have a new one made") from None
-        return Pair(checked(public), checked(secret))
+            raise Refused(
+                f"{self.folder / file} does not contain a pair of keys; remove it to have a new one created"
+            ) from None
+        return Pair(validate_key(public), validate_key(secret))
 
     def _make(self, file: str, pair: Pair) -> Pair:
         self._write(self.folder / file, f"{pair.public}\n{pair.secret}\n")
@@ -96,15 +98,15 @@ class Keys:
         self._write(self._allowed, "".join(f"{name} {key}\n" for key, name in allowed.items()))
 
     def _write(self, path: Path, text: str) -> None:
-        """In one step, so that no reader sees half of it, and nobody else any of it."""
+        """Readable by its owner only, and replaced in one step, so that no reader sees half of it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         write_whole(path, text.encode("ascii"), mode=0o600, is_durable=True)
 
 
-def checked(key: str) -> str:
-    """A key in its one spelling. Raises Refused; the message does not repeat it, since it may be a secret one."""
+def validate_key(key: str) -> str:
+    """The key in lower case. Raises Refused; the message does not repeat the key, which may be a secret one."""
     key = key.strip().lower()
     if not _KEY.fullmatch(key):
-        raise Refused(f"a key has 64 hexadecimal digits; this has {len(key)} characters")
+        raise Refused(f"a key must have 64 hexadecimal digits; this one has {len(key)} characters")
     return key

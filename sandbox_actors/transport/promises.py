@@ -1,4 +1,4 @@
-"""Answers that are yet to come."""
+"""Answers that have not arrived yet."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ T = TypeVar("T")
 
 
 class Promise(Generic[T]):
-    """An answer that is yet to come: set once, awaited by one."""
+    """An answer that has not arrived yet: set once, awaited by one task."""
 
     __slots__ = ("__weakref__", "_error", "_event", "_value")
 
     def __init__(self) -> None:
         self._event = trio.Event()
-        self._value: T  # set by `keep`, before the event is
+        self._value: T  # set by `resolve`, before the event is
         self._error: BaseException | None = None
 
-    def keep(self, value: T) -> None:
+    def resolve(self, value: T) -> None:
         if not self._event.is_set():
             self._value = value
             self._event.set()
 
-    def break_off(self, error: BaseException) -> None:
+    def reject(self, error: BaseException) -> None:
         if not self._event.is_set():
             self._error = error
             self._event.set()
@@ -51,7 +51,7 @@ class Promises(Generic[T]):
         return len(self._open)
 
     def new(self) -> tuple[int, Promise[T]]:
-        """A fresh id and its promise. Raises what `end` was given, once it was called."""
+        """A new id and its promise. Raises the error that `end` was given, if it was called."""
         if self._ended is not None:
             raise self._ended
         id = next(self._ids)
@@ -59,12 +59,12 @@ class Promises(Generic[T]):
         return id, promise
 
     def take(self, id: int) -> Promise[T] | None:
-        """The promise of `id`, which is then no longer open; None where nobody waits (any more)."""
+        """The promise of `id`, which is then no longer open; None if no task waits for it."""
         return self._open.pop(id, None)
 
     def end(self, error: SandboxError) -> None:
-        """Give `error` to everyone who waits, and to everyone who will ask."""
+        """Fail all open promises with `error`, and raise it from every later `new`."""
         self._ended = error
         waiting, self._open = self._open, {}
         for promise in waiting.values():
-            promise.break_off(error)
+            promise.reject(error)

@@ -33,40 +33,38 @@ from pathlib import Path
 import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol.faults import fault_of
-from sandbox_actors.protocol.frames import MAX_FRAME, PROTOCOL_VERSION, TurnedAway, encode
+from sandbox_actors.protocol.frames import MAX_FRAME
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT, credentials
-from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone
+from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone, turned_away
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
-from sandbox_actors.version import __version__
 
 CONNECTIONS = 1_000
-"""Connections of one router; one more is told so and closed."""
+"""Connections of one router; one more is refused with the reason."""
 
 FILES_SHARE = 0.8
-"""Of the files that the process may open, those that connections may use up."""
+"""Share of the files that the process may open, up to which connections are accepted."""
 
 UNREAD_LIMIT = 2 * MAX_FRAME
-"""Bytes that wait for a peer to read them. It asked for them, so reaching this means that it is stuck."""
+"""Bytes queued for a peer that does not read. They are answers to its own asks, so at this limit it must be stuck."""
 
 READ_SIZE = 65_536
 
 LARGE = READ_SIZE
 LARGE_AT_ONCE = 2
 LARGE_TIMEOUT = 30.0
-"""Frames of more than `LARGE` bytes are received two at a time, in so many seconds each: the others wait unread."""
+"""Of frames of more than `LARGE` bytes, `LARGE_AT_ONCE` are received at a time, within `LARGE_TIMEOUT` seconds each."""
 
 ACCEPT_PAUSE = 0.05
-"""Seconds until the next attempt when no connection can be accepted."""
+"""Seconds until the next attempt after a connection could not be accepted."""
 
 LISTENING_CHECK = 2.0
-"""Seconds between two looks at whether a socket can still be found at its path."""
+"""Seconds between two checks that a socket still exists at its path."""
 
 
 class UnixWire:
-    """One accepted connection. Its task reads; `send` writes at once what the kernel takes, and leaves the rest to
-    another task."""
+    """One accepted connection. `serve` reads it; `send` writes at once what the kernel takes, and another task the
+    rest."""
 
     def __init__(self, router: UnixRouter, connection: sockets.socket, pid: int) -> None:
         self._router, self._socket, self._pid = router, connection, pid
@@ -80,18 +78,18 @@ class UnixWire:
     def origin(self) -> str:
         return f"pid {self._pid}"
 
-    def let_in(self) -> None:
+    def admit(self) -> None:
         self._decoder.limit = MAX_FRAME
         self._scope.deadline = float("inf")
 
     def send(self, frame: bytes) -> None:
         data = framed(frame)
         if self._unsent:
-            self._keep(memoryview(data))
+            self._queue(memoryview(data))
             return
         sent = self._write(data)
         if sent < len(data):
-            self._keep(memoryview(data)[sent:])
+            self._queue(memoryview(data)[sent:])
             self._router.start_soon(self._send_rest)
 
     def cut(self) -> None:
@@ -105,9 +103,9 @@ class UnixWire:
                 self._write(OPENING)
                 await self._read(deliver)
         except ProtocolError as error:
-            self._say_farewell(error)
+            self._turn_away(error)
         except PeerGone:
-            pass  # as every peer does
+            pass  # the normal end of a connection
         finally:
             self._is_over = True
             trio.lowlevel.notify_closing(self._socket)
@@ -117,7 +115,7 @@ class UnixWire:
     async def _read(self, deliver: Deliver) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._socket)
-            if self._decoder.underway > LARGE:
+            if self._decoder.pending_size > LARGE:
                 async with self._router.large:
                     await self._read_large(deliver)
             elif not self._read_once(deliver):
@@ -125,15 +123,18 @@ class UnixWire:
 
     async def _read_large(self, deliver: Deliver) -> None:
         with trio.move_on_after(LARGE_TIMEOUT):
-            while self._decoder.underway > LARGE:
+            while self._decoder.pending_size > LARGE:
                 await trio.lowlevel.wait_readable(self._socket)
                 if not self._read_once(deliver):
                     return
-        if self._decoder.underway > LARGE:
-            raise ProtocolError(f"a message of {self._decoder.underway} bytes was not complete in {LARGE_TIMEOUT:g} s")
+        if self._decoder.pending_size > LARGE:
+            raise ProtocolError(
+                f"a message of {self._decoder.pending_size} bytes was not complete in {LARGE_TIMEOUT:g} s"
+            )
 
     def _read_once(self, deliver: Deliver) -> bool:
-        """Take in what has come; whether more may come. Raises ProtocolError."""
+        """Receive once and deliver complete frames. False at the end of the connection. Raises ProtocolError,
+        PeerGone."""
         try:
             data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
@@ -156,10 +157,10 @@ class UnixWire:
         except OSError as error:
             raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
 
-    def _keep(self, data: memoryview) -> None:
+    def _queue(self, data: memoryview) -> None:
         if self._is_over or self._unsent_bytes + len(data) > UNREAD_LIMIT:
             self.cut()
-            raise PeerGone(f"{self.origin} does not read what it has asked for")
+            raise PeerGone(f"{self.origin} does not read the answers to its asks")
         self._unsent.append(data)
         self._unsent_bytes += len(data)
 
@@ -173,10 +174,10 @@ class UnixWire:
                 if not self._unsent[0]:
                     self._unsent.popleft()
 
-    def _say_farewell(self, error: SandboxError) -> None:
-        self._router.limited_log.warn("protocol", f"{self.origin} was cut off: {error}")
+    def _turn_away(self, error: SandboxError) -> None:
+        self._router.limited_log.warn("protocol", f"{self.origin} was disconnected: {error}")
         with suppress(PeerGone):
-            self.send(encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__)))
+            self.send(turned_away(error))
 
 
 class UnixRouter:
@@ -193,7 +194,7 @@ class UnixRouter:
         async with trio.open_nursery() as nursery:
             self.start_soon = nursery.start_soon
             for listener in self._listeners:
-                nursery.start_soon(listener.keep)
+                nursery.start_soon(listener.restore_path)
                 nursery.start_soon(self._accept, listener, deliver, lost)
 
     async def _accept(self, listener: Listener, deliver: Deliver, lost: Lost) -> None:
@@ -208,7 +209,7 @@ class UnixRouter:
             if uid not in self._uids:
                 self.limited_log.warn("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
                 connection.close()
-            elif reason := self._full(connection):
+            elif reason := self._find_exhausted_limit(connection):
                 self.limited_log.warn("full", f"a connection of pid {pid} was refused: {reason}")
                 _refuse(connection, reason)
             else:
@@ -221,8 +222,8 @@ class UnixRouter:
         finally:
             self._count -= 1
 
-    def _full(self, connection: sockets.socket) -> str:
-        """Why one more connection is too many; empty if it is not."""
+    def _find_exhausted_limit(self, connection: sockets.socket) -> str:
+        """Why one more connection is too many; empty if there is room."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if self._count >= CONNECTIONS:
             return f"{CONNECTIONS} connections are open, which is the limit"
@@ -232,12 +233,12 @@ class UnixRouter:
 
 
 class Listener:
-    """A socket that listens at `path`, and does so anew when the path is gone."""
+    """A socket that listens at `path`, and is created again if the path disappears."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._socket = _listen(path)
-        self._place = _place(path)
+        self._file_id = _file_id(path)
 
     async def accept(self) -> tuple[sockets.socket, object]:
         """The next connection. Raises OSError."""
@@ -248,31 +249,31 @@ class Listener:
                 connection.setblocking(False)
                 return connection, address
 
-    async def keep(self) -> None:
-        """Listen at the path again where it is gone: a folder below /run/user is removed when its user logs out."""
+    async def restore_path(self) -> None:
+        """Listen at the path again if it has gone: a folder below /run/user is removed when its user logs out."""
         while True:
             await trio.sleep(LISTENING_CHECK)
-            if _place(self._path) is None:
-                with suppress(OSError, SandboxError):  # as long as its folder cannot be made, nobody can log in either
+            if _file_id(self._path) is None:
+                with suppress(OSError, SandboxError):  # fails until the user's next login: try again
                     self._path.parent.mkdir(mode=0o700, exist_ok=True)
                     again = _listen(self._path)
                     self.close()
-                    self._socket, self._place = again, _place(self._path)
+                    self._socket, self._file_id = again, _file_id(self._path)
 
     def close(self) -> None:
-        """Stop listening; the path goes if it still is this socket's."""
+        """Stop listening, and remove the path if it still belongs to this socket."""
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
-        if self._place is not None and _place(self._path) == self._place:
+        if self._file_id is not None and _file_id(self._path) == self._file_id:
             self._path.unlink()
 
 
 @asynccontextmanager
 async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
-    """Listen at each of `paths`; closed and unlinked on leaving.
+    """Listen at each of `paths`; closed and removed when the block ends.
 
-    The caller holds whatever lock makes the paths its own: a socket that another process has left there is replaced.
-    Raises ProtocolError where a path is too long for an address, or something other than a socket is in its place.
+    The caller must hold the lock that makes the paths its own, because an existing socket is replaced.
+    Raises ProtocolError if a path is too long for an address, or is occupied by something other than a socket.
     """
     listeners: list[Listener] = []
     try:
@@ -287,7 +288,7 @@ async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
 def _listen(path: Path) -> sockets.socket:
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_LIMIT:
-        raise ProtocolError(f"{path}: a socket path may have {SOCKET_PATH_LIMIT} bytes, this has {length}")
+        raise ProtocolError(f"{path}: a socket path may have {SOCKET_PATH_LIMIT} bytes, this one has {length}")
     if path.is_socket():
         path.unlink()
     listening = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
@@ -304,8 +305,8 @@ def _listen(path: Path) -> sockets.socket:
     return listening
 
 
-def _place(path: Path) -> tuple[int, int] | None:
-    """Which file is at `path`; None if none is."""
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at `path`; None if there is none."""
     try:
         found = path.lstat()
     except OSError:
@@ -314,8 +315,7 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 
 def _refuse(connection: sockets.socket, reason: str) -> None:
-    """Tell a peer why, in what its socket's buffer takes at once, and close."""
-    farewell = TurnedAway(fault=fault_of(Refused(reason)), protocol=PROTOCOL_VERSION, version=__version__)
+    """Send the reason to a peer, as far as the socket's buffer takes it at once, and close."""
     with suppress(OSError):
-        connection.send(OPENING + framed(encode(farewell)))
+        connection.send(OPENING + framed(turned_away(Refused(reason))))
     connection.close()

@@ -1,9 +1,9 @@
-"""ZMTP 3.1, the listening end, as far as a ROUTER needs it for DEALER sockets: bytes in, messages out, no I/O.
+"""The listening side of ZMTP 3.1, as far as a ROUTER needs it for DEALER sockets: bytes in, messages out, no I/O.
 
-The protocol is ZeroMQ's own (rfc.zeromq.org/spec/23 and /37), with the NULL mechanism: both ends open with a greeting
+The protocol is ZeroMQ's own (rfc.zeromq.org/spec/23 and /37), with the NULL mechanism: both sides begin with a greeting
 of 64 bytes and a READY command, then send frames of a flag byte, a length and a body. Any DEALER of libzmq speaks it.
-What libzmq's ROUTER also takes is refused here, because nothing bounds it: messages of many parts, which it collects
-without a limit until the last one comes.
+Messages of several parts are refused: libzmq's ROUTER accepts them, but collects the parts without a limit until the
+last one has arrived.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sandbox_actors.errors import ProtocolError
 _MORE, _LONG, _COMMAND = 1, 2, 4
 
 _SIGNATURE_LENGTH = 11
-"""With the number of the version, by which peers of older versions are known: they send no more till they hear one."""
+"""With the version number. Peers of older versions send no more than this until they have received a greeting."""
 
 _GREETING_LENGTH = 64
 _MECHANISM = b"NULL".ljust(20, b"\0")
 
 READY_LIMIT = 1_024
-"""Bytes of the command that ends the handshake; libzmq's has 40."""
+"""Bytes of the command that ends the handshake; that of libzmq has 40."""
 
 HEAD = READY_LIMIT + 9
-"""Bytes that are looked at of anything but the body of a message."""
+"""The most bytes that must be read to know the length of a frame, or to parse one that is not a message."""
 
 
 def _ready() -> bytes:
@@ -34,20 +34,21 @@ def _ready() -> bytes:
 
 
 OPENING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\1" + _MECHANISM + b"\0" * 32 + _ready()
-"""All that the listening end says before its first message. It need not wait for the other end to begin."""
+"""All that the listening side sends before its first message. It need not wait for the other side."""
 
 
 def framed(body: bytes) -> bytes:
-    """A message of one part, as it goes over the wire."""
+    """A message of one part, as it is sent."""
     if len(body) < 256:
         return bytes((0, len(body))) + body
     return b"\2" + len(body).to_bytes(8, "big") + body
 
 
 class Decoder:
-    """What one connection sends, taken apart. `limit` is the longest body that is accepted; it may be changed.
+    """Splits the bytes of one connection into messages. `limit` is the longest body that is accepted; it may be
+    changed.
 
-    After an error nothing more may be fed.
+    `feed` must not be called again after an error.
     """
 
     def __init__(self, limit: int) -> None:
@@ -57,20 +58,20 @@ class Decoder:
         self._needed = 0
 
     @property
-    def underway(self) -> int:
-        """Bytes that the message under way will have, as far as is known; 0 between two messages."""
+    def pending_size(self) -> int:
+        """Length of the message that is being received, as far as it is known; 0 between two messages."""
         return self._needed if self._rest else 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the bodies of the messages that `data` completes. Raises ProtocolError at what is no ZMTP of ours.
+        """Yield the bodies of the messages that `data` completes. Raises ProtocolError if it is not valid here.
 
-        Nothing is taken in before it is asked for, so whoever stops iterating must not feed again.
+        It is a generator that consumes `data` as it is iterated: a caller that stops early must not call `feed` again.
         """
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
                 return
-            message, data = self._take_first()
+            message, data = self._take_pending()
             if message is not None:
                 yield message
         at, end = 0, len(data)
@@ -84,37 +85,37 @@ class Decoder:
             at = stop
         self._rest = bytearray(data[at:])
 
-    def _take_first(self) -> tuple[bytes | None, bytes]:
-        """What was needed has come: the message that it makes, if it makes one, and what is left. Of a large message
-        nothing is kept beside it."""
+    def _take_pending(self) -> tuple[bytes | None, bytes]:
+        """The needed bytes have arrived: returns the message that they complete, if any, and the bytes that follow. A
+        large message is copied only once."""
         kept = memoryview(self._rest)
         self._rest = bytearray()
         start, stop = self._stage(bytes(kept[:HEAD]), 0, self._needed)
-        if stop > self._needed:  # that was enough to know its length, no more
+        if stop > self._needed:  # enough to know its length, not yet the whole of it
             return None, bytes(kept)
         return (bytes(kept[start:stop]) if start >= 0 else None), bytes(kept[stop:])
 
-    # Each stage looks at what begins at `at`, and tells where the body to hand on starts, or -1 where there is none,
-    # and where all of it stops; a stop behind `end` asks for more bytes.
+    # Each stage parses the unit that begins at `at`. It returns the start of the body to yield, -1 if there is none,
+    # and the end of the unit. An end behind `end` means that more bytes are needed.
 
     def _greeting(self, chunk: bytes, at: int, end: int) -> tuple[int, int]:
         if chunk[at] != 0xFF:
-            raise ProtocolError("what came is no ZMTP 3")
+            raise ProtocolError("the peer does not speak ZMTP 3")
         if end < at + _SIGNATURE_LENGTH:
             return -1, at + _SIGNATURE_LENGTH
         if not chunk[at + 9] & 1 or chunk[at + 10] < 3:
-            raise ProtocolError("what came is no ZMTP 3")
+            raise ProtocolError("the peer does not speak ZMTP 3")
         stop = at + _GREETING_LENGTH
         if stop <= end:
             if chunk[at + 12 : at + 32] != _MECHANISM:
-                raise ProtocolError("only ZMTP's NULL mechanism is spoken here")
+                raise ProtocolError("only ZMTP's NULL mechanism is supported")
             self._stage = self._handshake
         return -1, stop
 
     def _handshake(self, chunk: bytes, at: int, end: int) -> tuple[int, int]:
         flags, start, stop = _header(chunk, at, end, READY_LIMIT)
         if not flags & _COMMAND:
-            raise ProtocolError("a message came before the handshake was over")
+            raise ProtocolError("a message arrived before the end of the handshake")
         if stop <= end:
             if chunk[start : start + 6] != b"\5READY":
                 raise ProtocolError("the handshake did not end with READY")
@@ -124,21 +125,21 @@ class Decoder:
     def _message(self, chunk: bytes, at: int, end: int) -> tuple[int, int]:
         flags, start, stop = _header(chunk, at, end, self.limit)
         if flags & _MORE:
-            raise ProtocolError("a message has to have one part")
-        # Commands are heartbeats, which nobody of ours sends: they are passed over.
+            raise ProtocolError("a message must have one part")
+        # Commands are heartbeats, which our clients do not send: they are ignored.
         return (-1 if flags & _COMMAND else start), stop
 
 
 def _header(chunk: bytes, at: int, end: int, limit: int) -> tuple[int, int, int]:
-    """The flags of the frame that begins at `at`, and where its body starts and stops."""
+    """The flags of the frame that begins at `at`, and the start and end of its body."""
     flags = chunk[at]
     if flags > (_MORE | _LONG | _COMMAND):
-        raise ProtocolError(f"no frame begins with the byte {flags:#04x}")
+        raise ProtocolError(f"a frame cannot begin with the byte {flags:#04x}")
     width = 8 if flags & _LONG else 1
     start = at + 1 + width
     if start > end:
         return flags, start, start
     size = int.from_bytes(chunk[at + 1 : start], "big")
     if size > limit:
-        raise ProtocolError(f"a message may have {limit} bytes here, this has {size}")
+        raise ProtocolError(f"a message may have {limit} bytes, this one has {size}")
     return flags, start, start + size

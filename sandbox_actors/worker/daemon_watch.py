@@ -1,4 +1,4 @@
-"""What a worker without a daemon needs: to see which one there is, and to end itself when there is none."""
+"""How a worker notices that its daemon has ended, and how it ends itself with everything that it started."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import signal
 from contextlib import suppress
 from typing import NoReturn
 
-from sandbox_actors.protocol.process_mark import MARK, marked
+from sandbox_actors.protocol.process_mark import MARK, find_marked
 
 PIDFD_OPEN = 434
-"""Number of the system call, the same on every machine."""
+"""Number of the system call, the same on every architecture."""
 
 
-def watched(pid: int) -> int:
-    """A descriptor that becomes readable when the process ends. Raises OSError where it has ended already."""
+def open_pidfd(pid: int) -> int:
+    """A descriptor that becomes readable when the process ends. Raises OSError if it has ended already."""
     if hasattr(os, "pidfd_open"):
         return os.pidfd_open(pid)
     # Pythons that were built with old kernel headers, conda's among them, lack the function.
@@ -26,11 +26,11 @@ def watched(pid: int) -> int:
     return descriptor
 
 
-def end_family() -> NoReturn:
-    """Kill this process and all that it has started: its group, and what carries its mark and has left the group."""
-    for pid in marked({os.environ.get(MARK, "")}):
+def kill_own_processes() -> NoReturn:
+    """Kill this process and everything that it started: its group, and processes with its mark that left the group."""
+    for pid in find_marked({os.environ.get(MARK, "")}):
         if pid != os.getpid():
-            with suppress(OSError):  # ended meanwhile
+            with suppress(OSError):  # it has just ended
                 os.kill(pid, signal.SIGKILL)
     os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

@@ -36,18 +36,18 @@ from components.base import Config
 from sandbox_actors.errors import ComponentFailed, SandboxError
 from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.run_files import Ended
-from sandbox_actors.protocol.worker_requests import ComponentRef, EndLog, Exit, Followed, FollowLog, Outcome, Run
+from sandbox_actors.protocol.worker_requests import ComponentRef, Exit, Followed, FollowLog, Outcome, Run
 from sandbox_actors.worker.link import Link
 from sandbox_actors.worker.log_follower import LogFollower
-from sandbox_actors.worker.output_capture import captured
-from sandbox_actors.worker.package_import import hand_over
+from sandbox_actors.worker.output_capture import capture_output
+from sandbox_actors.worker.package_import import import_package
 from sandbox_actors.worker.plain_values import outcome_of
-from sandbox_actors.worker.run_journal import keep_result
+from sandbox_actors.worker.run_journal import write_result
 from sandbox_actors.worker.run_watcher import LogRunWatcher, RunWatcher
 
 
 class Host:
-    """Keeps what `load()` returned from one run to the next, as long as they want the same model."""
+    """Keeps what `load()` returned between runs, as long as they want the same model."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -56,7 +56,7 @@ class Host:
 
     def serve(self) -> None:
         """Do what the daemon asks until it asks to exit."""
-        gc.freeze()  # what a worker is made of is not gone over after each run
+        gc.freeze()  # the worker's own objects are not scanned again after each run
         while True:
             asked = self._link.next_task()
             if asked is None:
@@ -65,26 +65,24 @@ class Host:
             try:
                 answer = self._handle(task)
             except Exception as error:
-                self._link.fail(number, error, _keep(task, Ended(fault=fault_of(error))))
+                self._link.fail(number, error, _write_result(task, Ended(fault=fault_of(error))))
             else:
-                is_kept = not isinstance(answer, Outcome) or _keep(task, Ended(outcome=answer))
+                is_kept = not isinstance(answer, Outcome) or _write_result(task, Ended(outcome=answer))
                 self._link.reply(number, answer, is_kept)
             if isinstance(task, Exit):
                 return
-            free()  # what the run left behind, while nobody waits
+            release_memory()  # after the answer: the caller does not wait for it
 
     def _handle(self, task: Any) -> Outcome | Followed | None:
         if isinstance(task, Run):
             return self._run(task)
         if isinstance(task, FollowLog):
             return self._follow(task)
-        if isinstance(task, EndLog):
-            return None  # the run ended before its log watcher had begun to follow
-        return None
+        return None  # Ping, Exit, or EndLog: the run ended before this log watcher was asked to follow it
 
     def _run(self, task: Run) -> Outcome:
         os.chdir(task.cwd)
-        with captured(task.log):
+        with capture_output(task.log):
             try:
                 kind = component_class(task.component)
                 instance = build(kind, task.config, RunWatcher(self._link, task.run, task.folder))
@@ -96,12 +94,12 @@ class Host:
                 traceback.print_exc()
                 raise
             except (Exception, SystemExit, KeyboardInterrupt) as error:
-                raise self._told(error) from error
+                raise self._component_failure(error) from error
             finally:
                 instance = None
 
     def _load(self, instance: Any, model_key: str) -> float | None:
-        """Let `instance` have the loaded model; seconds that loading took, None where it was there or isn't needed."""
+        """Give `instance` the loaded model. Returns the seconds that loading took, None if nothing had to be loaded."""
         if not hasattr(instance, "load"):
             return None
         if self._model_key == model_key:
@@ -129,38 +127,38 @@ class Host:
         component = build(kind, task.config, watcher) if hasattr(kind, "_watch_run") else None
         return LogFollower(self._link, task, component, watcher).follow()
 
-    def _told(self, error: BaseException) -> ComponentFailed:
-        """The error of a component for the daemon, with the traceback from the component on; also into the log."""
+    def _component_failure(self, error: BaseException) -> ComponentFailed:
+        """The error to answer with, its traceback without this file's frames. Also writes the traceback to the log."""
         first = error.__traceback__
         while first is not None and first.tb_frame.f_code.co_filename.startswith(os.path.dirname(__file__)):
             first = first.tb_next
         text = "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
         print(text, file=sys.stderr, end="", flush=True)
         kind = type(error).__name__
-        said = f"{kind}: {error}" if str(error) else kind
+        message = f"{kind}: {error}" if str(error) else kind
         if isinstance(error, SystemExit):
-            said = f"the component called sys.exit({error.code!r}) instead of returning a result"
-        return ComponentFailed(said, remote_type=kind, remote_traceback=text)
+            message = f"the component called sys.exit({error.code!r}) instead of returning a result"
+        return ComponentFailed(message, remote_type=kind, remote_traceback=text)
 
 
-def _keep(task: Any, ended: Ended) -> bool:
-    """Keep how a run has ended where the next daemon looks for it. False where that fails, or was not asked for."""
-    return isinstance(task, Run) and bool(task.folder) and keep_result(task.folder, ended)
+def _write_result(task: Any, ended: Ended) -> bool:
+    """Write the end of a run to its folder. False if that fails, or the task is not a run with a folder."""
+    return isinstance(task, Run) and bool(task.folder) and write_result(task.folder, ended)
 
 
 def component_class(component: ComponentRef) -> Any:
-    """Import what `component` names, its folders put on `sys.path` first."""
+    """Import the class that `component` names, after adding its folders to `sys.path`."""
     for path in reversed(component.paths):
         if path not in sys.path:
             sys.path.insert(0, path)
     if component.package:
-        hand_over(component.package)
+        import_package(component.package)
     module, _, name = component.target.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def build(kind: Any, config: Any, watcher: RunWatcher) -> Any:
-    """`kind(config)`, with the watcher where its constructor takes one."""
+    """`kind(config)`, with the watcher if its constructor takes one."""
     configured = Config(config) if isinstance(config, dict) else config
     if "watcher" in inspect.signature(kind).parameters:
         return kind(configured, watcher=watcher)
@@ -168,14 +166,14 @@ def build(kind: Any, config: Any, watcher: RunWatcher) -> Any:
 
 
 def call(instance: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """`instance.run(...)`, through asyncio where it is a coroutine."""
+    """The result of `instance.run(...)`; a coroutine is run with asyncio."""
     result = instance.run(*args, **kwargs)
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
-def free() -> None:
-    """Collect what nobody refers to, and let the C library give its free pages back: it keeps them otherwise, a little
-    more after each run, because what is allocated next does not quite fit where the last was."""
+def release_memory() -> None:
+    """Collect garbage, and have the C library return its free pages to the system. Otherwise the process grows with
+    each run, because new allocations do not fit exactly into the pages that the last run freed."""
     gc.collect()
-    with suppress(AttributeError):  # a C library that is not GNU's
+    with suppress(AttributeError):  # not the GNU C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,7 @@
 """How long one line may keep a log watcher busy. Users' regular expressions run there, and some never end.
 
-A timer's signal looks at what the main thread does. While a line is at work that has cost too much, the signal's
-handler raises in the middle of it: CPython looks for signals inside a regular expression too.
+A timer's signal interrupts the main thread. If the line that it works on has taken too long, the signal's handler
+raises in the middle of it: CPython handles signals inside the matching of a regular expression too.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ import time
 from types import FrameType, TracebackType
 
 CPU_SECONDS = 1.0
-"""Of the main thread, that one line may cost. On a busy machine that may take longer."""
+"""Processor time of the main thread that one line may take. On a busy machine that is longer by the clock."""
 
 SECONDS = 2.5
-"""That one line may take, waiting included."""
+"""By the clock, that one line may take."""
 
 TICK = 0.1
 
 
 class LineTookTooLong(BaseException):
-    """Raised in a component's code, which catches exceptions as it likes; so it is none that is usually caught."""
+    """Raised in the middle of a component's code. A BaseException, so that `except Exception` there does not catch
+    it."""
 
 
 class LineLimit:
-    """As a context, watches over the lines between `begin` and `end`. For the main thread only.
+    """As a context, limits each line between `begin` and `end`. For the main thread only.
 
-    `is_due` is set at every tick, for whoever has to do something now and then between lines.
+    `is_due` is set at every tick: the caller resets it and does its periodic work between lines.
     """
 
     def __init__(self) -> None:

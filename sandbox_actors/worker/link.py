@@ -60,25 +60,26 @@ from sandbox_actors.protocol.frames import (
 from sandbox_actors.protocol.unix_socket import listener
 from sandbox_actors.protocol.worker_requests import FollowLog, Rejoin, Run, decode_worker_task
 from sandbox_actors.version import __version__
-from sandbox_actors.worker.daemon_watch import end_family, watched
+from sandbox_actors.worker.daemon_watch import kill_own_processes, open_pidfd
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""
 
 FAREWELL_TIMEOUT = 2_000
-"""Milliseconds that a closing link takes to hand over its last answer."""
+"""Milliseconds that closing a link may take to send its last answer."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
-"""Seconds between two looks for the next daemon: the first is there soon, or nobody knows when."""
+"""Seconds between two attempts to find the next daemon, growing from the first to the longest: most restarts are
+quick."""
 
 _POLLIN, _DONTWAIT = int(zmq.POLLIN), int(zmq.DONTWAIT)
-_NOBODY = "the daemon has ended"
+_NO_DAEMON = "the daemon has ended"
 
 
 @dataclass
-class _Hosted:
-    """The task that a worker is in, or has in its queue. `number` is what this process calls it; `answer` is set where
-    it has ended, nobody waits for that, and it could not be kept on disk."""
+class _HostedTask:
+    """The run or log that a worker is working on, or has in its queue. `number` is this process's name for the ask;
+    `answer` is set when it has ended without a daemon, and could not be written to disk."""
 
     number: int
     task: Run | FollowLog
@@ -86,10 +87,10 @@ class _Hosted:
 
 
 class Link:
-    """`open` greets the daemon, `next_task` gives its asks one by one, `ask` asks it.
+    """`open` greets the daemon, `next_task` returns its asks one by one, `ask` asks it.
 
-    `model_key` is what the process has loaded, for the next daemon to know. Without a daemon for `grace` seconds, and
-    without a run, the process ends itself.
+    `model_key` names the loaded model; the next daemon is informed of it. The process ends itself when it has had
+    neither a daemon nor a run for `grace` seconds.
     """
 
     def __init__(self, path: str, name: str, token: str, lifeline: int, grace: float) -> None:
@@ -106,18 +107,18 @@ class Link:
         self._waiting: dict[int, queue.SimpleQueue[Reply | Failed]] = {}
         self._tasks: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._asked: dict[int, int] = {}  # ids of open asks by number: two daemons may use the same id
-        self._hosted: _Hosted | None = None
+        self._hosted: _HostedTask | None = None
         self._free_since = time.monotonic()
 
     def open(self) -> None:
-        """Greet the daemon, then read on in a thread. Raises SandboxError where it says no; the process ends where the
-        daemon does, or says nothing."""
+        """Greet the daemon, then read in a thread. Raises SandboxError if it refuses; ends the process if the daemon
+        has ended or does not answer."""
         if not self._greet(self._socket, self._lifeline):
-            end_family()
+            kill_own_processes()
         threading.Thread(target=self._read, name="link", daemon=True).start()
 
     def close(self) -> None:
-        """Hand over what was sent. The reading thread ends with the process."""
+        """Flush what was sent, for at most `FAREWELL_TIMEOUT`. The reading thread ends with the process."""
         with self._lock:
             self._socket.close()
         self._context.term()
@@ -125,14 +126,14 @@ class Link:
     # --- what the daemon asks ---
 
     def next_task(self, timeout: float | None = None) -> tuple[int, Any] | None:
-        """The number and message of the daemon's next ask; None when none came in `timeout` seconds."""
+        """The number and message of the daemon's next ask; None if there is none within `timeout` seconds."""
         try:
             return self._tasks.get(timeout=timeout)
         except queue.Empty:
             return None
 
     def reply(self, number: int, body: Any, is_kept: bool = True) -> None:
-        """Answer an ask. `is_kept`: the next daemon finds the answer on disk where this one is gone."""
+        """Answer an ask. `is_kept`: the answer is on disk too, where the next daemon finds it if this one has ended."""
         self._answer(number, Reply(id=0, body=msgspec.Raw(encode(body))), is_kept)
 
     def fail(self, number: int, error: BaseException, is_kept: bool = True) -> None:
@@ -155,12 +156,12 @@ class Link:
     def ask(self, request: Request[Answer]) -> Answer:
         """Send `request` and wait for its answer. For any thread but the reading one.
 
-        Raises DaemonUnreachable where there is no daemon, or it ends before it has answered.
+        Raises DaemonUnreachable if there is no daemon, or it ends before it has answered.
         """
         answers: queue.SimpleQueue[Reply | Failed] = queue.SimpleQueue()
         with self._lock:
             if not self._has_daemon.is_set():
-                raise DaemonUnreachable(_NOBODY)
+                raise DaemonUnreachable(_NO_DAEMON)
             id = next(self._ids)
             self._waiting[id] = answers
             self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
@@ -170,9 +171,9 @@ class Link:
         return decode_answer(request, answer.body)
 
     def ask_until_answered(self, request: Request[Answer]) -> Answer:
-        """`ask`, and ask the next daemon where this one ends, or does not know the run yet.
+        """`ask`, and ask the next daemon if this one ends, or does not know the run yet.
 
-        Raises DaemonUnreachable where none has come in `grace` seconds.
+        Raises DaemonUnreachable if none has started within `grace` seconds.
         """
         deadline = time.monotonic() + self._grace
         while True:
@@ -189,7 +190,7 @@ class Link:
     def _send(self, frame: Any) -> None:
         """With the lock held."""
         self._socket.send(encode(frame))
-        if self._has_input():  # sending may have eaten the wake-up of the reading thread
+        if self._has_input():  # sending may have consumed the edge that would have woken the reading thread
             os.write(self._wake_in, b"w")
 
     # --- the reading thread ---
@@ -197,7 +198,7 @@ class Link:
     def _read(self) -> None:
         while True:
             self._until_daemon_ends()
-            self._lose_daemon()
+            self._disconnect()
             self._find_daemon()
 
     def _until_daemon_ends(self) -> None:
@@ -213,24 +214,24 @@ class Link:
                     os.read(self._wake_out, 4096)
             self._drain()
 
-    def _lose_daemon(self) -> None:
-        """Nobody waits for answers now, and nobody answers. What was not taken from the socket was never asked."""
+    def _disconnect(self) -> None:
+        """Drop the connection and fail every open ask. Asks that were not received yet count as never sent."""
         with self._lock:
             if self._hosted is not None and isinstance(self._hosted.task, FollowLog):
-                end_family()  # the log stays, and another log watcher goes on with it
+                kill_own_processes()  # the log stays on disk: the next daemon starts another log watcher
             self._has_daemon.clear()
             self._socket.close(linger=0)
             self._asked.clear()
             self._free_since = time.monotonic()
         os.close(self._daemon)
-        self._end_all(fault_of(DaemonUnreachable(_NOBODY)))
+        self._fail_all(fault_of(DaemonUnreachable(_NO_DAEMON)))
 
     def _find_daemon(self) -> None:
         pause = FIRST_PAUSE
         while not self._has_daemon.is_set():
             is_free = self._hosted is None or self._hosted.answer is not None
             if is_free and time.monotonic() - self._free_since >= self._grace:
-                end_family()
+                kill_own_processes()
             daemon = listener(self._path, timeout=1.0)
             if daemon is not None:
                 self._try_daemon(daemon.pid)
@@ -239,11 +240,11 @@ class Link:
                 pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def _try_daemon(self, pid: int) -> None:
-        """Greet the daemon that listens now. For one that says no, nothing is waited for after the run."""
+        """Greet the daemon that listens now. If it does not speak our protocol, the process ends after its run."""
         try:
-            end = watched(pid)
+            end = open_pidfd(pid)
         except OSError:
-            return  # it has ended meanwhile
+            return  # it has just ended
         socket = self._connect()
         try:
             self._greet(socket, end)
@@ -270,18 +271,18 @@ class Link:
 
     def _dispatch(self, frame: Any) -> None:
         if isinstance(frame, Ask):
-            self._take(frame)
+            self._receive_ask(frame)
         elif isinstance(frame, (Reply, Failed)):
             answers = self._waiting.pop(frame.id, None)
             if answers is not None:
                 answers.put(frame)
         elif isinstance(frame, TurnedAway):
-            self._end_all(frame.fault)
-        elif not isinstance(frame, Abandon):  # nobody waits for that answer: it is dropped on arrival
-            self._end_all(fault_of(ActorStopped(f"the daemon sent {type(frame).__name__}")))
+            self._fail_all(frame.fault)
+        elif not isinstance(frame, Abandon):  # the daemon drops an answer that it no longer needs
+            self._fail_all(fault_of(ActorStopped(f"the daemon sent {type(frame).__name__}")))
 
-    def _take(self, ask: Ask) -> None:
-        """Put an ask into the queue; what concerns the run under way is answered here, as the main thread is in it."""
+    def _receive_ask(self, ask: Ask) -> None:
+        """Queue an ask. `Rejoin` is answered here, because the main thread is busy with the run that it is about."""
         number = next(self._ids)
         with self._lock:
             self._asked[number] = ask.id
@@ -294,21 +295,21 @@ class Link:
             self.fail(number, error)
             return
         if isinstance(task, (Run, FollowLog)):
-            self._hosted = _Hosted(number, task)
+            self._hosted = _HostedTask(number, task)
         self._tasks.put((number, task))
 
     def _rejoin(self, number: int, run: str) -> None:
-        """Let ask `number` have the answer of a run that is under way. Raises NotFound where it has ended."""
+        """Give the answer of the hosted run to ask `number`. Raises NotFound if the run is not hosted here."""
         with self._lock:
             hosted = self._hosted
             if hosted is None or hosted.task.run != run:
-                raise NotFound(f"run {run} has ended, or never began here")
+                raise NotFound(f"run {run} has ended, or was never started here")
             self._asked[hosted.number] = self._asked.pop(number)
             answer = hosted.answer
         if answer is not None:
             self._answer(hosted.number, answer, is_kept=False)
 
-    def _end_all(self, fault: Fault) -> None:
+    def _fail_all(self, fault: Fault) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for answers in waiting.values():
@@ -324,8 +325,8 @@ class Link:
         return socket
 
     def _greet(self, socket: zmq.Socket[bytes], end: int) -> bool:
-        """Say Hello, and have the daemon from its Welcome on. False where `end` became readable, as it does when the
-        daemon ends, or no answer came in time. Raises SandboxError where the daemon says no."""
+        """Send Hello and wait for Welcome. False if the daemon ended (`end` is then readable) or did not answer in
+        time. Raises SandboxError if the daemon refuses."""
         hosted = self._hosted
         run = hosted.task.run if hosted is not None else ""
         socket.send(encode(msgspec.structs.replace(self._hello, run=run, model_key=self.model_key)))
@@ -341,7 +342,7 @@ class Link:
         if not isinstance(answer, Welcome):
             raise ProtocolError(f"the daemon answered {type(answer).__name__} to Hello")
         try:
-            self._daemon = watched(answer.pid)
+            self._daemon = open_pidfd(answer.pid)
         except OSError:
             return False
         with self._lock:

@@ -37,20 +37,20 @@ from sandbox_actors.worker.reporter import Reporter
 from sandbox_actors.worker.run_watcher import LogRunWatcher
 
 POLL, POLL_IDLE = 0.005, 0.04
-"""Seconds between two looks at a log that grows, and at one that has not grown for a while. A metric is seen within
+"""Seconds between two reads of a log that grows, and of one that has not grown for a while: a metric is visible after
 this and one commit."""
 
 FLUSH_LINES = 250
-"""Lines after which what was found is handed on, though there are more."""
+"""Lines after which the points found so far are sent, though there are more lines to read."""
 
 SLOW_LINES = 3
-"""Lines that may take too long before no more are given to the component."""
+"""After so many lines that took too long, the component gets no more lines."""
 
 QUOTED = 200
-"""Characters of such a line that are told."""
+"""Characters of the first slow line that are reported."""
 
 LONGEST_BAR = 2_000
-"""Characters of a line in which a bar is looked for: in a long one that takes too long."""
+"""Longer lines are not searched for a progress bar: the search would take too long."""
 
 _BAR = re.compile(
     r"(?:(?P<label>[^|]*?):\s*)?\s*\d+%\|[^|]*\|\s*(?P<done>[\d.]+)(?P<done_unit>[kMG]?)/(?P<total>[\d.]+)(?P<total_unit>[kMG]?)"
@@ -60,7 +60,7 @@ _SCALE = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
 class LogFollower:
-    """Follows the log of one `FollowLog` task. `component` has `_watch_run`, or is None where only bars are of use."""
+    """Follows the log of one `FollowLog` task. `component` has `_watch_run`, or is None if only bars are wanted."""
 
     def __init__(self, link: Link, task: FollowLog, component: Any, watcher: LogRunWatcher) -> None:
         self._link, self._task, self._component, self._watcher = link, task, component, watcher
@@ -72,20 +72,20 @@ class LogFollower:
         self._first_error = self._first_slow = ""
 
     def follow(self) -> Followed:
-        """Read until `EndLog` comes, then what is left."""
+        """Read until `EndLog` arrives, then the rest."""
         self._reporter.start()
         poll = POLL
         with self._limit:
             while self._end is None:
                 before = self._read
-                self._take(self._lines.read())
+                self._parse(self._lines.read())
                 poll = POLL if self._read > before else min(poll * 1.2, POLL_IDLE)
-                self._look(poll)
-            self._take(self._lines.read())
-            self._take(self._lines.finish())
+                self._answer_daemon(poll)
+            self._parse(self._lines.read())
+            self._parse(self._lines.finish())
         self._reporter.close()
         while not self._reporter.is_closed:
-            self._look(POLL)
+            self._answer_daemon(POLL)
         self._reporter.flush()
         self._link.reply(self._end, None)
         return Followed(
@@ -98,8 +98,8 @@ class LogFollower:
             is_given_up=self._slow >= SLOW_LINES,
         )
 
-    def _look(self, timeout: float) -> None:
-        """Answer what the daemon asks, waiting `timeout` seconds for it."""
+    def _answer_daemon(self, timeout: float) -> None:
+        """Answer one ask of the daemon, waiting `timeout` seconds for it."""
         self._limit.is_due = False
         asked = self._link.next_task(timeout)
         if asked is None:
@@ -110,10 +110,10 @@ class LogFollower:
         elif isinstance(message, EndLog) and message.run == self._task.run:
             self._end = id
         else:
-            told = f"a log watcher that follows {self._task.run} cannot {type(message).__name__}"
-            self._link.fail(id, RuntimeError(told))
+            kind = type(message).__name__
+            self._link.fail(id, RuntimeError(f"the log watcher of run {self._task.run} does not answer {kind}"))
 
-    def _take(self, lines: Iterator[Line]) -> None:
+    def _parse(self, lines: Iterator[Line]) -> None:
         for line, position in lines:
             self._read += 1
             bar, text = split_bar(line)
@@ -122,16 +122,16 @@ class LogFollower:
             if self._component is not None:
                 for part in text:
                     self._watch(part)
-                self._hand_on(position)
+                self._queue_points(position)
             if self._read % FLUSH_LINES == 0:
                 self._reporter.flush()
             while self._limit.is_due or self._reporter.is_full:
                 self._reporter.flush()
-                self._look(POLL if self._reporter.is_full else 0.0)
+                self._answer_daemon(POLL if self._reporter.is_full else 0.0)
         self._reporter.flush()
 
     def _watch(self, line: str) -> None:
-        """A mistake in a component's `_watch_run` costs the metric, never the training: it is told at the end."""
+        """An error in a component's `_watch_run` loses the metric, never the training: it is reported at the end."""
         try:
             self._limit.begin()
             try:
@@ -142,18 +142,18 @@ class LogFollower:
             self._limit.end()
         except LineTookTooLong:
             self._limit.end()
-            self._pass_over(line)
+            self._skip_line(line)
 
-    def _pass_over(self, line: str) -> None:
-        """What `_watch_run` was stopped in the middle of counts for nothing."""
+    def _skip_line(self, line: str) -> None:
+        """Drop the points of a line in the middle of which `_watch_run` was stopped."""
         self._watcher.points = []
         self._slow += 1
         self._first_slow = self._first_slow or line[:QUOTED]
         if self._slow == SLOW_LINES:
             self._component = None
 
-    def _hand_on(self, position: int) -> None:
-        """Report the points of the line that ends at `position`, unless another log watcher has."""
+    def _queue_points(self, position: int) -> None:
+        """Queue the points of the line that ends at `position`, unless an earlier log watcher has reported them."""
         points = self._watcher.points
         if points:
             self._watcher.points = []
@@ -162,9 +162,9 @@ class LogFollower:
 
 
 def split_bar(line: str) -> tuple[ProgressBar | None, list[str]]:
-    """The progress bar of tqdm that `line` shows, if it shows one, and the line; in two where text follows the bar.
+    """The tqdm progress bar in `line`, if there is one, and the line; in two parts if text follows the bar.
 
-    A bar does not end its line, so that the next `print` continues it: what it printed is a line of its own.
+    A bar does not end its line, so the next `print` continues that line: its text counts as a line of its own.
     """
     match = _BAR.search(line) if "%|" in line and len(line) <= LONGEST_BAR else None
     if match is None:

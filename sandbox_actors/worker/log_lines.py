@@ -1,7 +1,7 @@
 """Lines from a log file that is still being written.
 
-A line ends with `\\n`, `\\r` (progress bars) or both, and is handed on only when its end has been written: half a line
-would turn `loss=0.1234` into 0.12. Memory is bounded: of a line longer than `LINE_LIMIT` the rest is passed over.
+A line ends with `\\n`, `\\r` (progress bars) or both, and is yielded only when its end has been written: half a line
+would turn `loss=0.1234` into 0.12. Memory is bounded: a line is cut after `LINE_LIMIT` bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ LINE_LIMIT = 1024 * 1024
 """Bytes."""
 
 Line = tuple[str, int]
-"""A line without its end, invalid UTF-8 made U+FFFD, and its position: how many bytes of the log there are up to its
-end. That of a cut line is where it was cut. It depends on the log alone, not on when it was read."""
+"""A line without its end, with U+FFFD for invalid UTF-8, and its position: the number of bytes in the log up to its
+end, or to where it was cut. It depends on the log alone, not on when it was read."""
 
 
 class LogLines:
@@ -30,7 +30,7 @@ class LogLines:
 
     @property
     def position(self) -> int:
-        """Of what was read last. It counts what a truncated log had before."""
+        """Where the last read ended, including the bytes that the log had before it was truncated."""
         return self._lost + self.offset
 
     def read(self) -> Iterator[Line]:
@@ -49,7 +49,7 @@ class LogLines:
             os.close(descriptor)
 
     def finish(self) -> Iterator[Line]:
-        """What is left without an end, when no one will write any more."""
+        """The last line if it has no end; to be called when nothing writes to the log any more."""
         rest, self._rest = self._rest, b""
         if rest and not self._is_skipping:
             yield _text(rest), self.position
@@ -57,7 +57,7 @@ class LogLines:
     def _split(self, chunk: bytes) -> Iterator[Line]:
         data = self._rest + chunk
         parts = data.splitlines(keepends=True)
-        # A `\r` at the very end may be half of `\r\n`: it waits with the rest until more is written.
+        # A `\r` at the end of the data may be half of `\r\n`: keep it until more is written.
         rest = b"" if data.endswith(b"\n") else parts.pop()
         start = self.position - len(data)
         for part in parts:

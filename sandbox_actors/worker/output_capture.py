@@ -1,7 +1,7 @@
 """Everything a run writes to its standard streams, at the level of file descriptors, into one log file.
 
-Replacing `sys.stdout` would miss C code, child processes and anything that holds the old stream; replacing what
-descriptors 1 and 2 point to misses nothing, and costs a component no change.
+Replacing `sys.stdout` would miss C code, child processes and anything that holds the old stream. Redirecting
+descriptors 1 and 2 misses nothing, and components need no change for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def captured(log: str) -> Iterator[None]:
+def capture_output(log: str) -> Iterator[None]:
     """Append descriptors 1 and 2 to the file `log` (made if missing) until the block ends."""
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     streams = sys.stdout, sys.stderr
@@ -27,7 +27,7 @@ def captured(log: str) -> Iterator[None]:
         yield
     finally:
         _flush()
-        sys.stdout, sys.stderr = streams  # libraries replace them and forget
+        sys.stdout, sys.stderr = streams  # libraries replace them and do not restore them
         _flush()
         for number, descriptor in zip((1, 2), saved, strict=True):
             os.dup2(descriptor, number)

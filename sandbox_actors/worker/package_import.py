@@ -1,4 +1,4 @@
-"""One package of another env, importable here without anything else that lies beside it."""
+"""Imports one package from another env, without making the packages beside it importable."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 
-def hand_over(path: str) -> None:
-    """Import the top-level package at the folder `path`, or the module at that file, unless it has been already."""
+def import_package(path: str) -> None:
+    """Import the top-level package at the folder `path`, or the module at that file, unless it is imported already."""
     place = Path(path)
     name = place.stem if place.is_file() else place.name
     if name in sys.modules:
@@ -33,5 +33,5 @@ def _spec(name: str, place: Path) -> ModuleSpec:
         found = ModuleSpec(name, None, is_package=True)
         found.submodule_search_locations = [str(place)]
     if found is None:
-        raise ImportError(f"{place} is no package and no module", name=name)
+        raise ImportError(f"{place} is neither a package nor a module", name=name)
     return found

@@ -1,7 +1,7 @@
-"""What a component returns, as values that JSON can hold: numbers, text, lists and mappings.
+"""Converts what a component returns to values that JSON can hold: numbers, text, lists and mappings.
 
-Recognised without importing anything: numpy and torch scalars and arrays, pandas frames and series by what they can
-do, paths, dates, sets, Structs and dataclasses by their fields.
+Nothing is imported to recognise them: numpy and torch scalars and arrays, pandas frames and series are known by their
+methods; paths, dates, sets, Structs and dataclasses are converted too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
 
 
 def _foreign(value: Any, where: str, depth: int) -> Any:
-    """Values of numpy, torch and pandas, told by the methods they share."""
+    """Values of numpy, torch and pandas, recognised by the methods they share."""
     for method in ("tolist", "to_dict"):  # arrays, scalars and tensors; frames and namespaces
         convert = getattr(value, method, None)
         if callable(convert) and not isinstance(value, type):
@@ -68,4 +68,4 @@ def _foreign(value: Any, where: str, depth: int) -> Any:
 def _key(key: Any, where: str) -> str:
     if isinstance(key, (str, int, float, bool)) or key is None:
         return str(key)
-    raise ContextError(f"{where} has a key of type {type(key).__qualname__}; keys have to be text")
+    raise ContextError(f"{where} has a key of type {type(key).__qualname__}; keys must be text")

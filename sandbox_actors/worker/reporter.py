@@ -1,7 +1,7 @@
-"""What a log watcher has found, on its way to the daemon: in order, one report at a time, by a thread of its own.
+"""Sends what a log watcher has found to the daemon: in order, one report at a time, in a thread of its own.
 
-So lines are parsed while the store commits, and a log watcher whose report has to wait (for a full disk, say) still
-answers the daemon.
+So lines are parsed while the store commits, and a log watcher still answers the daemon while its report waits, for
+example for a full disk.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ SOURCE = "log"
 
 BATCH_POINTS = 2_000
 BATCH_TEXT = 1024 * 1024
-"""The most points, and characters of text in them, in one report. What one line gave is never divided."""
+"""The most points, and characters of text in them, in one report. The points of one line are never split."""
 
 MOST_WAITING = 20_000
-"""Lines with points that may wait for their report."""
+"""Lines with points that may be queued."""
 
 PROGRESS_INTERVAL = 0.1
-"""Seconds between two reports of progress."""
+"""Seconds between two reports of a progress bar."""
 
 
 class Reporter:
-    """Reports on run `run`. `start` begins; `close` waits until everything is reported."""
+    """Reports on run `run`. After `close`, `is_closed` says when everything has been reported."""
 
     def __init__(self, link: Link, run: str) -> None:
         self._link, self._run = link, run
@@ -46,14 +46,14 @@ class Reporter:
         self._thread.start()
 
     def add(self, position: int, points: list[Point]) -> None:
-        """Points of the line that ends at `position`. Sent with the next `flush`."""
+        """Queue the points of the line that ends at `position`, to be sent with the next `flush`."""
         self._lines.append((position, points))
 
     def show(self, bar: ProgressBar) -> None:
         self._bar = bar
 
     def flush(self) -> None:
-        """Send what there is. Raises what the daemon answered to an earlier report."""
+        """Have the queue sent. Raises the error that the daemon answered to an earlier report."""
         if self.failure is not None:
             raise self.failure
         if self._lines or self._bar is not None:
@@ -61,17 +61,17 @@ class Reporter:
 
     @property
     def is_full(self) -> bool:
-        """Whether the daemon has to take in more before more lines are parsed."""
+        """Whether the queue has reached its limit: no more lines should be parsed until the daemon has caught up."""
         return len(self._lines) > MOST_WAITING and self.failure is None
 
     def close(self) -> None:
-        """Ask for what is left to be sent."""
+        """Have the rest sent, then end the thread. Does not wait."""
         self._is_closing = True
         self._news.set()
 
     @property
     def is_closed(self) -> bool:
-        """Whether all is sent, after `close`; or nothing more can be."""
+        """Whether everything has been sent, after `close`, or sending has failed."""
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
@@ -82,7 +82,7 @@ class Reporter:
             self.failure = error
 
     def _next(self) -> bool:
-        """Wait for something to report, and report it. False when it was the last."""
+        """Wait for something to report, and report it. False after the last report."""
         self._news.wait(PROGRESS_INTERVAL if self._bar is not None else None)
         self._news.clear()
         is_last = self._is_closing

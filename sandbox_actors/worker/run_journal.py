@@ -1,4 +1,4 @@
-"""What a worker keeps in the folder of its run, for the case that the daemon is gone when it would tell it."""
+"""What a worker writes to the folder of its run, in case the daemon has ended when it would be sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, encode_kept
 
 
-def keep_result(folder: str, ended: Ended) -> bool:
-    """Put the result where the next daemon looks for it. False where the disk does not take it: it is then to be told.
+def write_result(folder: str, ended: Ended) -> bool:
+    """Write the result where the next daemon looks for it. False if that fails: the result must then be kept in memory.
 
-    A folder that is gone is that of a run whose end nobody waits for.
+    True if the folder does not exist: it was removed because the end of the run is recorded already.
     """
     try:
         write_whole(Path(folder, RESULT), encode_kept(ended), mode=0o600)
@@ -26,14 +26,14 @@ def keep_result(folder: str, ended: Ended) -> bool:
 
 
 class Journal:
-    """What a component has watched in its own process, in the order in which it was. May be used by many threads."""
+    """The points that a component has watched in its own process, in order. Safe to use from many threads."""
 
     def __init__(self, folder: str) -> None:
         self._path = Path(folder, JOURNAL)
         self._lock = threading.Lock()
 
     def append(self, points: list[Point]) -> bool:
-        """Add one entry. False where the disk does not take it; the journal is then as it was."""
+        """Append one entry. False if it cannot be written; the journal is then unchanged."""
         data = encode_kept(points)
         entry = LENGTH.pack(len(data)) + data
         try:

@@ -14,12 +14,12 @@ from sandbox_actors.worker.plain_values import plain
 from sandbox_actors.worker.run_journal import Journal
 
 DIRECT = "direct"
-"""Source of points that come without a journal."""
+"""Source of points that are sent without a journal."""
 
 
 class RunWatcher:
-    """Given to a component in its own process: a call returns when the value is stored, or where there is no daemon,
-    when it is in the journal in `folder`, which the next daemon takes in."""
+    """Given to a component in its own process. `watch` returns when the value is stored or, if there is no daemon, when
+    it is in the journal in `folder`, which the next daemon reads."""
 
     def __init__(self, link: Link, run: str, folder: str = "") -> None:
         self._link, self._run = link, run
@@ -35,10 +35,10 @@ class RunWatcher:
         try:
             self._link.ask(TakeIn(run=self._run))
         except (DaemonUnreachable, NotFound):
-            return  # there is no daemon, or one that does not know this run yet: it takes in all when it does
+            return  # no daemon, or one that does not know this run yet: it will read the journal from the start
 
     def _report(self, points: list[Point]) -> None:
-        with self._turn:  # of two reports under way, the daemon might take the later one first
+        with self._turn:  # two concurrent reports could be stored in the wrong order
             self._link.ask(Report(run=self._run, source=DIRECT, position=time.monotonic_ns(), points=points))
 
     def query(self, meta_name: str) -> Any:
@@ -52,7 +52,7 @@ class RunWatcher:
 
 
 class LogRunWatcher(RunWatcher):
-    """Given to a component in its log watcher: values are gathered, and handed on with the next report."""
+    """Given to a component in its log watcher: values are collected, and sent with the next report."""
 
     def __init__(self, link: Link, run: str) -> None:
         super().__init__(link, run)

@@ -41,7 +41,7 @@ from sandbox_actors.protocol.frames import (
 )
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.worker_requests import Report
-from sandbox_actors.transport.gateway import STRIKES
+from sandbox_actors.transport.gateway import MALFORMED_LIMIT
 from sandbox_actors.transport.zmtp import OPENING, framed
 
 CLOSE_TIMEOUT = 30.0
@@ -167,9 +167,9 @@ def conversations(draw: random.Random) -> Iterator[tuple[str, bytes, int]]:
         if kind < 0.14:
             yield "invalid frames", opening + invalid_frames(draw), 1
             continue
-        batch = draw.choices(MESSAGES, WEIGHTS, k=STRIKES)
+        batch = draw.choices(MESSAGES, WEIGHTS, k=MALFORMED_LIMIT)
         name = "after a greeting" if kind < 0.55 else "without a greeting"
-        yield name, opening + b"".join([framed(make(draw)) for make in batch]), STRIKES
+        yield name, opening + b"".join([framed(make(draw)) for make in batch]), MALFORMED_LIMIT
 
 
 def main(path: str, seed: int, count: int) -> None:

@@ -153,7 +153,7 @@ def test_a_daemon_without_keys_does_not_listen(unserved: Sandbox) -> None:
         env=unserved.environ, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert refused.returncode == 1
-    assert "TCP is for keys alone, and there are none; `sandbox daemon keys init` makes" in refused.stderr
+    assert "TCP needs keys, and the daemon has none; `sandbox daemon keys init` creates them" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert listener(unserved.paths.socket) is None
 

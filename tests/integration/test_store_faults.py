@@ -73,7 +73,7 @@ def test_on_a_full_disk_running_experiments_wait_and_new_ones_are_refused(unserv
             except OSError:
                 other.touch()
         until(lambda: client.status().trouble)
-        assert "its disk is full (0.0 MiB free); make room, and it goes on" in client.status().trouble
+        assert "its disk is full (0.0 MiB free); free some space, and it continues" in client.status().trouble
         assert client.show(id).experiment.state == "running"
         with pytest.raises(StoreError, match="its disk is full"):
             client.submit_definition(unserved.definition(returns()))

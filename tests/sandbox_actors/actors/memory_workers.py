@@ -83,7 +83,7 @@ class MemoryWire:
     def __init__(self, child: MemoryChild) -> None:
         self._child = child
 
-    def let_in(self) -> None:
+    def admit(self) -> None:
         return None
 
     def send(self, frame: bytes) -> None:

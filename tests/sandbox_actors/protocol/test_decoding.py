@@ -17,7 +17,7 @@ from sandbox_actors.protocol.client_requests import ListExperiments, Submit, dec
 from sandbox_actors.protocol.frames import Ask, decode_frame, encode
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.worker_requests import Report, decode_worker_request
-from sandbox_actors.transport.decode_limit import DECODED_LIMIT, require_light
+from sandbox_actors.transport.decode_limit import DECODED_LIMIT, check_decoded_size
 from sandbox_actors.transport.gateway import decode_checked
 
 TAGS = ["Ask", "Hello", "Reply", "Failed", "Abandon", "Welcome", "TurnedAway", "Submit", "Changes", "Report", "Pull"]
@@ -71,7 +71,7 @@ def peak_of_decoding(definition: bytes) -> int:
     tracemalloc.start()
     try:
         with contextlib.suppress(Refused):
-            require_light(body)
+            check_decoded_size(body)
             kept: Any = decode_client_request(body)
             assert kept is not None
         return tracemalloc.get_traced_memory()[1]
@@ -95,11 +95,13 @@ def test_what_people_submit_is_light_enough() -> None:
         "meta_name": "train",
         "extra_configs": {"type": "a:B", "rate": 0.1, "list": [1] * 20},
     }
-    require_light(encode(Submit(definition={"pipelines": [{str(n): [job]} for n in range(5_000)]}, source="", cwd="")))
-    require_light(encode(Submit(definition={"text": "ж" * 200_000}, source="", cwd="")))
-    require_light(encode(ListExperiments()))
+    check_decoded_size(
+        encode(Submit(definition={"pipelines": [{str(n): [job]} for n in range(5_000)]}, source="", cwd=""))
+    )
+    check_decoded_size(encode(Submit(definition={"text": "ж" * 200_000}, source="", cwd="")))
+    check_decoded_size(encode(ListExperiments()))
 
 
 def test_a_request_that_is_too_heavy_is_refused_with_the_figures() -> None:
-    with pytest.raises(Refused, match=r"a request of 1000000 bytes in which 1000000 are not ASCII.*the daemon takes"):
-        require_light(b"\x80" * 1_000_000)
+    with pytest.raises(Refused, match=r"a request of 1000000 bytes in which 1000000 are not ASCII.*the limit is"):
+        check_decoded_size(b"\x80" * 1_000_000)

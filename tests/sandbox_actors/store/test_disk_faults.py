@@ -60,7 +60,7 @@ async def test_on_a_full_disk_what_can_wait_waits_and_is_written_once_in_order(t
             await until_in_trouble(database, "its disk is full")
             with database.promptly():
                 assert await numbers(database) == [0], "what is stored can be read"
-                with pytest.raises(StoreError, match=r"file: its disk is full \(.* free\); make room"):
+                with pytest.raises(StoreError, match=r"file: its disk is full \(.* free\); free some space"):
                     await add(database, 9)
             await set_pages(database, 1000)
         assert await numbers(database) == [0, 1, 2, 3]
@@ -179,7 +179,7 @@ async def test_damage_that_shows_while_the_file_is_in_use_pauses_it_and_names_th
         damaged = data[:40_960] + b"\xa5" * 40_960 + data[81_920:]
         path.write_bytes(damaged)
         with database.promptly():
-            with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves all that can be read"):
+            with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves what can be read"):
                 await numbers(database)
             assert "`sandbox daemon recover`" in database.trouble
             await database.read(lambda db: db.execute("SELECT * FROM letters").fetchall())

@@ -1,4 +1,4 @@
-"""What has changed in the store since: every row once, in bounded answers."""
+"""What has changed in the store since: every row once, in answers of bounded size."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from sandbox_actors.errors import StoreError
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.store import writer_thread
-from sandbox_actors.store.backup import backup_of
+from sandbox_actors.store.backup import backup_path
 from sandbox_actors.store.database import open_database
 from sandbox_actors.store.store import Position, Store, recover_store
 from tests.sandbox_actors.store.storing import add, job, nothing, outputs, with_store
@@ -43,7 +43,7 @@ def pages_of(path: Path, table: str) -> list[int]:
 def make_backup(path: Path) -> None:
     """A store that was there before makes one when it is opened."""
     with_store(path, nothing)
-    assert backup_of(path).exists()
+    assert backup_path(path).exists()
 
 
 def test_a_damaged_page_costs_what_is_on_it_and_nothing_else(path: Path) -> None:
@@ -90,7 +90,7 @@ def test_of_a_file_that_is_nothing_but_garbage_the_backup_is_left(path: Path) ->
     with_store(path, fill)
     make_backup(path)
     damage(path, 0, path.stat().st_size)
-    with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves all that can be read"):
+    with pytest.raises(StoreError, match=r"damaged .*; `sandbox daemon recover` saves what can be read"):
         with_store(path, nothing)
     done = recover_store(path)
     assert done.from_backup["experiments"] == 20
@@ -98,7 +98,7 @@ def test_of_a_file_that_is_nothing_but_garbage_the_backup_is_left(path: Path) ->
 
 
 def test_without_a_file_there_is_nothing_to_recover(path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no such file, and nothing to recover"):
+    with pytest.raises(StoreError, match="there is no such file, so there is nothing to recover"):
         recover_store(path)
 
 
@@ -112,11 +112,11 @@ def test_a_backup_is_made_while_the_store_is_in_use(path: Path, monkeypatch: pyt
 
     with_store(path, fill)
     with_store(path, act)
-    with closing(sqlite3.connect(backup_of(path))) as backup:
+    with closing(sqlite3.connect(backup_path(path))) as backup:
         (count,) = backup.execute("SELECT count(*) FROM metrics").fetchone()
         assert POINTS < count <= POINTS + 200 * 20
         assert backup.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert backup_of(path).stat().st_mode & 0o777 == 0o600
+    assert backup_path(path).stat().st_mode & 0o777 == 0o600
 
     async def read(store: Store) -> None:
         assert len(await store.metrics("3", "loss")) == POINTS + 200 * 20
@@ -127,12 +127,12 @@ def test_a_backup_is_made_while_the_store_is_in_use(path: Path, monkeypatch: pyt
 def test_a_damaged_store_does_not_replace_its_good_backup(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with_store(path, fill)
     make_backup(path)
-    good = backup_of(path).read_bytes()
+    good = backup_path(path).read_bytes()
     damage(path, pages_of(path, "metrics")[5])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer_thread, "BACKUP_SECONDS", 0.0)
         with_store(path, nothing)
-    assert backup_of(path).read_bytes() == good
+    assert backup_path(path).read_bytes() == good
     assert "`sandbox daemon recover`" in caplog.text
 
 
@@ -146,7 +146,7 @@ async def test_the_state_of_earlier_versions_is_brought_up_to_date_and_a_copy_ke
         assert await database.read(lambda db: db.execute("SELECT * FROM numbers").fetchall()) == [(1, "none")]
     with closing(sqlite3.connect(tmp_path / "file.version-1")) as copy:
         assert copy.execute("SELECT * FROM numbers").fetchall() == [(1,)]
-    with pytest.raises(StoreError, match="its schema has version 2, this program knows version 1; use"):
+    with pytest.raises(StoreError, match="its schema has version 2, and this program supports up to version 1; use"):
         async with open_database(path, [first]):
             raise AssertionError("opened what it does not know")
 

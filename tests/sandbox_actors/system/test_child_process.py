@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from sandbox_actors.system.child_process import Child, SpawnFailed, spawn
-from sandbox_actors.system.process_tree import family
+from sandbox_actors.system.process_tree import find_descendants
 
 pytestmark = pytest.mark.real
 
@@ -62,7 +62,7 @@ GRANDCHILDREN = (
     "subprocess.Popen(['sleep', '61'])\n"
     "subprocess.Popen(['setsid', '-f', 'sleep', '61'])\n"
     "subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 61 & sleep 61'])\n"
-    "print('family')\n"
+    "print('spawned')\n"
 )
 
 
@@ -73,7 +73,7 @@ async def test_what_a_child_started_is_gone_when_it_is(tmp_path: Path, fate: str
             child = await start(
                 nursery, tmp_path, GRANDCHILDREN + ("" if fate == "ends by itself" else "time.sleep(60)")
             )
-            await printed(child, "family")
+            await printed(child, "spawned")
             if fate == "ended":
                 await child.end()
             elif fate == "killed":
@@ -81,7 +81,7 @@ async def test_what_a_child_started_is_gone_when_it_is(tmp_path: Path, fate: str
             elif fate == "nursery cancelled":
                 nursery.cancel_scope.cancel()
     assert child.ending is not None
-    assert family(child.pid, child.name) == []
+    assert find_descendants(child.pid, child.name) == []
 
 
 async def test_a_command_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:

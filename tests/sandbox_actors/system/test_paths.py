@@ -69,11 +69,11 @@ def test_a_socket_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> 
     shared.mkdir()
     shared.chmod(0o777)
     paths = find_paths({"SANDBOX_HOME": str(tmp_path / "h"), "SANDBOX_SOCKET": str(shared / "sock")})
-    with pytest.raises(Refused, match="replaced by others"):
+    with pytest.raises(Refused, match="other users could replace"):
         paths.prepare()
 
 
 def test_a_home_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Refused, match=r"file/home cannot be made: Not a directory; set SANDBOX_HOME"):
+    with pytest.raises(Refused, match=r"file/home cannot be created: Not a directory; set SANDBOX_HOME"):
         find_paths({"SANDBOX_HOME": str(tmp_path / "file" / "home")}).prepare()

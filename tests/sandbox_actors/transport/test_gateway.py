@@ -16,7 +16,7 @@ from sandbox_actors.errors import ActorStopped, ComponentFailed, NotFound, Proto
 from sandbox_actors.protocol.faults import Fault, fault_of
 from sandbox_actors.protocol.frames import (
     MAX_FRAME,
-    NOBODY,
+    NO_ASK,
     PROTOCOL_VERSION,
     Abandon,
     Ask,
@@ -30,7 +30,7 @@ from sandbox_actors.protocol.frames import (
     encode,
 )
 from sandbox_actors.transport.base import PeerGone
-from sandbox_actors.transport.gateway import ASKS_OPEN, STRIKES, Gateway, Peer, Strikes
+from sandbox_actors.transport.gateway import ASKS_OPEN, MALFORMED_LIMIT, Gateway, MalformedCount, Peer
 from sandbox_actors.transport.unix_router import open_router
 from tests.sandbox_actors.transport.raw_peer import until
 
@@ -174,8 +174,8 @@ async def test_more_open_asks_than_allowed_are_refused_not_queued(tmp_path: Path
         (encode({"type": "Nonsense"}), "not a frame"),
         (b"\x81\xa4type\xa5Hell\xff", "not a frame"),
         (b"\x91" * 4_000 + b"\x90", "not a frame"),
-        (b"\x91" * 100_000, "may have 4096 bytes here"),
-        (ask(1, "x"), "has to be Hello"),
+        (b"\x91" * 100_000, "may have 4096 bytes"),
+        (ask(1, "x"), "must be Hello"),
         (encode(msgspec.structs.replace(HELLO, protocol=99)), "speaks 99"),
         (encode(msgspec.structs.replace(HELLO, name="stranger")), "outside"),
     ],
@@ -195,15 +195,15 @@ async def test_a_malformed_message_is_answered_and_ten_in_a_minute_cost_the_conn
         with dealer(tmp_path) as socket:
             await greet(socket)
             socket.send(ask(1, "wait"))
-            for _ in range(STRIKES - 1):
+            for _ in range(MALFORMED_LIMIT - 1):
                 socket.send(b"rubbish")
                 complaint = await receive(socket)
                 assert isinstance(complaint, Failed)
-                assert (complaint.id, complaint.fault.code) == (NOBODY, ProtocolError.code)
+                assert (complaint.id, complaint.fault.code) == (NO_ASK, ProtocolError.code)
             socket.send(ask(2, "x"))
             assert (await receive(socket)).id == 2
             socket.send(b"rubbish")
-            assert (await receive(socket)).id == NOBODY
+            assert (await receive(socket)).id == NO_ASK
             farewell = await receive(socket)
             assert isinstance(farewell, TurnedAway)
             assert "10 messages broke the protocol, the last one: not a frame" in farewell.fault.message
@@ -212,9 +212,9 @@ async def test_a_malformed_message_is_answered_and_ten_in_a_minute_cost_the_conn
 
 
 def test_ten_malformed_messages_are_too_many_only_within_a_minute() -> None:
-    slow, fast = Strikes(), Strikes()
+    slow, fast = MalformedCount(), MalformedCount()
     assert not any(slow.add(now=7.0 * count) for count in range(100))
-    assert [fast.add(now=6.0 * count) for count in range(STRIKES)] == [False] * (STRIKES - 1) + [True]
+    assert [fast.add(now=6.0 * count) for count in range(MALFORMED_LIMIT)] == [False] * (MALFORMED_LIMIT - 1) + [True]
 
 
 async def test_an_id_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ async def test_an_id_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
             socket.send(ask(1, "wait"))
             socket.send(ask(1, "x"))
             complaint = await receive(socket)
-    assert (complaint.id, complaint.fault.message) == (NOBODY, "ask 1 is open already")
+    assert (complaint.id, complaint.fault.message) == (NO_ASK, "ask 1 is open already")
 
 
 async def test_asks_may_not_hold_more_bytes_than_one_frame_has(tmp_path: Path) -> None:

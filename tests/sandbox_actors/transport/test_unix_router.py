@@ -39,7 +39,7 @@ class Echo:
 
     def deliver(self, wire: Wire, frame: bytes) -> None:
         if wire not in self.wires:
-            wire.let_in()
+            wire.admit()
             self.wires.append(wire)
         self.received.append(len(frame))
         wire.send(frame[:100])
@@ -162,7 +162,7 @@ from sandbox_actors.transport.unix_router import open_router
 async def serve():
     async with open_router(Path(sys.argv[1])) as router:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(router.run, lambda wire, frame: (wire.let_in(), wire.send(frame)), lambda wire: None)
+            nursery.start_soon(router.run, lambda wire, frame: (wire.admit(), wire.send(frame)), lambda wire: None)
             print("listens", flush=True)
             await trio.to_thread.run_sync(sys.stdin.read)
             nursery.cancel_scope.cancel()

@@ -46,15 +46,15 @@ def test_whatever_comes_is_a_message_or_a_protocol_error(noise: bytes, is_greete
 @pytest.mark.parametrize(
     ("stream", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n", "no ZMTP 3"),
-        (b"\xff" + b"\0" * 8 + b"\x7f\1", "no ZMTP 3"),
+        (b"GET / HTTP/1.1\r\n", "does not speak ZMTP 3"),
+        (b"\xff" + b"\0" * 8 + b"\x7f\1", "does not speak ZMTP 3"),
         (OPENING[:12] + b"CURVE".ljust(20, b"\0") + OPENING[32:], "NULL mechanism"),
-        (DEALER_OPENING[:64] + framed(b"early"), "before the handshake"),
+        (DEALER_OPENING[:64] + framed(b"early"), "before the end of the handshake"),
         (DEALER_OPENING[:64] + b"\4\7\6NOTYET", "did not end with READY"),
-        (DEALER_OPENING[:64] + b"\6" + (1 << 40).to_bytes(8, "big"), "may have 1024 bytes here"),
+        (DEALER_OPENING[:64] + b"\6" + (1 << 40).to_bytes(8, "big"), "may have 1024 bytes"),
         (DEALER_OPENING + b"\1\1x", "one part"),
-        (DEALER_OPENING + b"\x08\1x", "begins with the byte 0x08"),
-        (DEALER_OPENING + b"\2" + (LIMIT + 1).to_bytes(8, "big"), "may have 100000 bytes here, this has 100001"),
+        (DEALER_OPENING + b"\x08\1x", "cannot begin with the byte 0x08"),
+        (DEALER_OPENING + b"\2" + (LIMIT + 1).to_bytes(8, "big"), "may have 100000 bytes, this one has 100001"),
         (DEALER_OPENING + b"\2" + b"\xff" * 8, "may have 100000 bytes"),
     ],
 )
@@ -75,9 +75,9 @@ def test_a_forged_length_is_refused_before_any_of_its_bytes_came() -> None:
 def test_the_length_of_a_message_under_way_is_known() -> None:
     decoder = Decoder(LIMIT)
     assert list(decoder.feed(DEALER_OPENING + framed(b"x" * 5_000)[:100])) == []
-    assert decoder.underway == 5_009
+    assert decoder.pending_size == 5_009
     assert list(decoder.feed(framed(b"x" * 5_000)[100:])) == [b"x" * 5_000]
-    assert decoder.underway == 0
+    assert decoder.pending_size == 0
 
 
 def test_heartbeats_are_passed_over() -> None:

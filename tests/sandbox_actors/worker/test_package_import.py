@@ -13,8 +13,8 @@ pytestmark = pytest.mark.real
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
-from sandbox_actors.worker.package_import import hand_over
-hand_over({path!r})
+from sandbox_actors.worker.package_import import import_package
+import_package({path!r})
 {then}
 """
 ROOT = str(Path(__file__).parents[3])
@@ -48,5 +48,5 @@ def test_what_lies_beside_it_cannot(site: Path) -> None:
 
 def test_one_that_raises_is_not_left_behind_half_made(site: Path) -> None:
     (site / "given" / "__init__.py").write_text("raise RuntimeError('half made')")
-    again = [f"try: hand_over({str(site / 'given')!r})", "except RuntimeError as error: print(error)"]
+    again = [f"try: import_package({str(site / 'given')!r})", "except RuntimeError as error: print(error)"]
     assert run(site / "single.py", "\n".join(again * 2)) == "half made\nhalf made\n"

@@ -1,5 +1,5 @@
-"""The modules from which components written for Data-Juicer Sandbox import their base classes: where that is not
-installed, they are those of this project, and such a component runs as it is."""
+"""Makes components written for Data-Juicer Sandbox run unchanged where it is not installed: the modules from which they
+import their base classes are provided here, with the base classes of this project."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BASES = {
 """The base class in each of its modules."""
 
 
-class Aliases(MetaPathFinder, Loader):
-    """To be the last of all finders: what is installed comes first."""
+class DataJuicerAliases(MetaPathFinder, Loader):
+    """Must be the last finder, so that an installed Data-Juicer Sandbox takes precedence."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
