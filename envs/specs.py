@@ -36,7 +36,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     python        version, such as `3.11`; empty for the one that runs the daemon
     deps          requirements as pip takes them; a local folder is installed as it is now, `-e FOLDER` editable
     requirements  requirements files
-    lock          a file of versions, as pip takes constraints; specs of `configs/envs` have theirs in `configs/locks`
+    lock          a file of versions, as pip takes constraints; specs of `configs/envs` have theirs in `configs/locks`.
+                  Ignored if SANDBOX_NEWEST is set
     packages      conda packages (conda-like managers only)
     channels      conda channels, first one first
     config        an environment file of conda's, to start from
@@ -187,7 +188,7 @@ def _resolved(spec: EnvSpec, base: Path) -> EnvSpec:
         find_links=tuple(placed(path) for path in spec.find_links),
         channels=tuple(placed(path) if path.startswith(("/", "./", "../", "~")) else path for path in spec.channels),
         config=placed(spec.config),
-        lock=placed(spec.lock),
+        lock="" if wants_newest() else placed(spec.lock),
         path=placed(spec.path),
     )
 

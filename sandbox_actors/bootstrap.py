@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,8 +41,8 @@ def wants_newest() -> bool:
 def prepare(extra: str = "", venv: Path | None = None, base: str = sys.executable) -> Path:
     """The python of `venv`, which has the project and `extra`: installed now, where that has not been done.
 
-    By default `.venv`, or `.venv-newest` if that is wanted. `base` is the Python that it is made with. Safe when two do
-    it at once. Exits with a message where the machine lacks something.
+    By default `.venv`, or `.venv-newest` if the newest versions are wanted. `base` is the Python that it is made with.
+    Safe when two processes call it at once. Exits with a message if the machine lacks something.
     """
     if sys.version_info < OLDEST:
         have, need = (".".join(map(str, version)) for version in (sys.version_info[:2], OLDEST))
@@ -50,19 +50,19 @@ def prepare(extra: str = "", venv: Path | None = None, base: str = sys.executabl
     venv = venv or ROOT / (".venv-newest" if wants_newest() else ".venv")
     python = venv / "bin" / "python"
     stamp = venv / f"installed{'-' + extra if extra else ''}"
-    constraints = [] if wants_newest() or not LOCK.exists() else ["--constraint", str(LOCK)]
-    sources = (ROOT / "pyproject.toml", *([LOCK] if constraints else []))
+    locks = [] if wants_newest() else [LOCK]
+    sources = (ROOT / "pyproject.toml", *locks)
     made_with = sys.version if base == sys.executable else base
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + made_with.encode()).hexdigest()
     with open(ROOT / f"{venv.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
-            _install(venv, base, [*constraints, "--editable", f"{ROOT}[{extra}]" if extra else str(ROOT)])
+            _install(venv, base, f"{ROOT}[{extra}]" if extra else str(ROOT), locks)
             stamp.write_text(wanted)
     return python
 
 
-def _install(venv: Path, base: str, what: Sequence[str]) -> None:
+def _install(venv: Path, base: str, project: str, locks: Sequence[Path]) -> None:
     print(f"first use: setting up {venv}, which takes about half a minute", file=sys.stderr, flush=True)
     python = venv / "bin" / "python"
     if not python.exists():
@@ -71,12 +71,17 @@ def _install(venv: Path, base: str, what: Sequence[str]) -> None:
         _run(made, "on Debian and Ubuntu, `apt install python3-venv` gives Python what it lacks for this")
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     hint = f"are the package registries reachable? {NEWEST_VARIABLE}=1 ignores the versions in {LOCK.relative_to(ROOT)}"
-    _run([str(python), "-m", "pip", "install", *quiet, *what], hint)
+    # By variables, which also constrain what builds the project: the first in an older pip, the second in a newer one.
+    # By URL, because pip splits them at spaces.
+    names = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT") if locks else ()
+    given = {name: " ".join([*os.environ.get(name, "").split(), *(lock.as_uri() for lock in locks)]) for name in names}
+    _run([str(python), "-m", "pip", "install", *quiet, "--editable", project], hint, given)
 
 
-def _run(command: Sequence[str], hint: str) -> None:
-    """Run one command of the set-up, its output on stderr. Exits with what failed."""
+def _run(command: Sequence[str], hint: str, variables: Mapping[str, str] | None = None) -> None:
+    """Run one command of the set-up, its output on stderr. Exits with a message if it fails."""
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    environ |= variables or {}
     status = subprocess.run(command, stdout=sys.stderr, env=environ, check=False).returncode
     if status:
         sys.exit(f"failed with status {status}: {' '.join(command)}\n{hint}")

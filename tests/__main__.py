@@ -64,12 +64,17 @@ def other_pythons() -> dict[str, str]:
 
 
 def _runs(python: str) -> bool:
-    """Whether it is a Python, and not a shim of one that is not selected."""
-    return subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0
+    """Whether it is a Python that can make a venv, and not a shim of one that is not selected."""
+    return subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode == 0
 
 
 def _run_units(version: str, python: str) -> int:
-    return _run(prepare("dev", ROOT / f".venv-{version}", python).parent, *UNIT)
+    try:
+        programs = prepare("dev", ROOT / f".venv-{version}", python).parent
+    except SystemExit as failed:  # the other Pythons still have their turn
+        print(failed, flush=True)
+        return 1
+    return _run(programs, *UNIT)
 
 
 def _run(programs: Path, *command: str) -> int:

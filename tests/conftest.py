@@ -40,7 +40,7 @@ ASYNC_TEST_LIMIT = 60.0
 REAL_FIXTURES = {"shared_envs", "component_env", "local_server"}
 """A test that uses one of these, directly or not, needs an env."""
 
-STARTS_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
+STARTS_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
 """Audit events of the interpreter."""
 
 

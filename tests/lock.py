@@ -1,13 +1,14 @@
 """`python3 -m tests.lock`: write down the versions that are tested, in `configs/locks/`.
 
 A lock is a constraints file for one env: the newest versions on the day that fit each other, for every Python from the
-oldest that the sandbox supports. `base` is the sandbox's own `.venv` with its extras; the others are named like the
-specs in `configs/envs/`. Run the whole check afterwards, and commit the locks with what it needed.
+oldest that the sandbox supports. `base` is the sandbox's own `.venv` with its extras and what builds it; the others are
+named like their specs. Run the whole check afterwards, and commit the locks with the changes that it needed.
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import re
 import subprocess
@@ -15,16 +16,26 @@ import sys
 import tomllib
 from pathlib import Path
 
+from packaging.markers import Marker
+
 from sandbox_actors.bootstrap import OLDEST, ROOT, prepare
 
 LOCKS = ROOT / "configs" / "locks"
 
+OTHER_SPECS = [ROOT / "configs" / "auto_prompt_optimization" / "server.yaml"]
+"""Specs outside of `configs/envs/` that name a lock."""
+
 OF_THE_BUILD = re.compile(r"(nvidia|cuda|triton)\b")
-"""Packages that a build of torch for GPUs pins itself, and that a build for CPUs does not want."""
+"""Packages that a build of torch for GPUs pins itself, and that a build for CPUs does not need."""
 
-
-ELSEWHERE = re.compile(r"; [^=]*== '(win32|nt|emscripten|pypy)'")
-"""Packages that only other systems need."""
+TARGETS = [
+    {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.0", "platform_machine": machine}
+    | {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux"}
+    | {"implementation_name": "cpython", "platform_python_implementation": "CPython"}
+    for minor in range(OLDEST[1], OLDEST[1] + 10)
+    for machine in ("x86_64", "aarch64")
+]
+"""Where the sandbox runs, in the words of environment markers."""
 
 
 def main(names: list[str]) -> int:
@@ -53,22 +64,36 @@ def _all_requirements() -> dict[str, list[str]]:
     from envs.builder import WORKER_DEPS
     from envs.specs import load_spec, spec_names
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [line for extra in project["optional-dependencies"].values() for line in extra]
-    base = [*project["dependencies"], *extras]
-    return {"base": base, **{name: [*load_spec(name).deps, *WORKER_DEPS] for name in spec_names()}}
+    specs = [load_spec(name) for name in (*spec_names(), *map(str, OTHER_SPECS))]
+    return {"base": base_requirements(), **{spec.name: [*spec.deps, *WORKER_DEPS] for spec in specs}}
+
+
+def base_requirements() -> list[str]:
+    """What the sandbox itself requires: to run, for its extras, and to be built."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"].values()
+    return [*project["project"]["dependencies"], *itertools.chain(*extras), *project["build-system"]["requires"]]
 
 
 def _resolve(uv: Path, requirements: list[str]) -> list[str] | None:
-    """The versions, as lines of a constraints file; None, having said why, where there are none."""
+    """The versions, as lines of a constraints file; None, after printing the reason, if there are none."""
     oldest = ".".join(map(str, OLDEST))
     command = [uv, "pip", "compile", "--universal", "--python-version", oldest, "--no-header", "--no-annotate", "-"]
     done = subprocess.run(command, input="\n".join(requirements), capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr.strip(), flush=True)
         return None
-    lines = [re.sub(r"\+[\w.]+", "", line) for line in done.stdout.splitlines() if "==" in line]
-    return [line for line in lines if not OF_THE_BUILD.match(line) and not ELSEWHERE.search(line)]
+    return constraints(done.stdout)
+
+
+def constraints(resolved: str) -> list[str]:
+    """The lines of a lock, of what the resolver printed: names and versions, of the packages that Linux needs."""
+    lines = [re.sub(r"\+[\w.]+", "", line) for line in resolved.splitlines() if "==" in line]
+    return [line for line in lines if not OF_THE_BUILD.match(line) and _is_needed(line.partition(" ; ")[2])]
+
+
+def _is_needed(marker: str) -> bool:
+    return not marker or any(Marker(marker).evaluate(target) for target in TARGETS)
 
 
 if __name__ == "__main__":
