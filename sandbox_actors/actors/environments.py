@@ -1,4 +1,12 @@
-"""Envs for workers: found again, or built once by a process of their own however many experiments want them."""
+"""Envs for workers: found again, or built once by a process of their own however many experiments want them.
+
+Theory of operation. Whether an env is there is read from its folder, in a thread of whoever asks, without the actor.
+Which builds there are is decided in the inbox: the first who needs an env starts its build, a task of this actor and
+not of the job, and who comes later joins it. A build ends when the last one who waits has left, and from that message
+on it is not joined any more: whoever needs the env next starts a new build, whose process waits for the lock of the
+env's folder until the old one has cleared it (`envs/env_folder.py`). A builder that is killed leaves a folder without a
+marker, which the next one clears.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +26,9 @@ import trio
 from envs.builder import Ready, find_built
 from envs.router import env_of
 from envs.specs import SPEC_FOLDER, EnvSpec
+from sandbox_actors.actors.actor import Actor
 from sandbox_actors.errors import EnvError
+from sandbox_actors.protocol.frames import Request
 from sandbox_actors.protocol.rows import ProgressBar
 
 OnProgress = Callable[[ProgressBar], None]
@@ -42,10 +52,12 @@ class ReadyEnv:
     environ: Mapping[str, str]
 
 
-@dataclass
-class _Build:
-    """One build under way, and who waits for it."""
+@dataclass(eq=False)
+class Build:
+    """One build, and who waits for it."""
 
+    spec: EnvSpec
+    key: str
     done: trio.Event = field(default_factory=trio.Event)
     cancel: trio.CancelScope = field(default_factory=trio.CancelScope)
     waiting: list[OnProgress] = field(default_factory=list)
@@ -53,37 +65,75 @@ class _Build:
     failure: str = ""
 
 
-class Environments:
-    """Envs below `root`. `run` is its life: builds are its children, not those of the jobs that want them."""
+class JoinBuild(Request[Build], frozen=True, kw_only=True):
+    """The build of `spec`, whose fingerprint is `key`: the one under way, or a new one. To be left by `LeaveBuild`."""
+
+    spec: EnvSpec
+    key: str
+    on_progress: OnProgress
+
+
+class LeaveBuild(Request[None], frozen=True, kw_only=True):
+    """One of those who waited for a build does not wait any more."""
+
+    build: Build
+    on_progress: OnProgress
+
+
+class Environments(Actor):
+    """Envs below `root`, of which `environ` is what the daemon was started with."""
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+        super().__init__("environments")
         self._root, self._environ = root, environ
-        self._builds: dict[str, _Build] = {}
+        self._builds: dict[str, Build] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            await trio.sleep_forever()
+            await super().run(task_status=task_status)
+
+    async def on_receive(self, message: Request[Any]) -> Any:
+        match message:
+            case JoinBuild():
+                return self._join(message)
+            case LeaveBuild():
+                self._leave(message)
+        return None
+
+    def _join(self, message: JoinBuild) -> Build:
+        build = self._builds.get(message.key)
+        if build is None:
+            build = self._builds[message.key] = Build(message.spec, message.key)
+            self._nursery.start_soon(self._build, build)
+        build.waiting.append(message.on_progress)
+        return build
+
+    def _leave(self, message: LeaveBuild) -> None:
+        build = message.build
+        build.waiting.remove(message.on_progress)
+        if not build.waiting and not build.done.is_set():
+            build.cancel.cancel()
+            self._forget(build)
+
+    def _forget(self, build: Build) -> None:
+        """The build is over, or is being ended: it is not joined any more."""
+        if self._builds.get(build.key) is build:
+            del self._builds[build.key]
 
     async def ensure(self, spec: EnvSpec, on_progress: OnProgress) -> ReadyEnv:
-        """The env of `spec`. Building it is reported to `on_progress`, and ends when nobody waits for it any more.
+        """The env of `spec`. Building it is reported to `on_progress`, and ends when no job waits for it.
 
         Raises EnvError with the command that failed and its last lines.
         """
         key, found = await trio.to_thread.run_sync(self._find, spec, limiter=_threads)
         if found is not None:
             return found
-        build = self._builds.get(key)
-        if build is None:
-            build = self._builds[key] = _Build()
-            self._nursery.start_soon(self._build, spec, key, build)
-        build.waiting.append(on_progress)
+        with trio.CancelScope(shield=True):  # no message waits long here, and a build that is not left would not end
+            build = await self.ask(JoinBuild(spec=spec, key=key, on_progress=on_progress))
         try:
             await build.done.wait()
         finally:
-            build.waiting.remove(on_progress)
-            if not build.waiting:
-                build.cancel.cancel()
+            self.notify(LeaveBuild(build=build, on_progress=on_progress))
         if build.ready is None:
             raise EnvError(build.failure or f"the builder of env {spec.name} was ended; its log is in {self._root}")
         return self._ready(spec, build.ready)
@@ -108,9 +158,9 @@ class Environments:
         environ = env_of(spec, Path(built.path)).environ(self._environ)
         return ReadyEnv(spec.name, built.python, {**environ, **FROZEN})
 
-    async def _build(self, spec: EnvSpec, key: str, build: _Build) -> None:
+    async def _build(self, build: Build) -> None:
         command = [sys.executable, "-m", "envs.build_command", "--root", str(self._root)]
-        command += ["--spec", msgspec.json.encode(spec).decode()]
+        command += ["--spec", msgspec.json.encode(build.spec).decode()]
         try:
             with build.cancel:
                 async with trio.open_nursery() as nursery:
@@ -121,10 +171,10 @@ class Environments:
                     async for line in _lines(process.stdout):
                         self._take(build, msgspec.json.decode(line))
         finally:
-            del self._builds[key]
+            self._forget(build)
             build.done.set()
 
-    def _take(self, build: _Build, told: dict[str, Any]) -> None:
+    def _take(self, build: Build, told: dict[str, Any]) -> None:
         if told["event"] == "ready":
             build.ready = msgspec.convert(told, Ready)
         elif told["event"] == "failed":
