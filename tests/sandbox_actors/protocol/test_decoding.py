@@ -1,4 +1,4 @@
-"""What comes over the wire is decoded, or refused with a coded error: nothing else, whatever it is."""
+"""Anything that is received is decoded, or refused with a coded error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_valid_message_with_a_flipped_bit_is_decoded_or_a_protocol_error(tag: 
 
 
 @pytest.mark.parametrize("head", [b"\x91", b"\x81\xa1x", b"\x81\xa4type", b"\x82\xa4type\xa3Ask\xa4body"])
-def test_nesting_however_deep_is_a_protocol_error(head: bytes) -> None:
+def test_nesting_of_any_depth_is_a_protocol_error(head: bytes) -> None:
     deep = head * 100_000
     with pytest.raises(ProtocolError):
         decode_checked(deep)
@@ -84,12 +84,12 @@ def peak_of_decoding(definition: bytes) -> int:
     [b"\x80", b"\x90", b"\xa1x", b"\xe0", b"\xcb" + b"\x7f" * 8, b"\x81\xa1x\xc0", b"\xc4\1x", b"\x07", b"\xc7\0\1"],
 )
 @pytest.mark.parametrize("size", [1 << 18, 1 << 20, 1 << 24])
-def test_no_request_that_is_taken_needs_more_memory_than_the_limit(item: bytes, size: int) -> None:
+def test_no_accepted_request_takes_more_memory_than_the_limit(item: bytes, size: int) -> None:
     count = size // len(item)
     assert peak_of_decoding(b"\xdd" + count.to_bytes(4, "big") + item * count) < DECODED_LIMIT + size
 
 
-def test_what_people_submit_is_light_enough() -> None:
+def test_usual_submissions_are_accepted() -> None:
     job = {
         "hook": "TrainModelHook",
         "meta_name": "train",
@@ -102,6 +102,6 @@ def test_what_people_submit_is_light_enough() -> None:
     check_decoded_size(encode(ListExperiments()))
 
 
-def test_a_request_that_is_too_heavy_is_refused_with_the_figures() -> None:
+def test_a_request_that_would_take_too_much_memory_is_refused_with_the_figures() -> None:
     with pytest.raises(Refused, match=r"a request of 1000000 bytes in which 1000000 are not ASCII.*the limit is"):
         check_decoded_size(b"\x80" * 1_000_000)

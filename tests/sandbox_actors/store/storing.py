@@ -1,4 +1,4 @@
-"""A store on a real file, awaited from trio as the daemon does, and rows for it."""
+"""A store on a real file, used from trio as in the daemon, and rows for it."""
 
 from __future__ import annotations
 

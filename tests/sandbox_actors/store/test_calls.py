@@ -12,7 +12,7 @@ from sandbox_actors.store.calls import Call, CallResults
 
 
 def run_now(do: Callable[[], object]) -> None:
-    """Stands for trio: runs `do` in this thread."""
+    """Replaces trio: runs `do` in this thread."""
     do()
 
 

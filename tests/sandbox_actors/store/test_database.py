@@ -1,4 +1,4 @@
-"""The thread that owns the connection: what it was asked, it does, in order, before it ends."""
+"""The writer thread: it carries out every call, in order, before it ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def hold_up(database: Database, nursery: trio.Nursery, gate: threading.Eve
     await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_what_waits_when_the_database_is_closed_is_still_committed(tmp_path: Path) -> None:
+async def test_calls_that_wait_when_the_database_is_closed_are_still_committed(tmp_path: Path) -> None:
     path, gate = tmp_path / "file", threading.Event()
     async with open_database(path, [SCRIPT]) as database, trio.open_nursery() as nursery:
         await hold_up(database, nursery, gate)
@@ -60,7 +60,7 @@ async def test_a_read_sees_what_was_written_before_it_in_the_same_batch(tmp_path
     assert seen == [[1]]
 
 
-async def test_who_gives_up_waiting_holds_up_nobody(tmp_path: Path) -> None:
+async def test_a_cancelled_call_does_not_delay_others(tmp_path: Path) -> None:
     gate = threading.Event()
     async with open_database(tmp_path / "file", [SCRIPT]) as database, trio.open_nursery() as nursery:
         await hold_up(database, nursery, gate)
@@ -72,7 +72,7 @@ async def test_who_gives_up_waiting_holds_up_nobody(tmp_path: Path) -> None:
         assert await numbers(database) == [1, 2]
 
 
-async def test_work_that_raises_is_undone_and_raises_where_it_was_asked(tmp_path: Path) -> None:
+async def test_work_that_raises_is_rolled_back_and_raises_in_the_caller(tmp_path: Path) -> None:
     def half(db: sqlite3.Connection) -> None:
         db.execute("INSERT INTO numbers VALUES (1)")
         raise LookupError("no")

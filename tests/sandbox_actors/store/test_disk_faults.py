@@ -1,4 +1,4 @@
-"""A disk that is full or fails: who can wait waits and loses nothing, who cannot is told, and nothing is done twice."""
+"""A disk that is full or fails: calls wait and nothing is lost, prompt calls are refused, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def set_pages(database: Database, extra: int) -> None:
-    """Let the file have that many pages more than it has: SQLITE_FULL is what comes then, as on a full disk."""
+    """Limit the file to so many more pages. Then SQLite raises SQLITE_FULL, as on a full disk."""
 
     def limit(db: sqlite3.Connection) -> None:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
@@ -49,7 +49,7 @@ async def set_pages(database: Database, extra: int) -> None:
         await database.read(limit)
 
 
-async def test_on_a_full_disk_what_can_wait_waits_and_is_written_once_in_order(tmp_path: Path) -> None:
+async def test_on_a_full_disk_calls_wait_and_are_committed_once_in_order(tmp_path: Path) -> None:
     async with open_database(tmp_path / "file", [SCRIPT]) as database:
         await add(database, 0)
         await set_pages(database, 0)
@@ -91,7 +91,7 @@ async def test_a_disk_that_fails_is_tried_again_on_a_new_connection(
     assert "all waiting calls have been committed" in caplog.text
 
 
-async def test_what_waits_when_a_database_in_trouble_is_closed_is_refused(tmp_path: Path) -> None:
+async def test_calls_that_wait_when_a_paused_database_is_closed_are_refused(tmp_path: Path) -> None:
     failures = []
 
     async def fail(database: Database) -> None:
@@ -110,7 +110,7 @@ async def test_what_waits_when_a_database_in_trouble_is_closed_is_refused(tmp_pa
         assert await numbers(database) == [0]
 
 
-async def test_who_asks_promptly_is_told_that_a_disk_hangs_and_what_comes_through_later_is_undone(
+async def test_prompt_calls_are_refused_when_a_disk_hangs_and_undone_if_they_take_place_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "SLOW_SECONDS", 0.2)
@@ -138,7 +138,7 @@ async def test_who_asks_promptly_is_told_that_a_disk_hangs_and_what_comes_throug
         assert await numbers(database) == [2]
 
 
-async def test_a_file_that_went_away_is_missed_and_not_made_anew(tmp_path: Path) -> None:
+async def test_a_file_that_disappears_is_reported_and_not_created_again(tmp_path: Path) -> None:
     path = tmp_path / "file"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with open_database(path, [SCRIPT]) as database, trio.open_nursery() as nursery:
@@ -158,7 +158,7 @@ async def test_a_file_that_went_away_is_missed_and_not_made_anew(tmp_path: Path)
         assert await numbers(database) == [0, 1]
 
 
-async def test_a_mistake_in_work_pauses_nothing(tmp_path: Path) -> None:
+async def test_an_error_in_work_does_not_pause_the_database(tmp_path: Path) -> None:
     async with open_database(tmp_path / "file", [SCRIPT]) as database:
         with pytest.raises(StoreError, match="no such table"):
             await database.write(lambda db: db.execute("INSERT INTO letters VALUES (1)"))
@@ -167,7 +167,7 @@ async def test_a_mistake_in_work_pauses_nothing(tmp_path: Path) -> None:
         assert await numbers(database) == [1]
 
 
-async def test_damage_that_shows_while_the_file_is_in_use_pauses_it_and_names_the_way_back(tmp_path: Path) -> None:
+async def test_damage_that_is_found_during_use_pauses_the_database_and_names_the_command(tmp_path: Path) -> None:
     path = tmp_path / "file"
     async with open_database(path, [SCRIPT]) as database:
         await database.write(lambda db: db.execute("CREATE TABLE letters (letter TEXT)") and None)

@@ -1,4 +1,4 @@
-"""What has changed in the store since: every row once, in answers of bounded size."""
+"""Changes in the store: every row once, in answers of bounded size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox_actors.store.store import Store
 from tests.sandbox_actors.store.storing import add, job, with_store
 
 
-def test_changes_bring_what_was_written_since_and_only_that_experiments(path: Path) -> None:
+def test_changes_are_the_rows_written_since_of_that_experiment_only(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store, jobs=2)
         everything = await store.changes("1")
@@ -32,7 +32,7 @@ def test_changes_bring_what_was_written_since_and_only_that_experiments(path: Pa
     with_store(path, act)
 
 
-def test_many_changes_come_in_several_answers_without_gap_or_repeat(path: Path) -> None:
+def test_many_changes_arrive_in_several_answers_without_gap_or_repetition(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store)
         points = [Point(name="loss", value=0.5, step=step) for step in range(CHANGES_ROWS + 3)]
@@ -47,7 +47,7 @@ def test_many_changes_come_in_several_answers_without_gap_or_repeat(path: Path) 
     with_store(path, act)
 
 
-def test_one_answer_brings_a_bounded_amount_of_text(path: Path) -> None:
+def test_one_answer_has_a_bounded_amount_of_text(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store)
         text = "x" * (CHANGES_BYTES // 2)
@@ -60,7 +60,7 @@ def test_one_answer_brings_a_bounded_amount_of_text(path: Path) -> None:
     with_store(path, act)
 
 
-def test_writers_that_interleave_lose_nothing_and_share_one_sequence(path: Path) -> None:
+def test_concurrent_writers_lose_nothing_and_share_one_sequence(path: Path) -> None:
     async def act(store: Store) -> None:
         async def write(id: str) -> None:
             for step in range(40):

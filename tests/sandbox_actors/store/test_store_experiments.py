@@ -13,7 +13,7 @@ from sandbox_actors.store.store import Store
 from tests.sandbox_actors.store.storing import SUBMIT, add, job, outputs, with_store
 
 
-def test_experiments_get_small_increasing_ids_and_survive_a_reopening(path: Path) -> None:
+def test_experiments_get_small_increasing_ids_and_are_there_after_reopening(path: Path) -> None:
     async def write(store: Store) -> None:
         assert [(await add(store)).id for _ in range(3)] == ["1", "2", "3"]
 
@@ -60,7 +60,7 @@ def test_an_unknown_experiment_is_answered_with_the_nearest_name(path: Path) -> 
     with_store(path, act)
 
 
-def test_an_update_changes_what_it_names_and_nothing_else(path: Path) -> None:
+def test_an_update_changes_the_given_columns_only(path: Path) -> None:
     async def act(store: Store) -> None:
         first = await add(store)
         await store.update_experiment("1", state="running", started=2.0, reason="waits for its env")

@@ -19,7 +19,7 @@ from sandbox_actors.store.store import Store, open_store
 from tests.sandbox_actors.store.storing import add, nothing, with_store
 
 
-def test_one_failing_write_takes_no_other_of_its_batch_with_it(path: Path) -> None:
+def test_a_failing_write_does_not_roll_back_others_of_its_batch(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store)
         failures: list[StoreError] = []
@@ -43,7 +43,7 @@ def test_one_failing_write_takes_no_other_of_its_batch_with_it(path: Path) -> No
     with_store(path, act)
 
 
-def test_work_that_was_asked_for_is_committed_before_the_store_closes(path: Path) -> None:
+def test_waiting_calls_are_committed_before_the_store_closes(path: Path) -> None:
     async def main() -> None:
         async with open_store(path) as store, trio.open_nursery() as nursery:
             nursery.start_soon(add, store)
@@ -77,7 +77,7 @@ trio.run(main)
 
 
 @pytest.mark.real
-def test_what_a_killed_writer_was_told_is_stored_is_there(path: Path) -> None:
+def test_writes_that_were_acknowledged_outlive_a_killed_process(path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         acknowledged = [writer.stdout.readline().strip() for _ in range(20)]
@@ -102,7 +102,7 @@ def test_a_second_process_is_refused_while_one_has_the_store_open(path: Path) ->
     with_store(path, act)
 
 
-def test_a_file_that_is_no_database_is_named_and_left_alone(path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_named_and_unchanged(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database, but longer than one header of it is\n" * 40)
     with pytest.raises(StoreError, match=r"state\.sqlite3: the file is damaged"):
@@ -134,7 +134,7 @@ def test_a_file_of_another_schema_version_is_refused_with_both_versions(path: Pa
         with_store(path, nothing)
 
 
-def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"state\.sqlite3"):
         with_store(tmp_path / "file" / "state.sqlite3", nothing)

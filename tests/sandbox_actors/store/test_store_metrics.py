@@ -15,7 +15,7 @@ from sandbox_actors.store.store import Position, Store
 from tests.sandbox_actors.store.storing import add, job, with_store
 
 
-def test_values_of_points_keep_their_type_even_nan(path: Path) -> None:
+def test_values_of_points_keep_their_type_and_nan(path: Path) -> None:
     values: list[Any] = [1, 1.0, -0.5, True, False, None, "1", "", math.inf, -math.inf, 2**62]
 
     async def act(store: Store) -> None:
@@ -81,7 +81,7 @@ async def add_from_log(store: Store, position: int, *names: str, run: str = "1.1
     await store.add_points(JobPlace("1"), points, Position(run, "log", position))
 
 
-def test_points_of_a_run_are_taken_only_from_beyond_its_position(path: Path) -> None:
+def test_points_of_a_run_are_stored_only_beyond_its_position(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store, jobs=1)
         assert await store.position("1.1.0.1", "log") == 0
@@ -97,7 +97,7 @@ def test_points_of_a_run_are_taken_only_from_beyond_its_position(path: Path) -> 
     with_store(path, act)
 
 
-def test_points_that_cannot_be_stored_leave_the_position_where_it_was(path: Path) -> None:
+def test_points_that_cannot_be_stored_do_not_change_the_position(path: Path) -> None:
     async def act(store: Store) -> None:
         await add(store, jobs=1)
         await add_from_log(store, 1, "a")
@@ -119,7 +119,7 @@ def test_points_that_cannot_be_stored_leave_the_position_where_it_was(path: Path
         (job(10, "cancelled"), ["1.1.0.1", "1.1.0.1.1", "1.1.1.1", "1.11.0.1"]),
     ],
 )
-def test_positions_go_with_the_attempt_that_they_are_of(path: Path, row: JobRow, kept: list[str]) -> None:
+def test_positions_are_removed_with_their_attempt(path: Path, row: JobRow, kept: list[str]) -> None:
     runs = ["1.1.0.1", "1.1.0.1.1", "1.1.1.1", "1.1.10.1", "1.11.0.1"]
 
     async def act(store: Store) -> None:

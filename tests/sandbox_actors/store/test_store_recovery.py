@@ -1,4 +1,4 @@
-"""Ways back: the backup beside the store, what is saved of a damaged one, and stores of earlier versions."""
+"""Recovery: the backup beside the store, what is saved of a damaged one, and stores of earlier versions."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def pages_of(path: Path, table: str) -> list[int]:
 
 
 def make_backup(path: Path) -> None:
-    """A store that was there before makes one when it is opened."""
+    """Opening a store that has no backup makes one."""
     with_store(path, nothing)
     assert backup_path(path).exists()
 
 
-def test_a_damaged_page_costs_what_is_on_it_and_nothing_else(path: Path) -> None:
+def test_only_the_rows_of_a_damaged_page_are_lost(path: Path) -> None:
     with_store(path, fill)
     damage(path, pages_of(path, "metrics")[5])
     done = recover_store(path)
@@ -65,7 +65,7 @@ def test_a_damaged_page_costs_what_is_on_it_and_nothing_else(path: Path) -> None
     with_store(path, read)
 
 
-def test_what_cannot_be_read_is_taken_from_the_backup(path: Path) -> None:
+def test_rows_that_cannot_be_read_are_taken_from_the_backup(path: Path) -> None:
     with_store(path, fill)
     make_backup(path)
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_taken_from_the_backup(path: Path) -> None:
     with_store(path, read)
 
 
-def test_of_a_file_that_is_nothing_but_garbage_the_backup_is_left(path: Path) -> None:
+def test_a_file_of_garbage_is_replaced_by_the_backup(path: Path) -> None:
     with_store(path, fill)
     make_backup(path)
     damage(path, 0, path.stat().st_size)
@@ -136,7 +136,7 @@ def test_a_damaged_store_does_not_replace_its_good_backup(path: Path, caplog: py
     assert "`sandbox daemon recover`" in caplog.text
 
 
-async def test_the_state_of_earlier_versions_is_brought_up_to_date_and_a_copy_kept(tmp_path: Path) -> None:
+async def test_a_store_of_an_earlier_version_is_migrated_and_a_copy_kept(tmp_path: Path) -> None:
     path = tmp_path / "file"
     first = "CREATE TABLE numbers (number INTEGER)"
     second = "ALTER TABLE numbers ADD COLUMN name TEXT NOT NULL DEFAULT 'none'; CREATE INDEX by_name ON numbers (name)"
@@ -151,7 +151,7 @@ async def test_the_state_of_earlier_versions_is_brought_up_to_date_and_a_copy_ke
             raise AssertionError("opened what it does not know")
 
 
-async def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+async def test_a_migration_that_fails_does_not_change_the_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     first = "CREATE TABLE numbers (number INTEGER)"
     async with open_database(path, [first]) as database:

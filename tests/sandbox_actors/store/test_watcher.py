@@ -1,4 +1,4 @@
-"""The watcher on a real store: who follows an experiment hears of everything, once, and is not made to wait."""
+"""The watcher on a real store: each follower of an experiment gets every change, once, without delay."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_mapping_is_watched_leaf_by_leaf_with_dots(tmp_path: Path) -> None:
     with_watcher(tmp_path, act)
 
 
-def test_a_query_gives_the_newest_value_and_none_where_there_is_none(tmp_path: Path) -> None:
+def test_a_query_returns_the_newest_value_or_none(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         for value in (1.0, math.inf, 0.0):
             await watcher.watch(JobPlace("1", meta_name="train"), {"loss": value})
@@ -83,7 +83,7 @@ def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
     with_watcher(tmp_path, act)
 
 
-def test_a_text_too_long_for_an_answer_is_cut_and_says_so(tmp_path: Path) -> None:
+def test_a_text_too_long_for_an_answer_is_cut_with_a_note(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         await watcher.watch(JobPlace("1", meta_name="report"), "x" * (LONGEST_TEXT + 7))
         assert await watcher.query("1", "report") == "x" * LONGEST_TEXT + "... [7 characters more]"
@@ -91,7 +91,7 @@ def test_a_text_too_long_for_an_answer_is_cut_and_says_so(tmp_path: Path) -> Non
     with_watcher(tmp_path, act)
 
 
-def test_a_follower_is_answered_when_something_happens(tmp_path: Path) -> None:
+def test_a_follower_is_answered_when_something_changes(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         start = await watcher.changes("1")
         answers: list[Changed] = []
@@ -117,7 +117,7 @@ def test_a_follower_is_answered_when_something_happens(tmp_path: Path) -> None:
     with_watcher(tmp_path, act)
 
 
-def test_a_follower_who_asks_for_no_wait_or_a_short_one_is_answered_with_nothing(tmp_path: Path) -> None:
+def test_a_follower_with_no_wait_or_a_short_one_gets_an_empty_answer(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         start = await watcher.changes("1")
         for wait in (0.0, 0.05):
@@ -128,7 +128,7 @@ def test_a_follower_who_asks_for_no_wait_or_a_short_one_is_answered_with_nothing
     with_watcher(tmp_path, act)
 
 
-def test_only_the_newest_bar_of_each_job_is_told_and_those_of_ended_jobs_are_not(tmp_path: Path) -> None:
+def test_only_the_newest_bar_of_each_running_job_is_reported(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         for done in range(100):
             watcher.show_progress(JobPlace("1", index=0), ProgressBar(label="map", done=done, total=100))
@@ -150,7 +150,7 @@ def test_only_the_newest_bar_of_each_job_is_told_and_those_of_ended_jobs_are_not
     with_watcher(tmp_path, act)
 
 
-def test_the_same_bar_again_wakes_nobody(tmp_path: Path) -> None:
+def test_an_unchanged_bar_wakes_no_follower(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         bar = ProgressBar(label="map", done=1)
         watcher.show_progress(JobPlace("1", index=0), bar)
@@ -161,7 +161,7 @@ def test_the_same_bar_again_wakes_nobody(tmp_path: Path) -> None:
     with_watcher(tmp_path, act)
 
 
-def test_many_followers_each_hear_everything_exactly_once_until_the_end(tmp_path: Path) -> None:
+def test_each_of_many_followers_gets_every_change_exactly_once(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         heard: list[list[Changed]] = [[] for _ in range(5)]
         async with trio.open_nursery() as nursery:
@@ -181,7 +181,7 @@ def test_many_followers_each_hear_everything_exactly_once_until_the_end(tmp_path
     with_watcher(tmp_path, act)
 
 
-def test_an_exporter_pulls_metrics_alone_and_learns_of_the_end(tmp_path: Path) -> None:
+def test_an_exporter_pulls_only_metrics_and_the_end(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         pulled: list[Pulled] = []
 
@@ -200,7 +200,7 @@ def test_an_exporter_pulls_metrics_alone_and_learns_of_the_end(tmp_path: Path) -
     with_watcher(tmp_path, act)
 
 
-def test_an_ended_experiment_keeps_nobody_waiting_and_can_be_resumed(tmp_path: Path) -> None:
+def test_an_ended_experiment_is_answered_at_once_and_can_be_resumed(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         await store.update_experiment("1", state="cancelled")
         ended = await watcher.changes("1", 10**9, 0, wait=60.0)
@@ -211,7 +211,7 @@ def test_an_ended_experiment_keeps_nobody_waiting_and_can_be_resumed(tmp_path: P
     with_watcher(tmp_path, act)
 
 
-def test_following_what_does_not_exist_is_an_error(tmp_path: Path) -> None:
+def test_following_an_unknown_experiment_is_an_error(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
         with pytest.raises(NotFound):
             await watcher.changes("7", wait=60.0)

@@ -36,7 +36,7 @@ async def test_the_exit_status_and_the_last_lines_are_kept(tmp_path: Path) -> No
     assert child.last_lines() == "so long"
 
 
-async def test_an_end_by_a_signal_is_told_by_its_name(tmp_path: Path) -> None:
+async def test_an_end_by_a_signal_is_reported_with_its_name(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         child = await start(nursery, tmp_path, "os.kill(os.getpid(), 11)")
         assert str(await child.wait()) == "was ended by SIGSEGV"
@@ -67,7 +67,7 @@ GRANDCHILDREN = (
 
 
 @pytest.mark.parametrize("fate", ["ended", "ends by itself", "killed", "nursery cancelled"])
-async def test_what_a_child_started_is_gone_when_it_is(tmp_path: Path, fate: str) -> None:
+async def test_processes_that_a_child_started_end_with_it(tmp_path: Path, fate: str) -> None:
     with trio.CancelScope():
         async with trio.open_nursery() as nursery:
             child = await start(
@@ -84,7 +84,7 @@ async def test_what_a_child_started_is_gone_when_it_is(tmp_path: Path, fate: str
     assert find_descendants(child.pid, child.name) == []
 
 
-async def test_a_command_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+async def test_a_missing_command_is_an_error_that_names_it(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         with pytest.raises(SpawnFailed, match="no-such-program"):
             await spawn(nursery, "x", ["no-such-program"], {}, tmp_path / "output.log")

@@ -1,4 +1,4 @@
-"""Where things are, from the environment alone."""
+"""The paths of files and sockets, which depend on the environment alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_home_follows_the_xdg_state_folder() -> None:
     assert find_paths({}).home == Path.home() / ".local/state/sandbox-actors"
 
 
-def test_everything_lies_in_the_home_that_was_asked_for() -> None:
+def test_all_paths_are_in_the_home_that_was_given() -> None:
     paths = find_paths({"SANDBOX_HOME": "/h", "XDG_RUNTIME_DIR": "/tmp"})
     assert (paths.store, paths.envs) == (Path("/h/state.sqlite3"), Path("/h/envs"))
     assert (paths.daemon_log, paths.lock) == (Path("/h/daemon.log"), Path("/h/daemon.lock"))
@@ -34,14 +34,12 @@ def test_the_socket_of_the_default_home_lies_in_the_runtime_folder(tmp_path: Pat
     assert find_paths(gone).socket == Path("/state/sandbox-actors/daemon.sock")
 
 
-def test_a_relative_home_is_the_same_place_wherever_the_daemon_goes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_paths({"SANDBOX_HOME": "here"}).home == tmp_path / "here"
 
 
-def test_a_socket_that_was_asked_for_is_taken_or_refused_but_not_moved() -> None:
+def test_a_given_socket_is_used_or_refused_but_not_moved() -> None:
     assert find_paths({"SANDBOX_SOCKET": "/s/sock"}).socket == Path("/s/sock")
     with pytest.raises(Refused, match=r"SANDBOX_SOCKET=/ssss.*107 bytes"):
         find_paths({"SANDBOX_SOCKET": "/" + "s" * SOCKET_PATH_LIMIT})
@@ -57,7 +55,7 @@ def test_a_home_too_deep_for_a_socket_gets_short_ones_of_its_own() -> None:
     assert deep[0].socket != deep[0].worker_socket
 
 
-def test_prepare_makes_folders_for_this_user_alone(tmp_path: Path) -> None:
+def test_prepare_creates_folders_for_this_user_only(tmp_path: Path) -> None:
     paths = find_paths({"SANDBOX_HOME": str(tmp_path / "h"), "SANDBOX_SOCKET": str(tmp_path / "s" / "sock")})
     paths.prepare()
     paths.prepare()
@@ -73,7 +71,7 @@ def test_a_socket_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> 
         paths.prepare()
 
 
-def test_a_home_that_cannot_be_made_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_created_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match=r"file/home cannot be created: Not a directory; set SANDBOX_HOME"):
         find_paths({"SANDBOX_HOME": str(tmp_path / "file" / "home")}).prepare()

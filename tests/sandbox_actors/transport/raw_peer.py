@@ -1,4 +1,4 @@
-"""Peers that speak to a router by hand, byte by byte, to send what no library would."""
+"""Peers that write to a router byte by byte, to send what no library would."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def raw_peer(path: Path, *sent: bytes) -> AsyncIterator[trio.SocketStream]
 
 
 async def last_words(stream: trio.SocketStream) -> TurnedAway:
-    """What a connection is told before it is cut."""
+    """The reason that a peer is sent before its connection is closed."""
     decoder, messages = Decoder(MAX_FRAME), []
     async for data in stream:
         messages += decoder.feed(data)
@@ -38,6 +38,6 @@ async def send_for_ever(stream: trio.SocketStream, data: bytes) -> None:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    """Poll: within the test's own time limit."""
-    while not is_so():  # noqa: ASYNC110  # what is waited for happens in other processes, or in a task that sets no event
+    """Poll until `is_so`, within the time limit of the test."""
+    while not is_so():  # noqa: ASYNC110  # the condition depends on other processes, or on a task that sets no event
         await trio.sleep(0.001)

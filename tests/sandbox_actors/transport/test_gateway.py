@@ -38,11 +38,11 @@ HELLO = Hello(protocol=PROTOCOL_VERSION, version="0", name="tester", pid=1)
 
 
 class Question(Request[str], frozen=True, kw_only=True):
-    """As no worker is asked, to be answered by the tests' own peers."""
+    """A request that only the peers of these tests answer."""
 
 
 class Served:
-    """What a gateway under test was asked, who arrived, and how it answers."""
+    """The asks and peers of a gateway under test, and its answers."""
 
     def __init__(self) -> None:
         self.peers: list[Peer] = []
@@ -180,7 +180,9 @@ async def test_more_open_asks_than_allowed_are_refused_not_queued(tmp_path: Path
         (encode(msgspec.structs.replace(HELLO, name="stranger")), "outside"),
     ],
 )
-async def test_a_bad_first_frame_is_turned_away_with_the_reason(tmp_path: Path, frame: bytes, reason: str) -> None:
+async def test_a_peer_with_a_bad_first_frame_is_refused_with_the_reason(
+    tmp_path: Path, frame: bytes, reason: str
+) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             socket.send(frame)
@@ -190,7 +192,7 @@ async def test_a_bad_first_frame_is_turned_away_with_the_reason(tmp_path: Path, 
     assert served.peers == []
 
 
-async def test_a_malformed_message_is_answered_and_ten_in_a_minute_cost_the_connection(tmp_path: Path) -> None:
+async def test_a_malformed_message_is_answered_and_ten_in_a_minute_disconnect(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -217,7 +219,7 @@ def test_ten_malformed_messages_are_too_many_only_within_a_minute() -> None:
     assert [fast.add(now=6.0 * count) for count in range(MALFORMED_LIMIT)] == [False] * (MALFORMED_LIMIT - 1) + [True]
 
 
-async def test_an_id_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
+async def test_a_second_ask_with_an_open_id_is_refused(tmp_path: Path) -> None:
     async with gateway(tmp_path):
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -227,7 +229,7 @@ async def test_an_id_that_is_in_use_is_not_taken_over(tmp_path: Path) -> None:
     assert (complaint.id, complaint.fault.message) == (NO_ASK, "ask 1 is open already")
 
 
-async def test_asks_may_not_hold_more_bytes_than_one_frame_has(tmp_path: Path) -> None:
+async def test_open_asks_may_not_have_more_bytes_together_than_one_frame(tmp_path: Path) -> None:
     async with gateway(tmp_path):
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -237,7 +239,7 @@ async def test_asks_may_not_hold_more_bytes_than_one_frame_has(tmp_path: Path) -
     assert (refused.id, refused.fault.code) == (2, Refused.code)
 
 
-async def test_what_a_peer_had_asked_ends_with_its_connection(tmp_path: Path) -> None:
+async def test_the_open_asks_of_a_peer_are_cancelled_when_its_connection_ends(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -247,7 +249,7 @@ async def test_what_a_peer_had_asked_ends_with_its_connection(tmp_path: Path) ->
         await until(lambda: served.cancelled)
 
 
-async def test_whoever_asks_a_peer_that_hangs_up_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_asks_to_a_peer_that_disconnects_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox_actors.transport.gateway.LOST_GRACE", 0.0)
 
     async def ask_peer(peer: Peer) -> None:
@@ -261,7 +263,7 @@ async def test_whoever_asks_a_peer_that_hangs_up_is_answered(tmp_path: Path, mon
             await receive(socket)
 
 
-async def test_a_frame_over_the_limit_cuts_its_sender_and_nobody_else(tmp_path: Path) -> None:
+async def test_a_frame_over_the_limit_disconnects_its_sender_and_no_other_peer(tmp_path: Path) -> None:
     async with gateway(tmp_path):
         with dealer(tmp_path) as large, dealer(tmp_path) as other:
             await greet(large)
@@ -271,7 +273,7 @@ async def test_a_frame_over_the_limit_cuts_its_sender_and_nobody_else(tmp_path: 
             assert (await receive(other)).id == 1
 
 
-async def test_a_peer_is_an_actor_to_ask(tmp_path: Path) -> None:
+async def test_a_peer_can_be_asked(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -289,7 +291,7 @@ async def test_a_peer_is_an_actor_to_ask(tmp_path: Path) -> None:
     assert answers == ["answer"]
 
 
-async def test_an_answer_of_another_type_breaks_the_protocol_and_nothing_else(tmp_path: Path) -> None:
+async def test_an_answer_of_another_type_is_a_protocol_error(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -324,7 +326,7 @@ async def test_a_remote_error_arrives_with_its_traceback(tmp_path: Path) -> None
     assert fault_of(caught.value).traceback == fault.traceback
 
 
-async def test_giving_up_on_an_ask_tells_the_peer(tmp_path: Path) -> None:
+async def test_cancelling_an_ask_informs_the_peer(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -335,7 +337,7 @@ async def test_giving_up_on_an_ask_tells_the_peer(tmp_path: Path) -> None:
     assert abandoned.id == asked.id
 
 
-async def test_whoever_waits_for_a_peer_that_ends_is_answered_and_so_are_later_ones(tmp_path: Path) -> None:
+async def test_open_and_later_asks_to_a_peer_that_has_ended_fail(tmp_path: Path) -> None:
     async with gateway(tmp_path) as served:
         with dealer(tmp_path) as socket:
             await greet(socket)
@@ -359,7 +361,7 @@ async def test_a_socket_path_that_is_too_long_is_refused_with_the_limit(tmp_path
             raise AssertionError("it was bound")
 
 
-async def test_the_socket_is_for_its_owner_only_and_gone_afterwards(tmp_path: Path) -> None:
+async def test_the_socket_is_for_its_owner_only_and_removed_at_the_end(tmp_path: Path) -> None:
     async with gateway(tmp_path):
         assert (tmp_path / "s").stat().st_mode & 0o077 == 0
     assert not (tmp_path / "s").exists()

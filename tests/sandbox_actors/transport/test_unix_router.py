@@ -1,4 +1,5 @@
-"""The daemon's sockets against those who mean no good: other users, crowds, peers that never finish or never read."""
+"""The daemon's sockets against hostile peers: other users, too many, some that never complete a message or never
+read."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ ONE_PART_OF_MANY = b"\3" + (60_000).to_bytes(8, "big") + b"x" * 60_000
 
 
 class Echo:
-    """Serves a router: lets everybody in, sends back what comes, and knows who is there."""
+    """Serves a router: admits every peer, returns each frame, and records the connections."""
 
     def __init__(self) -> None:
         self.wires: list[Wire] = []
@@ -81,7 +82,7 @@ def memory() -> int:
     return psutil.Process().memory_info().rss
 
 
-# --- who may come ----------------------------------------------------------------------------------------------------
+# --- admission -------------------------------------------------------------------------------------------------------
 
 STRANGER = """
 import os, socket, sys
@@ -97,10 +98,10 @@ print(client.recv(100))
 
 @pytest.mark.real
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user: run the tests as root")
-async def test_another_user_is_refused_also_when_every_permission_has_slipped(
+async def test_another_user_is_refused_even_if_all_permissions_are_wrong(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder = Path("/tmp") / f"sandbox-slipped-{os.getpid()}"  # where another user can go
+    folder = Path("/tmp") / f"sandbox-slipped-{os.getpid()}"  # which another user can enter
     folder.mkdir()
     try:
         async with served(folder / "s") as echo:
@@ -129,10 +130,10 @@ async def test_an_identity_cannot_be_taken_over(tmp_path: Path) -> None:
             assert not impostor.poll(0)
 
 
-# --- how many --------------------------------------------------------------------------------------------------------
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
-async def test_one_connection_too_many_is_told_so_and_the_others_go_on(
+async def test_one_connection_too_many_is_refused_with_the_reason_and_the_others_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unix_router, "CONNECTIONS", 3)
@@ -146,7 +147,7 @@ async def test_one_connection_too_many_is_told_so_and_the_others_go_on(
             assert await echoed(first) == b"hello"
         assert farewell.fault.code == "refused"
         assert "3 connections are open" in farewell.fault.message
-        while True:  # when one has left, another is welcome
+        while True:  # when one has left, another is accepted
             with dealer(tmp_path / "s") as socket:
                 socket.send(b"hello")
                 if await trio.to_thread.run_sync(socket.poll, 200) and socket.recv() == b"hello":
@@ -173,7 +174,7 @@ trio.run(serve)
 
 
 @pytest.mark.real
-async def test_hundreds_of_connections_at_a_low_file_limit_end_nothing(tmp_path: Path) -> None:
+async def test_hundreds_of_connections_at_a_low_file_limit_abort_nothing(tmp_path: Path) -> None:
     # An ipc ROUTER of libzmq aborts its process here.
     with subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", CROWD, str(tmp_path / "s")],
@@ -198,7 +199,9 @@ async def test_hundreds_of_connections_at_a_low_file_limit_end_nothing(tmp_path:
     assert "of the 100 files that the daemon may open (RLIMIT_NOFILE)" in farewell.fault.message
 
 
-async def test_accepting_goes_on_after_there_was_no_free_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_accepting_continues_after_there_was_no_free_descriptor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as client:
@@ -217,10 +220,12 @@ async def test_accepting_goes_on_after_there_was_no_free_file(tmp_path: Path, ca
                 await until(lambda: len(echo.received) == before + 2)
 
 
-# --- what they send --------------------------------------------------------------------------------------------------
+# --- messages --------------------------------------------------------------------------------------------------------
 
 
-async def test_who_says_nothing_valid_in_time_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_peer_without_a_valid_greeting_in_time_is_disconnected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unix_router, "GREETING_TIMEOUT", 0.2)
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as greeted:
@@ -232,7 +237,7 @@ async def test_who_says_nothing_valid_in_time_is_cut(tmp_path: Path, monkeypatch
         assert len(echo.received) == 2
 
 
-async def test_a_message_of_many_parts_is_cut_at_its_first_and_costs_no_memory(tmp_path: Path) -> None:
+async def test_a_message_of_many_parts_is_refused_at_its_first_and_takes_no_memory(tmp_path: Path) -> None:
     # libzmq's ROUTER would collect all parts: 2 GiB in 9 seconds.
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as socket:
@@ -263,13 +268,15 @@ async def test_of_large_messages_only_two_are_received_at_a_time(tmp_path: Path)
             for _ in range(20):
                 assert await echoed(socket) == b"hello"
             assert len(taken) == 2
-            await taken[0].send_all(b"x")  # now that one is complete, the next has its turn
+            await taken[0].send_all(b"x")  # one is complete: the next is received
             await until(lambda: len(taken) == 3)
             nursery.cancel_scope.cancel()
     assert sorted(echo.received)[-1] == MAX_FRAME
 
 
-async def test_a_large_message_that_is_never_finished_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sender_of_a_large_message_that_is_never_complete_is_disconnected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unix_router, "LARGE_TIMEOUT", 0.1)
     async with served(tmp_path / "s"):
         unfinished = framed(b"x" * 200_000)[:-1]
@@ -278,7 +285,7 @@ async def test_a_large_message_that_is_never_finished_is_cut(tmp_path: Path, mon
     assert "a message of 200009 bytes was not complete in 0.1 s" in farewell.fault.message
 
 
-async def test_who_never_reads_is_cut_before_much_is_kept_for_it(tmp_path: Path) -> None:
+async def test_a_peer_that_never_reads_is_disconnected_before_much_is_queued(tmp_path: Path) -> None:
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as other:
             async with raw_peer(tmp_path / "s", DEALER_OPENING, framed(b"hello")):
@@ -292,7 +299,7 @@ async def test_who_never_reads_is_cut_before_much_is_kept_for_it(tmp_path: Path)
                 assert deaf not in echo.wires
 
 
-async def test_what_a_slow_reader_asked_for_arrives_whole_and_in_order(tmp_path: Path) -> None:
+async def test_answers_to_a_slow_reader_arrive_complete_and_in_order(tmp_path: Path) -> None:
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as slow:
             await echoed(slow)
@@ -302,10 +309,10 @@ async def test_what_a_slow_reader_asked_for_arrives_whole_and_in_order(tmp_path:
             assert [await trio.to_thread.run_sync(slow.recv) for _ in sent] == sent
 
 
-# --- where they find it ----------------------------------------------------------------------------------------------
+# --- the path --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_socket_whose_folder_was_removed_is_there_again(
+async def test_a_socket_whose_folder_was_removed_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unix_router, "LISTENING_CHECK", 0.02)
@@ -316,7 +323,7 @@ async def test_a_socket_whose_folder_was_removed_is_there_again(
             await echoed(before)
             shutil.rmtree(tmp_path / "user")
             assert await echoed(before) == b"hello"
-            await trio.sleep(0.1)  # as long as it cannot be made, nothing happens
+            await trio.sleep(0.1)  # as long as it cannot be created, nothing happens
             assert not path.exists()
             (tmp_path / "user").mkdir(mode=0o700)
             await until(path.exists)

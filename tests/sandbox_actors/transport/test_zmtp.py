@@ -1,4 +1,4 @@
-"""ZMTP as the daemon reads it, against bytes that libzmq sends, bytes cut anywhere, and bytes of no meaning."""
+"""The ZMTP decoder: with bytes that libzmq sends, split anywhere, and with random bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ messages = st.lists(st.one_of(st.binary(max_size=40), st.binary(min_size=250, ma
 
 
 @given(messages, st.lists(st.integers(0, 3_000), max_size=12))
-def test_messages_come_out_as_they_went_in_wherever_the_stream_is_cut(sent: list[bytes], cuts: list[int]) -> None:
+def test_messages_are_decoded_as_they_were_sent_wherever_the_stream_is_cut(sent: list[bytes], cuts: list[int]) -> None:
     stream = DEALER_OPENING + b"".join(framed(message) for message in sent)
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     pieces = [stream[start:stop] for start, stop in pairwise(edges)]
@@ -34,7 +34,7 @@ def test_messages_come_out_as_they_went_in_wherever_the_stream_is_cut(sent: list
 
 
 @given(st.binary(max_size=300), st.booleans(), st.integers(1, 50))
-def test_whatever_comes_is_a_message_or_a_protocol_error(noise: bytes, is_greeted: bool, size: int) -> None:
+def test_any_bytes_are_a_message_or_a_protocol_error(noise: bytes, is_greeted: bool, size: int) -> None:
     decoder = Decoder(LIMIT)
     stream = DEALER_OPENING + noise if is_greeted else noise
     with contextlib.suppress(ProtocolError):
@@ -58,21 +58,21 @@ def test_whatever_comes_is_a_message_or_a_protocol_error(noise: bytes, is_greete
         (DEALER_OPENING + b"\2" + b"\xff" * 8, "may have 100000 bytes"),
     ],
 )
-def test_what_is_no_message_of_ours_is_refused_with_the_reason(stream: bytes, reason: str) -> None:
+def test_an_invalid_message_is_refused_with_the_reason(stream: bytes, reason: str) -> None:
     with pytest.raises(ProtocolError, match=reason):
         decoded(stream)
     with pytest.raises(ProtocolError, match=reason):
         decoded(*[bytes([byte]) for byte in stream])
 
 
-def test_a_forged_length_is_refused_before_any_of_its_bytes_came() -> None:
+def test_a_forged_length_is_refused_before_any_of_its_bytes_arrive() -> None:
     decoder = Decoder(LIMIT)
     list(decoder.feed(DEALER_OPENING))
     with pytest.raises(ProtocolError):
         list(decoder.feed(b"\2" + (LIMIT + 1).to_bytes(8, "big")))
 
 
-def test_the_length_of_a_message_under_way_is_known() -> None:
+def test_the_length_of_an_incomplete_message_is_known() -> None:
     decoder = Decoder(LIMIT)
     assert list(decoder.feed(DEALER_OPENING + framed(b"x" * 5_000)[:100])) == []
     assert decoder.pending_size == 5_009
@@ -80,5 +80,5 @@ def test_the_length_of_a_message_under_way_is_known() -> None:
     assert decoder.pending_size == 0
 
 
-def test_heartbeats_are_passed_over() -> None:
+def test_heartbeats_are_ignored() -> None:
     assert decoded(DEALER_OPENING, b"\4\7\4PING\0\0", framed(b"message")) == [b"message"]

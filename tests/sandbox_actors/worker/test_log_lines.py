@@ -29,7 +29,7 @@ def texts(lines: Iterable[Line]) -> list[str]:
     return [text for text, _ in lines]
 
 
-def test_half_a_line_is_not_handed_on(log: Path) -> None:
+def test_half_a_line_is_not_yielded(log: Path) -> None:
     lines = LogLines(str(log))
     append(log, b"loss=0.12")
     assert texts(lines.read()) == []
@@ -54,7 +54,7 @@ def test_a_carriage_return_ends_a_line_and_with_a_newline_only_one(log: Path) ->
     assert texts(lines.read()) == ["c", "d", ""]
 
 
-def test_what_is_no_text_is_read_all_the_same(log: Path) -> None:
+def test_invalid_text_is_read_with_replacement_characters(log: Path) -> None:
     append(log, b"\xff\xfe\x00ok \x1b[31mred\xc3\n\xa4\n")
     assert texts(LogLines(str(log)).read()) == ["\ufffd\ufffd\0ok \x1b[31mred\ufffd", "\ufffd"]
 
@@ -67,7 +67,7 @@ def test_a_truncated_log_is_read_from_its_new_beginning(log: Path) -> None:
     assert texts(lines.read()) == ["new"]
 
 
-def test_of_an_endless_line_the_beginning_is_handed_on_and_memory_stays_bounded(log: Path) -> None:
+def test_of_an_endless_line_the_beginning_is_yielded_and_memory_stays_bounded(log: Path) -> None:
     with log.open("wb") as file:
         for _ in range(64):
             file.write(b"x" * LINE_LIMIT)
@@ -84,7 +84,7 @@ PIECES = st.lists(st.sampled_from([b"a", b"bc", b"defgh", b"\r", b"\n", b"\r\n",
 
 
 @given(PIECES, st.data(), st.sampled_from([4, LINE_LIMIT]))
-def test_lines_and_positions_are_the_same_however_the_writing_is_cut(
+def test_lines_and_positions_do_not_depend_on_how_the_writes_are_split(
     pieces: list[bytes], data: st.DataObject, limit: int
 ) -> None:
     whole = b"".join(pieces)
@@ -108,14 +108,14 @@ def test_lines_and_positions_are_the_same_however_the_writing_is_cut(
         assert positions[-1:] == ([len(whole)] if whole else [])
 
 
-def test_lines_before_the_beginning_are_left_out_and_positions_count_them(log: Path) -> None:
+def test_lines_before_the_beginning_are_left_out_but_count_for_positions(log: Path) -> None:
     append(log, b"of an earlier attempt\n")
     lines = LogLines(str(log), begin=log.stat().st_size)
     append(log, b"mine\n")
     assert list(lines.read()) == [("mine", log.stat().st_size)]
 
 
-def test_positions_go_on_growing_when_a_log_is_truncated(log: Path) -> None:
+def test_positions_still_increase_when_a_log_is_truncated(log: Path) -> None:
     lines = LogLines(str(log))
     append(log, b"12345\n")
     first = list(lines.read())
@@ -149,11 +149,11 @@ def test_a_bar_of_tqdm_is_recognised(line: str, bar: ProgressBar) -> None:
     assert parts == [line]
 
 
-def test_what_follows_a_bar_is_a_line_of_its_own() -> None:
+def test_text_after_a_bar_is_a_line_of_its_own() -> None:
     bar = " 50%|#####     | 5/10 [00:01<00:01, 5.0it/s]"
     assert split_bar(bar + "{'loss': 0.5}")[1] == [bar, "{'loss': 0.5}"]
 
 
 @pytest.mark.parametrize("line", ["loss 5%", "a | b | c", "100%| nothing", "50%|##| x/y [z]", ""])
-def test_a_line_without_a_bar_is_left_alone(line: str) -> None:
+def test_a_line_without_a_bar_is_unchanged(line: str) -> None:
     assert split_bar(line) == (None, [line])

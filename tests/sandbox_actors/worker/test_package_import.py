@@ -1,4 +1,4 @@
-"""A package of another env, handed over to a worker without what lies beside it."""
+"""A package of another env is imported in a worker without the packages beside it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_a_package_can_be_imported_with_all_its_modules(site: Path, package: str
     assert run(site / package, f"import {module}; print({module}.name)").strip().startswith(package.split(".")[0])
 
 
-def test_what_lies_beside_it_cannot(site: Path) -> None:
+def test_packages_beside_it_cannot_be_imported(site: Path) -> None:
     assert "No module named 'beside'" in run(site / "given", "import beside")
 
 
-def test_one_that_raises_is_not_left_behind_half_made(site: Path) -> None:
+def test_a_package_that_raises_is_not_left_half_imported(site: Path) -> None:
     (site / "given" / "__init__.py").write_text("raise RuntimeError('half made')")
     again = [f"try: import_package({str(site / 'given')!r})", "except RuntimeError as error: print(error)"]
     assert run(site / "single.py", "\n".join(again * 2)) == "half made\nhalf made\n"

@@ -1,4 +1,4 @@
-"""What components return, as values that JSON can hold."""
+"""What components return is converted to values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Pair = namedtuple("Pair", "left right")
         (-(2**63), -(2**63)),
     ],
 )
-def test_what_is_returned_is_recorded_as_json_can_hold_it(value: Any, held: Any) -> None:
+def test_results_are_converted_to_values_that_json_can_hold(value: Any, held: Any) -> None:
     assert plain(value, "the output") == held
     json.dumps(plain(value, "the output"))
 
@@ -78,12 +78,12 @@ def test_a_tuple_is_several_outputs_and_a_named_one_is_one() -> None:
         (b"bytes", r"^the output is a builtins\.bytes"),
     ],
 )
-def test_what_cannot_be_held_is_an_error_that_names_the_output(result: Any, told: str) -> None:
+def test_a_value_that_cannot_be_converted_is_an_error_that_names_the_output(result: Any, told: str) -> None:
     with pytest.raises(ContextError, match=told):
         outcome_of(result)
 
 
-def test_what_contains_itself_is_an_error_and_not_an_endless_walk() -> None:
+def test_a_value_that_contains_itself_is_an_error() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ContextError, match=f"nested more than {MAX_DEPTH} levels deep, or contains itself"):
