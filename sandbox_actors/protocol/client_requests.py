@@ -130,7 +130,7 @@ class ListWorkers(Request[list[WorkerRow]], frozen=True, kw_only=True):
 
 
 class StopWorker(Request[WorkerRow], frozen=True, kw_only=True):
-    """Answered with the row as it was, when the process is gone. A worker in use is refused unless `force`."""
+    """Answered when the process has ended, with its last row. A worker in use is refused unless `force`."""
 
     worker: str
     force: bool = False

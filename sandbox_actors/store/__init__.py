@@ -1,1 +1,1 @@
-"""What `store.py` is made of: a database with one writer, its schema, and what is asked of its tables."""
+"""The store: a database with one writer thread, its schema and queries, its backup and recovery, and the watcher."""

@@ -12,7 +12,7 @@ from sandbox_actors.errors import StoreError
 from sandbox_actors.store.replacement import replacement
 
 COMMIT_COUNTER = "CREATE TABLE IF NOT EXISTS commits (number INTEGER NOT NULL)"
-"""One row: the number of the last commit. After a commit that failed, it tells whether that commit took place."""
+"""One row: the number of the last commit. After a commit that failed, it shows whether that commit took place."""
 
 
 def connect(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:

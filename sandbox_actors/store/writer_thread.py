@@ -248,11 +248,12 @@ class WriterThread:
                 batch.append(pending.popleft())
                 self._perform(connection, batch[-1])
             return
+        # NORMAL does not sync the log at a commit: a power cut may lose it, the end of the process does not.
         level = "FULL" if any(call.is_durable for call in pending) else "NORMAL"
         connection.execute(f"PRAGMA synchronous={level}")
         connection.execute("BEGIN IMMEDIATE")
         deadline = time.monotonic() + BATCH_SECONDS
-        while pending and (not batch or time.monotonic() < deadline):
+        while pending and (not batch or time.monotonic() < deadline):  # at least one, however late it is
             batch.append(pending.popleft())
             if not batch[-1].is_withdrawn:
                 self._perform_in_savepoint(connection, batch[-1])
@@ -301,6 +302,7 @@ class WriterThread:
                     raise FileNotFoundError(errno.ENOENT, "the file is gone; put it back, and it continues")
                 self._open()
                 assert self._connection is not None
+                # Writes every page of the log to the file again and syncs it, whatever the failed sync has left out.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except Exception as error:
             if self._connection is not None:
@@ -326,10 +328,11 @@ class WriterThread:
         self._pending.extendleft(reversed([call for call in batch if not call.is_settled]))
 
     def _pause(self, fault: DiskFault) -> None:
+        # The text in parentheses holds figures that change with every attempt: the same fault is logged once.
         if self.fault is None or self.fault.text.partition("(")[0] != fault.text.partition("(")[0]:
             log.error("the store is paused: %s", fault.text)
         self.fault = fault
-        prompt = [call for call in self._pending if call.is_prompt]
+        prompt = [call for call in self._pending if call.is_prompt]  # their callers do not wait for a disk
         self._pending = deque(call for call in self._pending if not call.is_prompt)
         self._results.refuse(prompt, fault.text)
         if self._uncertain is not None:

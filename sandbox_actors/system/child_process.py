@@ -12,7 +12,7 @@ nothing. Blocking work (spawning, walking the process tree) is done in threads o
 - A child may outlive the process that started it. The next daemon can adopt it: it is then watched and ended like a
   child of its own, but its exit status cannot be known.
 
-Guaranteed: `wait` returns only after the child and everything that it started is gone, except for what hangs in the
+Guaranteed: `wait` returns only after the child and everything that it started has ended, except for what hangs in the
 kernel; a pidfd never means another process that got the same pid.
 
 What failed: a parent-death signal is tied to the thread that spawned, and trio's threads end after 10 s: it killed the
@@ -86,7 +86,8 @@ class Child:
         return self.ending
 
     async def end(self, grace: float = TERMINATE_GRACE) -> Ending:
-        """Terminate the process, kill it after `grace` seconds, and wait until it is gone with all that it started."""
+        """Terminate the process, kill it after `grace` seconds, and wait until it and all that it started have
+        ended."""
         self.signal(signal.SIGTERM)
         with trio.move_on_after(grace):
             return await self.wait()
@@ -132,11 +133,13 @@ class Child:
         try:
             await trio.lowlevel.wait_readable(self._pidfd)
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True):  # a cancelled nursery must not leave processes behind
                 await self._finish()
 
     async def _finish(self) -> None:
-        strays = await self._find_descendants()
+        strays = (
+            await self._find_descendants()
+        )  # while the child exists: afterwards its descendants have another parent
         self.signal(signal.SIGTERM)
         with trio.move_on_after(TERMINATE_GRACE):
             await trio.lowlevel.wait_readable(self._pidfd)

@@ -117,7 +117,7 @@ class Connection:
 
     def cut(self) -> None:
         """Shut the connection down. libzmq treats that as the peer disconnecting."""
-        with suppress(OSError):
+        with suppress(OSError):  # libzmq has closed it
             held = os.dup(self.descriptor)  # from here on the number cannot be used again
             with sockets.socket(fileno=held) as socket:
                 if os.fstat(held).st_ino == self._inode:

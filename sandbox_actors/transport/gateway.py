@@ -116,7 +116,7 @@ class Peer:
     async def tell(self, request: Request[Any]) -> None:
         """Send `request` without waiting for its answer."""
         id, _ = self._promises.new()
-        self._promises.take(id)
+        self._promises.take(id)  # the answer will find no promise, and be dropped
         self.send(Ask(id=id, body=msgspec.Raw(encode(request))))
 
     def send(self, frame: Frame) -> None:
@@ -243,6 +243,7 @@ class Gateway:
                 self._answer(peer, Reply(id=ask.id, body=msgspec.Raw(body)))
             except Exception as error:
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
+                # The body of an ask is decoded only here, so it can be malformed like a frame.
                 if isinstance(error, ProtocolError) and peer.wire in self._peers:
                     self._count_malformed(peer.wire, error)
             finally:

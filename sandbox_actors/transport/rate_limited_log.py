@@ -1,4 +1,4 @@
-"""Warnings about what any stranger can cause: their number is limited, so that nobody can flood the daemon's log."""
+"""Warnings that any other user can cause: their number is limited, so that the daemon's log cannot be flooded."""
 
 from __future__ import annotations
 

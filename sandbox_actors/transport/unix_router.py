@@ -12,7 +12,8 @@ queued, and a task of that connection writes it; so frames of one connection are
 - `cut` cancels the reading task; `lost` is called once for every connection, by that task, after the socket is closed.
 
 Guaranteed: memory is bounded for each peer in both directions, whatever it sends and whether or not it reads; one peer
-never delays another one for longer than one read of `READ_SIZE` bytes takes; one connection too many is told why.
+never delays another one for longer than one read of `READ_SIZE` bytes takes; one connection too many is refused with
+the reason.
 
 What failed: a ROUTER of libzmq. It aborts the process when accept finds no free descriptor; one unfinished message of
 many parts passes by its limits (2 GiB in 9 s); by default it dropped 18,000 of 20,000 frames to a slow peer without an
@@ -108,7 +109,7 @@ class UnixWire:
             pass  # the normal end of a connection
         finally:
             self._is_over = True
-            trio.lowlevel.notify_closing(self._socket)
+            trio.lowlevel.notify_closing(self._socket)  # wakes `_send_rest`, which may wait for this socket
             self._socket.close()
             lost(self)
 
@@ -143,7 +144,7 @@ class UnixWire:
             raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
         for frame in self._decoder.feed(data):
             deliver(self, frame)
-            if self._is_over:
+            if self._is_over:  # the receiver has cut this connection: the decoder must not be used again
                 return False
         return bool(data)
 
@@ -225,6 +226,7 @@ class UnixRouter:
     def _find_exhausted_limit(self, connection: sockets.socket) -> str:
         """Why one more connection is too many; empty if there is room."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # The kernel assigns the lowest free descriptor, so all numbers below that of a new connection are in use.
         if self._count >= CONNECTIONS:
             return f"{CONNECTIONS} connections are open, which is the limit"
         if connection.fileno() >= files * FILES_SHARE:
@@ -293,7 +295,7 @@ def _listen(path: Path) -> sockets.socket:
         path.unlink()
     listening = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
     listening.setblocking(False)
-    previous = os.umask(0o077)
+    previous = os.umask(0o077)  # bind creates the file, and would let others connect until a chmod
     try:
         listening.bind(os.fspath(path))
         listening.listen(CONNECTIONS)

@@ -29,7 +29,7 @@ def open_pidfd(pid: int) -> int:
 def kill_own_processes() -> NoReturn:
     """Kill this process and everything that it started: its group, and processes with its mark that left the group."""
     for pid in find_marked({os.environ.get(MARK, "")}):
-        if pid != os.getpid():
+        if pid != os.getpid():  # this process is in its own group, and ends last
             with suppress(OSError):  # it has just ended
                 os.kill(pid, signal.SIGKILL)
     os.killpg(os.getpgrp(), signal.SIGKILL)

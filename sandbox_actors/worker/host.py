@@ -96,7 +96,7 @@ class Host:
             except (Exception, SystemExit, KeyboardInterrupt) as error:
                 raise self._component_failure(error) from error
             finally:
-                instance = None
+                instance = None  # the traceback of an error refers to this frame, and would keep the instance in memory
 
     def _load(self, instance: Any, model_key: str) -> float | None:
         """Give `instance` the loaded model. Returns the seconds that loading took, None if nothing had to be loaded."""
@@ -148,7 +148,7 @@ def _write_result(task: Any, ended: Ended) -> bool:
 
 def component_class(component: ComponentRef) -> Any:
     """Import the class that `component` names, after adding its folders to `sys.path`."""
-    for path in reversed(component.paths):
+    for path in reversed(component.paths):  # so that the first one is searched first
         if path not in sys.path:
             sys.path.insert(0, path)
     if component.package:

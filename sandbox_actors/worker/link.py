@@ -184,7 +184,7 @@ class Link:
                     raise
             has_come = self._has_daemon.wait(max(0.0, deadline - time.monotonic()))
             if has_come:
-                time.sleep(FIRST_PAUSE)
+                time.sleep(FIRST_PAUSE)  # it needs a moment until it knows the run
                 deadline = max(deadline, time.monotonic() + GREETING_TIMEOUT)
 
     def _send(self, frame: Any) -> None:
@@ -249,7 +249,7 @@ class Link:
         try:
             self._greet(socket, end)
         except (ProtocolError, msgspec.MsgspecError):
-            self._grace = 0.0
+            self._grace = 0.0  # it is of another version, and will not speak our protocol later either
             time.sleep(LONGEST_PAUSE)
         except SandboxError:
             time.sleep(LONGEST_PAUSE)
@@ -285,7 +285,7 @@ class Link:
         """Queue an ask. `Rejoin` is answered here, because the main thread is busy with the run that it is about."""
         number = next(self._ids)
         with self._lock:
-            self._asked[number] = ask.id
+            self._asked[number] = ask.id  # before the task is queued: the main thread may answer it at once
         try:
             task = decode_worker_task(ask.body)
             if isinstance(task, Rejoin):
