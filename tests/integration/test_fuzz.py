@@ -82,7 +82,7 @@ def test_a_submission_that_is_large_when_decoded_is_refused(served: Sandbox, siz
     with served.client() as client:
         client.status()
         before = daemon.memory_info().rss
-        with pytest.raises(SandboxError, match="when it is read, and the daemon takes"):
+        with pytest.raises(SandboxError, match="of memory, and the limit is"):
             client.submit_definition(maps)
         assert daemon.memory_info().rss - before < ALLOWANCE
         assert client.status().experiments == 0
