@@ -1,4 +1,4 @@
-"""Warnings about what any stranger can cause: their number is limited, so that nobody can flood the daemon's log."""
+"""Warnings about what other users and hosts can cause: rate limited, so that they cannot flood the daemon's log."""
 
 from __future__ import annotations
 
