@@ -15,9 +15,9 @@ from sandbox_actors.errors import WorkerLost
 from sandbox_actors.protocol.frames import Answer, Request
 from sandbox_actors.protocol.rows import WorkerRow, WorkerState
 from sandbox_actors.protocol.worker_requests import ComponentRef
-from sandbox_actors.system.child_process import Child
-from sandbox_actors.system.limits import is_oom, memory_limit, oom_kills
-from sandbox_actors.transport.base import PeerGone
+from sandbox_actors.system.child_process import ChildProcess
+from sandbox_actors.system.limits import count_oom_kills, memory_limit, was_oom_killed
+from sandbox_actors.transport.connection import PeerGone
 from sandbox_actors.transport.gateway import Peer
 
 PROCESS_END_DELAY = 5.0
@@ -78,7 +78,7 @@ class ComponentActor:
     needs: ActorNeeds
     keep_alive: float
     secret_digest: str = ""
-    child: Child | None = None
+    child: ChildProcess | None = None
     is_adopted: bool = False
     reserved_for: str = ""
     peer: Peer | None = None
@@ -88,7 +88,7 @@ class ComponentActor:
     runs: int = 0
     idle_since: float = field(default_factory=time.monotonic)
     rss: int = 0
-    oom_kills: int = field(default_factory=oom_kills)
+    oom_kills: int = field(default_factory=count_oom_kills)
     starting: trio.CancelScope = field(default_factory=trio.CancelScope)
     start_error: Exception | None = None
     started: trio.Event = field(default_factory=trio.Event)
@@ -96,7 +96,7 @@ class ComponentActor:
     gone: trio.Event = field(default_factory=trio.Event)
 
     @property
-    def process(self) -> Child:
+    def process(self) -> ChildProcess:
         """Of an actor that was started."""
         assert self.child is not None
         return self.child
@@ -132,9 +132,9 @@ class ComponentActor:
 
     def last_words(self) -> str:
         """How its process has ended, and what it wrote last."""
-        ending = self.process.ending
+        ending = self.process.exit_status
         why = str(ending)
-        if ending is not None and is_oom(ending.status, self.oom_kills):
+        if ending is not None and was_oom_killed(ending.status, self.oom_kills):
             why += f" by the kernel's OOM killer (the memory limit here is {memory_limit() / 1024**2:,.0f} MiB)"
         text = f"worker {self.name} (pid {self.process.pid}) {why} without delivering a result"
         return f"{text}\n{self.process.last_lines()}".rstrip()

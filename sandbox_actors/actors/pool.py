@@ -52,8 +52,8 @@ from sandbox_actors.protocol.client_requests import ListWorkers, StopWorker
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Hello, Request
 from sandbox_actors.protocol.rows import WorkerRow
 from sandbox_actors.protocol.worker_requests import Exit
-from sandbox_actors.system.limits import oom_kills
-from sandbox_actors.transport.base import PeerGone
+from sandbox_actors.system.limits import count_oom_kills
+from sandbox_actors.transport.connection import PeerGone
 from sandbox_actors.transport.gateway import Peer
 from sandbox_actors.transport.promises import Promise
 
@@ -203,7 +203,7 @@ class Pool(Actor):
         return Lease(actor, warm=True)
 
     def _use(self, actor: ComponentActor) -> None:
-        actor.state, actor.oom_kills = "running", oom_kills()
+        actor.state, actor.oom_kills = "running", count_oom_kills()
 
     def _take_back(self, request: ReturnActor) -> None:
         actor = request.actor

@@ -17,8 +17,8 @@ import trio
 from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.actors.worker_bundle import ENTRY
 from sandbox_actors.actors.worker_records import WorkerRecord, WorkerRecords, digest_of
-from sandbox_actors.system.child_process import Child, adopt, spawn, started_at
-from sandbox_actors.system.limits import limits_now, require_room
+from sandbox_actors.system.child_process import ChildProcess, adopt, spawn, started_at
+from sandbox_actors.system.limits import current_limits, require_room
 
 GRACE = 60.0
 """Seconds that a worker with nothing to do waits for the next daemon when this one has ended."""
@@ -30,14 +30,16 @@ _threads = trio.CapacityLimiter(4)
 class Adoption:
     """What an earlier daemon has left: workers that run, and the number up to which names are taken."""
 
-    workers: list[tuple[WorkerRecord, Child]]
+    workers: list[tuple[WorkerRecord, ChildProcess]]
     last_number: int
 
 
 class WorkerProcesses(Protocol):
     """What the pool needs of the operating system."""
 
-    async def start(self, nursery: trio.Nursery, name: str, needs: ActorNeeds, expect: Callable[[str], None]) -> Child:
+    async def start(
+        self, nursery: trio.Nursery, name: str, needs: ActorNeeds, expect: Callable[[str], None]
+    ) -> ChildProcess:
         """Start a worker in `nursery`. `expect` is called with the digest of its token before it can greet the daemon.
 
         Raises SandboxError where the system does not allow another process.
@@ -57,7 +59,9 @@ class SystemWorkers:
     def __init__(self, socket: Path, bundle: Path, logs: Path, records: WorkerRecords, grace: float = GRACE) -> None:
         self._socket, self._bundle, self._logs, self._records, self._grace = socket, bundle, logs, records, grace
 
-    async def start(self, nursery: trio.Nursery, name: str, needs: ActorNeeds, expect: Callable[[str], None]) -> Child:
+    async def start(
+        self, nursery: trio.Nursery, name: str, needs: ActorNeeds, expect: Callable[[str], None]
+    ) -> ChildProcess:
         token = secrets.token_hex(16)
         mark, output = f"{name}.{token[:8]}", self._logs / f"{name}.log"
 
@@ -80,7 +84,7 @@ class SystemWorkers:
         return await spawn(nursery, mark, self._command(name, needs), environ, output, token, record)
 
     def _prepare(self, name: str, output: Path) -> None:
-        require_room(limits_now())
+        require_room(current_limits())
         self._records.scratch_of(name).mkdir(mode=0o700, parents=True)
         output.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.transport.keys import Keys, Pair, validate_key
+from sandbox_actors.transport.keys import KeyPair, Keys, validate_key
 
 CONNECT_VARIABLE = "SANDBOX_CONNECT"
 SERVER_KEY_VARIABLE = "SANDBOX_SERVER_KEY"
@@ -20,7 +20,7 @@ class Remote:
 
     address: str
     server_key: str
-    pair: Pair
+    pair: KeyPair
 
 
 def find_remote(keys: Path, environ: Mapping[str, str] = os.environ) -> Remote | None:

@@ -39,7 +39,7 @@ from sandbox_actors.store.store import Store, open_store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
-from sandbox_actors.transport.base import Router
+from sandbox_actors.transport.connection import Router
 from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.unix_router import open_router

@@ -36,7 +36,7 @@ from sandbox_actors.protocol.faults import error_of
 from sandbox_actors.protocol.worker_requests import Outcome, Rejoin, Run
 from sandbox_actors.store.store import Position, Store
 from sandbox_actors.store.watcher import SandboxWatcher
-from sandbox_actors.transport.base import PeerGone
+from sandbox_actors.transport.connection import PeerGone
 from sandbox_actors.transport.gateway import Peer
 
 SOURCE = "component"

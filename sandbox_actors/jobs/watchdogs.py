@@ -13,7 +13,7 @@ import trio
 
 from sandbox_actors.errors import SandboxError, WorkerLost
 from sandbox_actors.files import tail
-from sandbox_actors.system.child_process import Child
+from sandbox_actors.system.child_process import ChildProcess
 
 LAST_LINES = 20
 """Lines of a run's log that are shown with the error that ended it."""
@@ -37,7 +37,9 @@ class MemoryExceeded(SandboxError):
     code = "memory"
 
 
-async def guard(child: Child, worker: str, log: Path, limit: int | None, outcome: Callable[[], Awaitable[T]]) -> T:
+async def guard(
+    child: ChildProcess, worker: str, log: Path, limit: int | None, outcome: Callable[[], Awaitable[T]]
+) -> T:
     """Wait for `outcome`, and kill the process if it is stopped by a signal, or holds over `limit` bytes together with
     all that it has started. Raises MemoryExceeded, WorkerLost, and what `outcome` raises."""
     answers, failures = list[T](), list[SandboxError]()

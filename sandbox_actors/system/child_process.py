@@ -53,7 +53,7 @@ class SpawnFailed(SandboxError):
 
 
 @dataclass(frozen=True)
-class Ending:
+class ExitStatus:
     """How a process ended. `status` is its exit status, negative for a signal, None if another process reaped it."""
 
     status: int | None
@@ -66,7 +66,7 @@ class Ending:
         return f"exited with status {self.status}"
 
 
-class Child:
+class ChildProcess:
     """A running child. It is ended when the nursery that it was spawned in is cancelled.
 
     `lifeline` is None for an adopted one. Raises ProcessLookupError if the process has ended.
@@ -74,18 +74,18 @@ class Child:
 
     def __init__(self, name: str, pid: int, lifeline: int | None, output: Path) -> None:
         self.name, self.pid, self.output = name, pid, output
-        self.ending: Ending | None = None
+        self.exit_status: ExitStatus | None = None
         self._lifeline = lifeline
         self._pidfd = os.pidfd_open(pid)
         self._ended = trio.Event()
 
-    async def wait(self) -> Ending:
+    async def wait(self) -> ExitStatus:
         """Wait until the process, and all that it started, has ended."""
         await self._ended.wait()
-        assert self.ending is not None
-        return self.ending
+        assert self.exit_status is not None
+        return self.exit_status
 
-    async def end(self, grace: float = TERMINATE_GRACE) -> Ending:
+    async def end(self, grace: float = TERMINATE_GRACE) -> ExitStatus:
         """Terminate the process, kill it after `grace` seconds, and wait until it and all that it started have
         ended."""
         self.signal(signal.SIGTERM)
@@ -114,7 +114,7 @@ class Child:
     def memory(self) -> int:
         """Resident bytes of the process; 0 when it has ended."""
         try:
-            pages = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1] if self.ending is None else 0
+            pages = Path(f"/proc/{self.pid}/statm").read_bytes().split()[1] if self.exit_status is None else 0
         except OSError:
             return 0
         return int(pages) * PAGE
@@ -145,7 +145,7 @@ class Child:
             await trio.lowlevel.wait_readable(self._pidfd)
         self.signal(signal.SIGKILL)
         await trio.lowlevel.wait_readable(self._pidfd)
-        self.ending = _reap(self._pidfd)
+        self.exit_status = _reap(self._pidfd)
         await trio.to_thread.run_sync(kill_descendants, self.pid, self.name, strays, limiter=_threads)
         if self._lifeline is not None:
             os.close(self._lifeline)
@@ -157,14 +157,14 @@ class Child:
         return await trio.to_thread.run_sync(find_descendants, self.pid, self.name, limiter=_threads)
 
 
-def _reap(pidfd: int) -> Ending:
+def _reap(pidfd: int) -> ExitStatus:
     try:
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except ChildProcessError:
-        return Ending(None)
+        return ExitStatus(None)
     assert result is not None
     is_exit = result.si_code == os.CLD_EXITED
-    return Ending(result.si_status if is_exit else -result.si_status)
+    return ExitStatus(result.si_status if is_exit else -result.si_status)
 
 
 async def spawn(
@@ -175,7 +175,7 @@ async def spawn(
     output: Path,
     secret: str = "",
     on_started: Callable[[int], None] = lambda pid: None,
-) -> Child:
+) -> ChildProcess:
     """Start `command`, with the number of the descriptor that is its lifeline as one more argument.
 
     `name` marks the child and its descendants; `secret` is the first line on the lifeline, for what must
@@ -197,15 +197,15 @@ async def spawn(
         os.close(reading)
     with suppress(BrokenPipeError):  # it was killed at once, which `wait` reports
         os.write(writing, secret.encode("ascii") + b"\n")
-    child = Child(name, pid, writing, output)
+    child = ChildProcess(name, pid, writing, output)
     nursery.start_soon(child.supervise)
     return child
 
 
-def adopt(nursery: trio.Nursery, name: str, pid: int, started: str, output: Path) -> Child | None:
+def adopt(nursery: trio.Nursery, name: str, pid: int, started: str, output: Path) -> ChildProcess | None:
     """A child that another process has spawned; None if it has ended. `started` as from `started_at`."""
     try:
-        child = Child(name, pid, None, output)
+        child = ChildProcess(name, pid, None, output)
     except OSError:
         return None
     # Checked after the pidfd was opened, so that the pid cannot mean another process afterwards.

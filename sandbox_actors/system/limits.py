@@ -39,7 +39,7 @@ def require_room(limits: Iterable[Limit]) -> None:
             raise Refused(f"no worker can be started: {limit.used} of {limit.most} are in use, see {limit.name}")
 
 
-def limits_now() -> Iterator[Limit]:
+def current_limits() -> Iterator[Limit]:
     """Of this process, its user and its control groups."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield Limit("RLIMIT_NOFILE, open files of the daemon (`ulimit -n`)", len(os.listdir("/proc/self/fd")), most)
@@ -63,7 +63,7 @@ def memory_limit() -> int:
     return min(found)
 
 
-def oom_kills() -> int:
+def count_oom_kills() -> int:
     """How many processes the kernel's OOM killer has killed since this machine was started."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
@@ -72,9 +72,9 @@ def oom_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def is_oom(status: int | None, kills_before: int) -> bool:
+def was_oom_killed(status: int | None, kills_before: int) -> bool:
     """Whether a process that ended with `status` was most likely killed by the kernel's OOM killer."""
-    return status == -signal.SIGKILL and oom_kills() > kills_before
+    return status == -signal.SIGKILL and count_oom_kills() > kills_before
 
 
 def cgroups(controller: str, own: Path = Path("/proc/self/cgroup"), root: Path = CGROUPS) -> list[Path]:

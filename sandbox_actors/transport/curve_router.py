@@ -11,7 +11,8 @@ dropped. When a disconnection is reported, frames that came before it may be wai
   a send the sender looks at EVENTS and wakes the reader if the send has consumed its wake-up.
 - Admission is checked for each frame, not only at the handshake: a key that was removed is cut within
   `REVOCATION_CHECK` seconds, and no frame of it is delivered meanwhile.
-- libzmq closes a descriptor when it likes, and the number is used again: `Connection` compares inodes before it cuts.
+- libzmq closes a descriptor when it likes, and the number is used again: `AcceptedSocket` compares inodes before it
+  cuts.
 
 Guaranteed: no frame of a key that is not on the list is delivered; before its handshake a peer can send a few bounded
 frames for `GREETING_TIMEOUT` seconds. What libzmq does not bound (messages of many parts), a key on the list can use
@@ -36,8 +37,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.errors import ProtocolError, Refused
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.transport.base import GREETING_TIMEOUT, Deliver, Lost, PeerGone
-from sandbox_actors.transport.keys import Keys, Pair
+from sandbox_actors.transport.connection import GREETING_TIMEOUT, OnClosed, OnFrame, PeerGone
+from sandbox_actors.transport.keys import KeyPair, Keys
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 
 CONNECTIONS = 100
@@ -58,9 +59,9 @@ DOMAIN = b"sandbox"
 _DONTWAIT, _POLLIN = int(zmq.DONTWAIT), int(zmq.POLLIN)
 
 
-def new_pair() -> Pair:
+def new_pair() -> KeyPair:
     public, secret = (z85.decode(half).hex() for half in zmq.curve_keypair())
-    return Pair(public, secret)
+    return KeyPair(public, secret)
 
 
 class PolledSocket:
@@ -86,11 +87,11 @@ class PolledSocket:
             trio.lowlevel.notify_closing(self._descriptor)  # nothing is closed: this is trio's way to wake a reader
 
 
-class CurveWire:
+class CurveConnection:
     """One peer. `key` is its public key, `name` what the allow-list calls it."""
 
-    def __init__(self, router: CurveRouter, identity: bytes, connection: Connection, key: str, name: str) -> None:
-        self._router, self._identity, self._connection = router, identity, connection
+    def __init__(self, router: CurveRouter, identity: bytes, socket: AcceptedSocket, key: str, name: str) -> None:
+        self._router, self._identity, self._socket = router, identity, socket
         self.key, self.name = key, name
 
     @property
@@ -104,12 +105,12 @@ class CurveWire:
         self._router.send(self._identity, frame)
 
     def cut(self) -> None:
-        self._connection.cut()
+        self._socket.cut()
 
 
-class Connection:
-    """A connection of libzmq, by its descriptor. libzmq may close it at any time, and the number is used again: the
-    inode tells whether it is still the same connection."""
+class AcceptedSocket:
+    """A TCP socket that libzmq owns, by its descriptor. libzmq may close it at any time, and the number is used
+    again: the inode tells whether it is still the same socket."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -130,17 +131,17 @@ class CurveRouter:
     def __init__(self, socket: Any, zap: Any, monitor: Any, keys: Keys) -> None:
         self._socket, self._zap, self._monitor = PolledSocket(socket), PolledSocket(zap), PolledSocket(monitor)
         self._keys = keys
-        self._connections: dict[int, Connection] = {}
-        self._wires: dict[bytes, CurveWire] = {}
+        self._sockets: dict[int, AcceptedSocket] = {}
+        self._connections: dict[bytes, CurveConnection] = {}
         self._limited_log = RateLimitedLog()
 
-    async def run(self, deliver: Deliver, lost: Lost) -> None:
+    async def run(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._answer_zap)
-            nursery.start_soon(self._watch_connections, deliver, lost)
+            nursery.start_soon(self._watch_connections, on_frame, on_closed)
             nursery.start_soon(self._watch_keys)
             while True:
-                self._drain(deliver)
+                self._drain(on_frame)
                 await self._socket.wait_readable()
 
     def send(self, identity: bytes, frame: bytes) -> None:
@@ -153,28 +154,30 @@ class CurveRouter:
 
     # --- frames ---
 
-    def _drain(self, deliver: Deliver) -> None:
+    def _drain(self, on_frame: OnFrame) -> None:
         while self._socket.has_input():
             identity, *parts = self._socket.socket.recv_multipart(_DONTWAIT, copy=False)
-            self._receive(bytes(identity.buffer), parts, deliver)
+            self._receive(bytes(identity.buffer), parts, on_frame)
 
-    def _receive(self, identity: bytes, parts: list[Any], deliver: Deliver) -> None:
-        connection = self._connections.get(int(parts[0].get(zmq.SRCFD)))
-        if connection is None:
+    def _receive(self, identity: bytes, parts: list[Any], on_frame: OnFrame) -> None:
+        socket = self._sockets.get(int(parts[0].get(zmq.SRCFD)))
+        if socket is None:
             return  # from a connection that has ended
-        wire = self._wires.get(identity)
-        if wire is None:
+        connection = self._connections.get(identity)
+        if connection is None:
             key = str(parts[0].get("User-Id"))
-            wire = self._wires[identity] = CurveWire(self, identity, connection, key, self._allowed().get(key, "?"))
-        if wire.key not in self._allowed() or len(parts) != 1:
-            wire.cut()
+            connection = self._connections[identity] = CurveConnection(
+                self, identity, socket, key, self._allowed().get(key, "?")
+            )
+        if connection.key not in self._allowed() or len(parts) != 1:
+            connection.cut()
             return
         with suppress(PeerGone):
-            deliver(wire, bytes(parts[0].buffer))
+            on_frame(connection, bytes(parts[0].buffer))
 
     # --- connections ---
 
-    async def _watch_connections(self, deliver: Deliver, lost: Lost) -> None:
+    async def _watch_connections(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
         while True:
             gone = []
             while self._monitor.has_input():
@@ -183,28 +186,28 @@ class CurveRouter:
                     self._accept(event["value"])
                 elif event["event"] == zmq.EVENT_DISCONNECTED:
                     gone.append(event["value"])
-            self._drain(deliver)  # frames that were sent before the disconnection
+            self._drain(on_frame)  # frames that were sent before the disconnection
             for descriptor in gone:
-                self._disconnected(descriptor, lost)
+                self._disconnected(descriptor, on_closed)
             await self._monitor.wait_readable()
 
     def _accept(self, descriptor: int) -> None:
         try:
-            connection = self._connections[descriptor] = Connection(descriptor)
+            socket = self._sockets[descriptor] = AcceptedSocket(descriptor)
         except OSError:
             return  # it has ended already
-        if len(self._connections) > CONNECTIONS:
+        if len(self._sockets) > CONNECTIONS:
             self._limited_log.warn(
                 "full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit"
             )
-            connection.cut()
+            socket.cut()
 
-    def _disconnected(self, descriptor: int, lost: Lost) -> None:
-        connection = self._connections.pop(descriptor, None)
-        for identity, wire in list(self._wires.items()):
-            if wire._connection is connection:
-                del self._wires[identity]
-                lost(wire)
+    def _disconnected(self, descriptor: int, on_closed: OnClosed) -> None:
+        socket = self._sockets.pop(descriptor, None)
+        for identity, connection in list(self._connections.items()):
+            if connection._socket is socket:
+                del self._connections[identity]
+                on_closed(connection)
 
     # --- keys ---
 
@@ -237,11 +240,11 @@ class CurveRouter:
         """Close the connections of keys that were removed from the list."""
         while True:
             await trio.sleep(REVOCATION_CHECK)
-            if self._wires:
+            if self._connections:
                 allowed = self._allowed()
-                for wire in self._wires.values():
-                    if wire.key not in allowed:
-                        wire.cut()
+                for connection in self._connections.values():
+                    if connection.key not in allowed:
+                        connection.cut()
 
 
 @asynccontextmanager
@@ -271,7 +274,7 @@ async def open_curve_router(address: str, keys: Keys) -> AsyncIterator[CurveRout
         context.destroy(linger=0)
 
 
-def _options(pair: Pair) -> dict[int, int | bytes]:
+def _options(pair: KeyPair) -> dict[int, int | bytes]:
     return {
         zmq.LINGER: 0,
         zmq.ROUTER_MANDATORY: 1,

@@ -1,10 +1,10 @@
 """Peers behind a socket: greets them, answers their asks, and sends them asks.
 
 Theory of operation. One gateway serves clients, another one workers; they differ only in which peers they admit and
-what they answer. All of it runs in trio. The router calls `_deliver` for each frame and `_lose` for each connection
-that has ended; neither blocks. Every ask of a peer becomes a task of the gateway's nursery, so that one that waits does
-not delay the others: asks of one peer are served concurrently, and answered in the order in which they are done. A peer
-may have `ASKS_OPEN` of them, of at most MAX_FRAME bytes together; one more is refused, not queued.
+what they answer. All of it runs in trio. The router calls `_on_frame` for each frame and `_on_closed` for each
+connection that has ended; neither blocks. Every ask of a peer becomes a task of the gateway's nursery, so that one that
+waits does not delay the others: asks of one peer are served concurrently, and answered in the order in which they are
+done. A peer may have `MAX_OPEN_ASKS` of them, of at most MAX_FRAME bytes together; one more is refused, not queued.
 
 - `Peer.ask` waits in the caller's task for a promise that `settle` keeps. Cancelling it sends `Abandon`.
 - A peer can end in two ways: its connection is lost, or the process is known to have ended (`end`). Whoever watches the
@@ -48,8 +48,8 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
-from sandbox_actors.transport.base import PeerGone, Router, Wire, turned_away
-from sandbox_actors.transport.promises import Promises
+from sandbox_actors.transport.connection import Connection, PeerGone, Router, turned_away
+from sandbox_actors.transport.promises import PromiseTable
 from sandbox_actors.version import __version__
 
 MALFORMED_LIMIT = 10
@@ -69,7 +69,7 @@ class MalformedCount:
         return len(self._times) == MALFORMED_LIMIT and now - self._times[0] <= MALFORMED_WINDOW
 
 
-ASKS_OPEN = 64
+MAX_OPEN_ASKS = 64
 """Asks that one peer may have open at a time; one more is refused, not queued. So is one with which the open asks would
 exceed MAX_FRAME bytes."""
 
@@ -83,11 +83,11 @@ Serve = Callable[["Peer", msgspec.Raw], Awaitable[object]]
 class Peer:
     """One process at the other end of the socket; the ActorRef of what runs there."""
 
-    def __init__(self, wire: Wire, hello: Hello) -> None:
-        self.wire, self.hello = wire, hello
+    def __init__(self, connection: Connection, hello: Hello) -> None:
+        self.connection, self.hello = connection, hello
         self.serving: dict[int, trio.CancelScope] = {}
         self.serving_bytes = 0
-        self._promises = Promises[msgspec.Raw]()
+        self._promises = PromiseTable[msgspec.Raw]()
         self._has_ended = False
 
     @property
@@ -124,10 +124,10 @@ class Peer:
         data = encode(frame)
         if len(data) > MAX_FRAME:
             raise Refused(f"a message for {self.name} has {len(data)} bytes; a frame may have {MAX_FRAME}")
-        self.wire.send(data)
+        self.connection.send(data)
 
     def settle(self, frame: Reply | Failed) -> None:
-        """Deliver an answer of the peer to the caller that waits for it."""
+        """OnFrame an answer of the peer to the caller that waits for it."""
         promise = self._promises.take(frame.id)
         if promise is None:
             return
@@ -146,7 +146,7 @@ class Peer:
 
     def disconnect(self) -> None:
         """End the connection, and cancel what is done for the peer."""
-        self.wire.cut()
+        self.connection.cut()
         for scope in self.serving.values():
             scope.cancel()
 
@@ -162,29 +162,29 @@ class Gateway:
 
     def __init__(self, router: Router, admit: Admit, serve: Serve, arrived: Callable[[Peer], None]) -> None:
         self._router, self._admit, self._serve, self._arrived = router, admit, serve, arrived
-        self._peers: dict[Wire, Peer] = {}
-        self._malformed: dict[Wire, MalformedCount] = {}
+        self._peers: dict[Connection, Peer] = {}
+        self._malformed: dict[Connection, MalformedCount] = {}
 
     async def run(self) -> None:
         """Serve until cancelled, which also cancels every open ask."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await self._router.run(self._deliver, self._lose)
+            await self._router.run(self._on_frame, self._on_closed)
 
-    def _deliver(self, wire: Wire, data: bytes) -> None:
-        peer = self._peers.get(wire)
+    def _on_frame(self, connection: Connection, data: bytes) -> None:
+        peer = self._peers.get(connection)
         try:
             frame = decode_checked(data)
             if peer is None:
-                self._greet(wire, frame)
+                self._greet(connection, frame)
             else:
                 self._handle(peer, frame, len(data))
         except (ProtocolError, Refused) as error:
-            self._report_malformed(wire, error)
+            self._report_malformed(connection, error)
 
-    def _lose(self, wire: Wire) -> None:
-        self._malformed.pop(wire, None)
-        peer = self._peers.pop(wire, None)
+    def _on_closed(self, connection: Connection) -> None:
+        self._malformed.pop(connection, None)
+        peer = self._peers.pop(connection, None)
         if peer is not None:
             peer.disconnect()
             if peer.is_waited_for:
@@ -192,9 +192,9 @@ class Gateway:
 
     async def _end_after_grace(self, peer: Peer) -> None:
         await trio.sleep(LOST_GRACE)
-        peer.end(PeerGone(f"{peer.name} ({peer.wire.origin}) has closed its connection"))
+        peer.end(PeerGone(f"{peer.name} ({peer.connection.origin}) has closed its connection"))
 
-    def _greet(self, wire: Wire, frame: Frame) -> None:
+    def _greet(self, connection: Connection, frame: Frame) -> None:
         if not isinstance(frame, Hello):
             raise ProtocolError("the first frame of a connection must be Hello")
         if frame.protocol != PROTOCOL_VERSION:
@@ -203,8 +203,8 @@ class Gateway:
                 f"{frame.name} ({frame.version}) speaks {frame.protocol}"
             )
         self._admit(frame)
-        wire.admit()
-        peer = self._peers[wire] = Peer(wire, frame)
+        connection.admit()
+        peer = self._peers[connection] = Peer(connection, frame)
         self._arrived(peer)
         peer.send(Welcome(protocol=PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
 
@@ -223,7 +223,7 @@ class Gateway:
     def _start_serving(self, peer: Peer, ask: Ask, size: int) -> None:
         if ask.id in peer.serving:
             raise ProtocolError(f"ask {ask.id} is open already")
-        if len(peer.serving) >= ASKS_OPEN or peer.serving_bytes + size > MAX_FRAME:
+        if len(peer.serving) >= MAX_OPEN_ASKS or peer.serving_bytes + size > MAX_FRAME:
             refusal = Refused(
                 f"{len(peer.serving)} asks of this peer are open, and one more would exceed the limit; "
                 "wait for an answer first"
@@ -244,32 +244,32 @@ class Gateway:
             except Exception as error:
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
                 # The body of an ask is decoded only here, so it can be malformed like a frame.
-                if isinstance(error, ProtocolError) and peer.wire in self._peers:
-                    self._count_malformed(peer.wire, error)
+                if isinstance(error, ProtocolError) and peer.connection in self._peers:
+                    self._count_malformed(peer.connection, error)
             finally:
                 peer.serving.pop(ask.id, None)
                 peer.serving_bytes -= size
 
     def _answer(self, peer: Peer, frame: Reply | Failed) -> None:
-        with suppress(PeerGone):  # `_lose` is called for it
+        with suppress(PeerGone):  # `_on_closed` is called for it
             peer.send(frame)
 
-    def _report_malformed(self, wire: Wire, error: ProtocolError | Refused) -> None:
+    def _report_malformed(self, connection: Connection, error: ProtocolError | Refused) -> None:
         """Send a peer the error in a message that is not an ask, so that it gets no other answer."""
         with suppress(PeerGone):
-            if wire in self._peers:
-                wire.send(encode(Failed(id=NO_ASK, fault=fault_of(error))))
+            if connection in self._peers:
+                connection.send(encode(Failed(id=NO_ASK, fault=fault_of(error))))
             else:
-                wire.send(turned_away(error))
-        self._count_malformed(wire, error)
+                connection.send(turned_away(error))
+        self._count_malformed(connection, error)
 
-    def _count_malformed(self, wire: Wire, error: SandboxError) -> None:
-        if not self._malformed.setdefault(wire, MalformedCount()).add(trio.current_time()):
+    def _count_malformed(self, connection: Connection, error: SandboxError) -> None:
+        if not self._malformed.setdefault(connection, MalformedCount()).add(trio.current_time()):
             return
         last = ProtocolError(f"{MALFORMED_LIMIT} messages broke the protocol, the last one: {error}")
         with suppress(PeerGone):
-            wire.send(turned_away(last))
-        wire.cut()
+            connection.send(turned_away(last))
+        connection.cut()
 
 
 def decode_checked(data: bytes) -> Frame:

@@ -20,14 +20,14 @@ _NAME = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Pair:
+class KeyPair:
     """A public and a secret key, in hexadecimal digits."""
 
     public: str
     secret: str
 
 
-NewPair = Callable[[], Pair]
+MakeKeyPair = Callable[[], KeyPair]
 
 
 class Keys:
@@ -37,17 +37,17 @@ class Keys:
         self.folder = folder
         self._allowed = folder / "allowed"
 
-    def server(self) -> Pair | None:
+    def server(self) -> KeyPair | None:
         return self._read("server.key")
 
-    def client(self) -> Pair | None:
+    def client(self) -> KeyPair | None:
         return self._read("client.key")
 
-    def make_server(self, new_pair: NewPair) -> Pair:
+    def make_server(self, new_pair: MakeKeyPair) -> KeyPair:
         """The daemon's pair, created if there is none."""
         return self.server() or self._make("server.key", new_pair())
 
-    def make_client(self, new_pair: NewPair) -> Pair:
+    def make_client(self, new_pair: MakeKeyPair) -> KeyPair:
         return self.client() or self._make("client.key", new_pair())
 
     def allowed(self) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Keys:
             raise NotFound(f"no key is called {name}: `sandbox daemon keys ls` lists them")
         self._write_allowed({key: each for key, each in known.items() if each != name})
 
-    def _read(self, file: str) -> Pair | None:
+    def _read(self, file: str) -> KeyPair | None:
         try:
             public, secret = (self.folder / file).read_text("ascii").split()
         except FileNotFoundError:
@@ -88,9 +88,9 @@ class Keys:
             raise Refused(
                 f"{self.folder / file} does not contain a pair of keys; remove it to have a new one created"
             ) from None
-        return Pair(validate_key(public), validate_key(secret))
+        return KeyPair(validate_key(public), validate_key(secret))
 
-    def _make(self, file: str, pair: Pair) -> Pair:
+    def _make(self, file: str, pair: KeyPair) -> KeyPair:
         self._write(self.folder / file, f"{pair.public}\n{pair.secret}\n")
         return pair
 

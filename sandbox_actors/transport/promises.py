@@ -39,7 +39,7 @@ class Promise(Generic[T]):
         return self._value
 
 
-class Promises(Generic[T]):
+class PromiseTable(Generic[T]):
     """The open asks of one direction of one connection, by id."""
 
     def __init__(self) -> None:

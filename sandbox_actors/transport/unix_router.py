@@ -9,7 +9,8 @@ queued, and a task of that connection writes it; so frames of one connection are
 - A frame is delivered by a call, not through a queue: the receiver must not block. While it handles one frame it may
   cut the connection, and no further frame of it is delivered then.
 - Of frames larger than `LARGE`, `LARGE_AT_ONCE` are received at a time; the other peers' bytes wait in the kernel.
-- `cut` cancels the reading task; `lost` is called once for every connection, by that task, after the socket is closed.
+- `cut` cancels the reading task; `on_closed` is called once for every connection, by that task, after the socket is
+  closed.
 
 Guaranteed: memory is bounded for each peer in both directions, whatever it sends and whether or not it reads; one peer
 never delays another one for longer than one read of `READ_SIZE` bytes takes; one connection too many is refused with
@@ -35,9 +36,10 @@ import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT, credentials
-from sandbox_actors.transport.base import GREETING_TIMEOUT, HELLO_LIMIT, Deliver, Lost, PeerGone, turned_away
+from sandbox_actors.protocol.unix_socket import credentials
+from sandbox_actors.transport.connection import GREETING_TIMEOUT, HELLO_LIMIT, OnClosed, OnFrame, PeerGone, turned_away
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
+from sandbox_actors.transport.unix_listener import Listener
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
 
 CONNECTIONS = 1_000
@@ -59,11 +61,8 @@ LARGE_TIMEOUT = 30.0
 ACCEPT_PAUSE = 0.05
 """Seconds until the next attempt after a connection could not be accepted."""
 
-LISTENING_CHECK = 2.0
-"""Seconds between two checks that a socket still exists at its path."""
 
-
-class UnixWire:
+class UnixConnection:
     """One accepted connection. `serve` reads it; `send` writes at once what the kernel takes, and another task the
     rest."""
 
@@ -97,12 +96,12 @@ class UnixWire:
         self._is_over = True
         self._scope.cancel()
 
-    async def serve(self, deliver: Deliver, lost: Lost) -> None:
+    async def serve(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
         """Read to the end of the connection, then close it."""
         try:
             with self._scope:
                 self._write(OPENING)
-                await self._read(deliver)
+                await self._read(on_frame)
         except ProtocolError as error:
             self._turn_away(error)
         except PeerGone:
@@ -111,30 +110,30 @@ class UnixWire:
             self._is_over = True
             trio.lowlevel.notify_closing(self._socket)  # wakes `_send_rest`, which may wait for this socket
             self._socket.close()
-            lost(self)
+            on_closed(self)
 
-    async def _read(self, deliver: Deliver) -> None:
+    async def _read(self, on_frame: OnFrame) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             if self._decoder.pending_size > LARGE:
                 async with self._router.large:
-                    await self._read_large(deliver)
-            elif not self._read_once(deliver):
+                    await self._read_large(on_frame)
+            elif not self._read_once(on_frame):
                 return
 
-    async def _read_large(self, deliver: Deliver) -> None:
+    async def _read_large(self, on_frame: OnFrame) -> None:
         with trio.move_on_after(LARGE_TIMEOUT):
             while self._decoder.pending_size > LARGE:
                 await trio.lowlevel.wait_readable(self._socket)
-                if not self._read_once(deliver):
+                if not self._read_once(on_frame):
                     return
         if self._decoder.pending_size > LARGE:
             raise ProtocolError(
                 f"a message of {self._decoder.pending_size} bytes was not complete in {LARGE_TIMEOUT:g} s"
             )
 
-    def _read_once(self, deliver: Deliver) -> bool:
-        """Receive once and deliver complete frames. False at the end of the connection. Raises ProtocolError,
+    def _read_once(self, on_frame: OnFrame) -> bool:
+        """Receive once and on_frame complete frames. False at the end of the connection. Raises ProtocolError,
         PeerGone."""
         try:
             data = self._socket.recv(READ_SIZE)
@@ -143,7 +142,7 @@ class UnixWire:
         except OSError as error:
             raise PeerGone(f"{self.origin} is not connected any more ({error.strerror})") from error
         for frame in self._decoder.feed(data):
-            deliver(self, frame)
+            on_frame(self, frame)
             if self._is_over:  # the receiver has cut this connection: the decoder must not be used again
                 return False
         return bool(data)
@@ -191,14 +190,14 @@ class UnixRouter:
         self.large = trio.Semaphore(LARGE_AT_ONCE)
         self.limited_log = RateLimitedLog()
 
-    async def run(self, deliver: Deliver, lost: Lost) -> None:
+    async def run(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
         async with trio.open_nursery() as nursery:
             self.start_soon = nursery.start_soon
             for listener in self._listeners:
                 nursery.start_soon(listener.restore_path)
-                nursery.start_soon(self._accept, listener, deliver, lost)
+                nursery.start_soon(self._accept, listener, on_frame, on_closed)
 
-    async def _accept(self, listener: Listener, deliver: Deliver, lost: Lost) -> None:
+    async def _accept(self, listener: Listener, on_frame: OnFrame, on_closed: OnClosed) -> None:
         while True:
             try:
                 connection, _ = await listener.accept()
@@ -215,11 +214,11 @@ class UnixRouter:
                 _refuse(connection, reason)
             else:
                 self._count += 1
-                self.start_soon(self._serve, UnixWire(self, connection, pid), deliver, lost)
+                self.start_soon(self._serve, UnixConnection(self, connection, pid), on_frame, on_closed)
 
-    async def _serve(self, wire: UnixWire, deliver: Deliver, lost: Lost) -> None:
+    async def _serve(self, wire: UnixConnection, on_frame: OnFrame, on_closed: OnClosed) -> None:
         try:
-            await wire.serve(deliver, lost)
+            await wire.serve(on_frame, on_closed)
         finally:
             self._count -= 1
 
@@ -232,42 +231,6 @@ class UnixRouter:
         if connection.fileno() >= files * FILES_SHARE:
             return f"{connection.fileno()} of the {files} files that the daemon may open (RLIMIT_NOFILE) are in use"
         return ""
-
-
-class Listener:
-    """A socket that listens at `path`, and is created again if the path disappears."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._socket = _listen(path)
-        self._file_id = _file_id(path)
-
-    async def accept(self) -> tuple[sockets.socket, object]:
-        """The next connection. Raises OSError."""
-        while True:
-            with suppress(trio.ClosedResourceError, BlockingIOError, ConnectionAbortedError):
-                await trio.lowlevel.wait_readable(self._socket)
-                connection, address = self._socket.accept()
-                connection.setblocking(False)
-                return connection, address
-
-    async def restore_path(self) -> None:
-        """Listen at the path again if it has gone: a folder below /run/user is removed when its user logs out."""
-        while True:
-            await trio.sleep(LISTENING_CHECK)
-            if _file_id(self._path) is None:
-                with suppress(OSError, SandboxError):  # fails until the user's next login: try again
-                    self._path.parent.mkdir(mode=0o700, exist_ok=True)
-                    again = _listen(self._path)
-                    self.close()
-                    self._socket, self._file_id = again, _file_id(self._path)
-
-    def close(self) -> None:
-        """Stop listening, and remove the path if it still belongs to this socket."""
-        trio.lowlevel.notify_closing(self._socket)
-        self._socket.close()
-        if self._file_id is not None and _file_id(self._path) == self._file_id:
-            self._path.unlink()
 
 
 @asynccontextmanager
@@ -285,35 +248,6 @@ async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
     finally:
         for listener in listeners:
             listener.close()
-
-
-def _listen(path: Path) -> sockets.socket:
-    length = len(os.fsencode(path))
-    if length > SOCKET_PATH_LIMIT:
-        raise ProtocolError(f"{path}: a socket path may have {SOCKET_PATH_LIMIT} bytes, this one has {length}")
-    if path.is_socket():
-        path.unlink()
-    listening = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
-    listening.setblocking(False)
-    previous = os.umask(0o077)  # bind creates the file, and would let others connect until a chmod
-    try:
-        listening.bind(os.fspath(path))
-        listening.listen(CONNECTIONS)
-    except OSError as error:
-        listening.close()
-        raise ProtocolError(f"cannot listen at {path}: {error.strerror}") from error
-    finally:
-        os.umask(previous)
-    return listening
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file at `path`; None if there is none."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _refuse(connection: sockets.socket, reason: str) -> None:

@@ -19,7 +19,7 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from sandbox_actors.worker.data_juicer_aliases import DataJuicerAliases
     from sandbox_actors.worker.host import Host
-    from sandbox_actors.worker.link import Link
+    from sandbox_actors.worker.link import DaemonLink
 
     socket, name, grace, lifeline = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
     faulthandler.enable(2)
@@ -29,7 +29,7 @@ def main() -> None:
         return  # the daemon ended before it had recorded this worker
     os.set_inheritable(lifeline, False)
     sys.meta_path.append(DataJuicerAliases())
-    link = Link(socket, name, token, lifeline, grace)
+    link = DaemonLink(socket, name, token, lifeline, grace)
     link.open()
     Host(link).serve()
     link.close()

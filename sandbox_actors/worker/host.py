@@ -37,7 +37,7 @@ from sandbox_actors.errors import ComponentFailed, SandboxError
 from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.run_files import Ended
 from sandbox_actors.protocol.worker_requests import ComponentRef, Exit, Followed, FollowLog, Outcome, Run
-from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.link import DaemonLink
 from sandbox_actors.worker.log_follower import LogFollower
 from sandbox_actors.worker.output_capture import capture_output
 from sandbox_actors.worker.package_import import import_package
@@ -49,7 +49,7 @@ from sandbox_actors.worker.run_watcher import LogRunWatcher, RunWatcher
 class Host:
     """Keeps what `load()` returned between runs, as long as they want the same model."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: DaemonLink) -> None:
         self._link = link
         self._model_key: str | None = None
         self._loaded: Any = None

@@ -86,7 +86,7 @@ class _HostedTask:
     answer: Reply | Failed | None = None
 
 
-class Link:
+class DaemonLink:
     """`open` greets the daemon, `next_task` returns its asks one by one, `ask` asks it.
 
     `model_key` names the loaded model; the next daemon is informed of it. The process ends itself when it has had

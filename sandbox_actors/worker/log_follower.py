@@ -31,7 +31,7 @@ from typing import Any
 from sandbox_actors.protocol.rows import ProgressBar
 from sandbox_actors.protocol.worker_requests import EndLog, Followed, FollowLog, Ping
 from sandbox_actors.worker.line_limit import LineLimit, LineTookTooLong
-from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.link import DaemonLink
 from sandbox_actors.worker.log_lines import Line, LogLines
 from sandbox_actors.worker.reporter import Reporter
 from sandbox_actors.worker.run_watcher import LogRunWatcher
@@ -62,7 +62,7 @@ _SCALE = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 class LogFollower:
     """Follows the log of one `FollowLog` task. `component` has `_watch_run`, or is None if only bars are wanted."""
 
-    def __init__(self, link: Link, task: FollowLog, component: Any, watcher: LogRunWatcher) -> None:
+    def __init__(self, link: DaemonLink, task: FollowLog, component: Any, watcher: LogRunWatcher) -> None:
         self._link, self._task, self._component, self._watcher = link, task, component, watcher
         self._lines = LogLines(task.log, task.begin)
         self._reporter = Reporter(link, task.run)

@@ -12,7 +12,7 @@ from collections import deque
 
 from sandbox_actors.protocol.rows import Point, ProgressBar
 from sandbox_actors.protocol.worker_requests import Report
-from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.link import DaemonLink
 
 SOURCE = "log"
 
@@ -30,7 +30,7 @@ PROGRESS_INTERVAL = 0.1
 class Reporter:
     """Reports on run `run`. After `close`, `is_closed` says when everything has been reported."""
 
-    def __init__(self, link: Link, run: str) -> None:
+    def __init__(self, link: DaemonLink, run: str) -> None:
         self._link, self._run = link, run
         self._lines: deque[tuple[int, list[Point]]] = deque()
         self._bar: ProgressBar | None = None

@@ -9,7 +9,7 @@ from typing import Any
 from sandbox_actors.errors import DaemonUnreachable, NotFound
 from sandbox_actors.protocol.rows import Point, points_of
 from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn
-from sandbox_actors.worker.link import Link
+from sandbox_actors.worker.link import DaemonLink
 from sandbox_actors.worker.plain_values import plain
 from sandbox_actors.worker.run_journal import Journal
 
@@ -21,7 +21,7 @@ class RunWatcher:
     """Given to a component in its own process. `watch` returns when the value is stored or, if there is no daemon, when
     it is in the journal in `folder`, which the next daemon reads."""
 
-    def __init__(self, link: Link, run: str, folder: str = "") -> None:
+    def __init__(self, link: DaemonLink, run: str, folder: str = "") -> None:
         self._link, self._run = link, run
         self._journal = Journal(folder) if folder else None
         self._turn = threading.Lock()
@@ -54,7 +54,7 @@ class RunWatcher:
 class LogRunWatcher(RunWatcher):
     """Given to a component in its log watcher: values are collected, and sent with the next report."""
 
-    def __init__(self, link: Link, run: str) -> None:
+    def __init__(self, link: DaemonLink, run: str) -> None:
         super().__init__(link, run)
         self.points: list[Point] = []
 

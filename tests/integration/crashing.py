@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox_actors.daemon.main import main as daemon
 from sandbox_actors.store import connect
-from sandbox_actors.transport.unix_router import UnixWire
+from sandbox_actors.transport.unix_router import UnixConnection
 
 
 class Point:
@@ -43,12 +43,12 @@ def main(what: str, when: str, number: str) -> int:
 
         connect.sqlite3.connect = partial(sqlite3.connect, factory=Dying)  # type: ignore[assignment]
     else:
-        send = UnixWire.send
+        send = UnixConnection.send
 
-        def dying(self: UnixWire, *arguments: Any) -> None:
+        def dying(self: UnixConnection, *arguments: Any) -> None:
             point.wrap(partial(send, self, *arguments))
 
-        UnixWire.send = dying  # type: ignore[method-assign]
+        UnixConnection.send = dying  # type: ignore[method-assign]
     return daemon([])
 
 

@@ -21,7 +21,7 @@ from sandbox_actors.actors.worker_processes import Adoption
 from sandbox_actors.actors.worker_records import WorkerRecord, digest_of
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Ask, Hello, decode_frame
 from sandbox_actors.protocol.worker_requests import ComponentRef, Exit, decode_worker_task
-from sandbox_actors.system.child_process import Child, Ending
+from sandbox_actors.system.child_process import ChildProcess, ExitStatus
 from sandbox_actors.transport.gateway import Peer
 
 
@@ -39,26 +39,26 @@ def needs(model: str = "", *, label: str = "trainer", code: str = "1", keep_aliv
     )
 
 
-class MemoryChild(Child):
+class MemoryChild(ChildProcess):
     """As much of a child process as the pool uses."""
 
     def __init__(self, name: str, pid: int) -> None:
         self.name, self.pid, self.output = name, pid, Path("/dev/null")
-        self.ending: Ending | None = None
+        self.exit_status: ExitStatus | None = None
         self.bytes = 1
         self.ended = trio.Event()
 
     def exit(self, status: int) -> None:
-        if self.ending is None:
-            self.ending = Ending(status)
+        if self.exit_status is None:
+            self.exit_status = ExitStatus(status)
             self.ended.set()
 
-    async def wait(self) -> Ending:
+    async def wait(self) -> ExitStatus:
         await self.ended.wait()
-        assert self.ending is not None
-        return self.ending
+        assert self.exit_status is not None
+        return self.exit_status
 
-    async def end(self, grace: float = 0.0) -> Ending:
+    async def end(self, grace: float = 0.0) -> ExitStatus:
         self.exit(-signal.SIGTERM)
         return await self.wait()
 
@@ -66,7 +66,7 @@ class MemoryChild(Child):
         self.exit(-number)
 
     def has_ended(self) -> bool:
-        return self.ending is not None
+        return self.exit_status is not None
 
     def memory(self) -> int:
         return self.bytes
@@ -123,7 +123,7 @@ class MemoryWorkers:
         greet(self.pool, name, child)
 
     async def adopt(self, nursery: trio.Nursery) -> Adoption:
-        workers: list[tuple[WorkerRecord, Child]] = []
+        workers: list[tuple[WorkerRecord, ChildProcess]] = []
         for number, (name, needs) in enumerate(self._left.items()):
             child = self.children[name] = MemoryChild(name, 500 + number)
             record = WorkerRecord(

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import trio
 
-from sandbox_actors.system.child_process import Child, SpawnFailed, spawn
+from sandbox_actors.system.child_process import ChildProcess, SpawnFailed, spawn
 from sandbox_actors.system.process_tree import find_descendants
 
 pytestmark = pytest.mark.real
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.real
 PRELUDE = "import os, subprocess, sys, time\n"
 
 
-async def start(nursery: trio.Nursery, tmp_path: Path, code: str, secret: str = "") -> Child:
+async def start(nursery: trio.Nursery, tmp_path: Path, code: str, secret: str = "") -> ChildProcess:
     command = [sys.executable, "-u", "-c", PRELUDE + code]
     name = f"{tmp_path.name}-{os.getpid()}"
     return await spawn(nursery, name, command, dict(os.environ), tmp_path / "output.log", secret)
 
 
-async def printed(child: Child, text: str) -> None:
+async def printed(child: ChildProcess, text: str) -> None:
     while text not in child.last_lines():
         await trio.lowlevel.checkpoint()
 
@@ -80,7 +80,7 @@ async def test_processes_that_a_child_started_end_with_it(tmp_path: Path, fate: 
                 os.kill(child.pid, 9)
             elif fate == "nursery cancelled":
                 nursery.cancel_scope.cancel()
-    assert child.ending is not None
+    assert child.exit_status is not None
     assert find_descendants(child.pid, child.name) == []
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.system.limits import Limit, cgroups, limits_now, memory_limit, require_room
+from sandbox_actors.system.limits import Limit, cgroups, current_limits, memory_limit, require_room
 
 
 def test_at_four_fifths_of_a_limit_no_more_workers_are_started() -> None:
@@ -24,7 +24,7 @@ def test_the_control_groups_of_both_versions_are_found_with_their_ancestors(tmp_
 
 
 def test_the_limits_of_this_machine_are_found_and_not_reached() -> None:
-    found = list(limits_now())
+    found = list(current_limits())
     assert "RLIMIT_NOFILE" in found[0].name
     assert all(0 <= limit.used < limit.most for limit in found)
     assert memory_limit() > 0

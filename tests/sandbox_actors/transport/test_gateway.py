@@ -29,8 +29,8 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
-from sandbox_actors.transport.base import PeerGone
-from sandbox_actors.transport.gateway import ASKS_OPEN, MALFORMED_LIMIT, Gateway, MalformedCount, Peer
+from sandbox_actors.transport.connection import PeerGone
+from sandbox_actors.transport.gateway import MALFORMED_LIMIT, MAX_OPEN_ASKS, Gateway, MalformedCount, Peer
 from sandbox_actors.transport.unix_router import open_router
 from tests.sandbox_actors.transport.raw_peer import until
 
@@ -119,8 +119,8 @@ async def test_two_thousand_asks_at_once_are_all_answered(tmp_path: Path) -> Non
         with dealer(tmp_path) as socket:
             await greet(socket)
             ids = set()
-            for batch in range(0, 2000, ASKS_OPEN):
-                expected = set(range(batch, min(batch + ASKS_OPEN, 2000)))
+            for batch in range(0, 2000, MAX_OPEN_ASKS):
+                expected = set(range(batch, min(batch + MAX_OPEN_ASKS, 2000)))
                 for id in expected:
                     socket.send(ask(id, "x"))
                 ids |= {(await receive(socket)).id for _ in expected}
@@ -159,10 +159,10 @@ async def test_more_open_asks_than_allowed_are_refused_not_queued(tmp_path: Path
     async with gateway(tmp_path):
         with dealer(tmp_path) as socket:
             await greet(socket)
-            for id in range(ASKS_OPEN + 1):
+            for id in range(MAX_OPEN_ASKS + 1):
                 socket.send(ask(id, "wait"))
             refused = await receive(socket)
-    assert (refused.id, refused.fault.code) == (ASKS_OPEN, Refused.code)
+    assert (refused.id, refused.fault.code) == (MAX_OPEN_ASKS, Refused.code)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ import zmq
 
 from sandbox_actors.errors import ProtocolError
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.transport import unix_router
-from sandbox_actors.transport.base import PeerGone, Wire
+from sandbox_actors.transport import unix_listener, unix_router
+from sandbox_actors.transport.connection import Connection, PeerGone
 from sandbox_actors.transport.unix_router import open_router
 from sandbox_actors.transport.zmtp import OPENING, framed
 from tests.sandbox_actors.transport.raw_peer import DEALER_OPENING, last_words, raw_peer, send_for_ever, until
@@ -35,26 +35,26 @@ class Echo:
     """Serves a router: admits every peer, returns each frame, and records the connections."""
 
     def __init__(self) -> None:
-        self.wires: list[Wire] = []
+        self.connections: list[Connection] = []
         self.received: list[int] = []
 
-    def deliver(self, wire: Wire, frame: bytes) -> None:
-        if wire not in self.wires:
-            wire.admit()
-            self.wires.append(wire)
+    def on_frame(self, peer: Connection, frame: bytes) -> None:
+        if peer not in self.connections:
+            peer.admit()
+            self.connections.append(peer)
         self.received.append(len(frame))
-        wire.send(frame[:100])
+        peer.send(frame[:100])
 
-    def lost(self, wire: Wire) -> None:
-        if wire in self.wires:
-            self.wires.remove(wire)
+    def on_closed(self, peer: Connection) -> None:
+        if peer in self.connections:
+            self.connections.remove(peer)
 
 
 @asynccontextmanager
 async def served(*paths: Path) -> AsyncIterator[Echo]:
     echo = Echo()
     async with open_router(*paths) as router, trio.open_nursery() as nursery:
-        nursery.start_soon(router.run, echo.deliver, echo.lost)
+        nursery.start_soon(router.run, echo.on_frame, echo.on_closed)
         yield echo
         nursery.cancel_scope.cancel()
 
@@ -124,7 +124,7 @@ async def test_an_identity_cannot_be_taken_over(tmp_path: Path) -> None:
         with dealer(tmp_path / "s", b"worker-1") as owner, dealer(tmp_path / "s", b"worker-1") as impostor:
             assert await echoed(owner, b"mine") == b"mine"
             assert await echoed(impostor, b"his") == b"his"
-            echo.wires[0].send(b"for the owner")
+            echo.connections[0].send(b"for the owner")
             assert await trio.to_thread.run_sync(owner.poll, 20_000)
             assert owner.recv() == b"for the owner"
             assert not impostor.poll(0)
@@ -163,7 +163,7 @@ from sandbox_actors.transport.unix_router import open_router
 async def serve():
     async with open_router(Path(sys.argv[1])) as router:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(router.run, lambda wire, frame: (wire.admit(), wire.send(frame)), lambda wire: None)
+            nursery.start_soon(router.run, lambda peer, frame: (peer.admit(), peer.send(frame)), lambda peer: None)
             print("listens", flush=True)
             await trio.to_thread.run_sync(sys.stdin.read)
             nursery.cancel_scope.cancel()
@@ -289,14 +289,14 @@ async def test_a_peer_that_never_reads_is_disconnected_before_much_is_queued(tmp
     async with served(tmp_path / "s") as echo:
         with dealer(tmp_path / "s") as other:
             async with raw_peer(tmp_path / "s", DEALER_OPENING, framed(b"hello")):
-                await until(lambda: echo.wires)
-                deaf = echo.wires[0]
+                await until(lambda: echo.connections)
+                deaf = echo.connections[0]
                 for _ in range(2 * MAX_FRAME // MIB):
                     deaf.send(b"x" * (MIB - 9))
                 with pytest.raises(PeerGone, match="does not read"):
                     deaf.send(b"x" * MIB)
                 assert await echoed(other) == b"hello"
-                assert deaf not in echo.wires
+                assert deaf not in echo.connections
 
 
 async def test_answers_to_a_slow_reader_arrive_complete_and_in_order(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ async def test_answers_to_a_slow_reader_arrive_complete_and_in_order(tmp_path: P
             await echoed(slow)
             sent = [bytes([count]) * 700_000 for count in range(20)]
             for frame in sent:
-                echo.wires[0].send(frame)
+                echo.connections[0].send(frame)
             assert [await trio.to_thread.run_sync(slow.recv) for _ in sent] == sent
 
 
@@ -315,7 +315,7 @@ async def test_answers_to_a_slow_reader_arrive_complete_and_in_order(tmp_path: P
 async def test_a_socket_whose_folder_was_removed_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unix_router, "LISTENING_CHECK", 0.02)
+    monkeypatch.setattr(unix_listener, "PATH_CHECK_SECONDS", 0.02)
     path = tmp_path / "user" / "app" / "s"
     path.parent.mkdir(parents=True)
     async with served(path, tmp_path / "other"):

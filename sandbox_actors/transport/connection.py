@@ -1,4 +1,4 @@
-"""What a gateway knows of a connection, over whichever transport."""
+"""The interface between a gateway and its transport: a `Router` accepts connections, a `Connection` is one of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PeerGone(SandboxError):
     code = "peer-gone"
 
 
-class Wire(Protocol):
+class Connection(Protocol):
     """One connection. It is closed after `GREETING_TIMEOUT` seconds unless its peer is admitted."""
 
     @property
@@ -40,16 +40,15 @@ class Wire(Protocol):
         """End the connection. Frames that the kernel has not taken yet are lost."""
 
 
-Deliver = Callable[[Wire, bytes], None]
-Lost = Callable[[Wire], None]
+OnFrame = Callable[[Connection, bytes], None]
+OnClosed = Callable[[Connection], None]
 
 
 class Router(Protocol):
     """Accepts connections."""
 
-    async def run(self, deliver: Deliver, lost: Lost) -> None:
-        """Serve until cancelled, calling `deliver(wire, frame)` for each frame, and `lost(wire)` once a connection is
-        over."""
+    async def run(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
+        """Serve until cancelled, calling `on_frame` for each frame, and `on_closed` once for each closed connection."""
 
 
 def turned_away(error: SandboxError) -> bytes:
