@@ -133,7 +133,7 @@ class UnixConnection:
             )
 
     def _read_once(self, on_frame: OnFrame) -> bool:
-        """Receive once and on_frame complete frames. False at the end of the connection. Raises ProtocolError,
+        """Receive once and deliver complete frames. False at the end of the connection. Raises ProtocolError,
         PeerGone."""
         try:
             data = self._socket.recv(READ_SIZE)
@@ -216,9 +216,9 @@ class UnixRouter:
                 self._count += 1
                 self.start_soon(self._serve, UnixConnection(self, connection, pid), on_frame, on_closed)
 
-    async def _serve(self, wire: UnixConnection, on_frame: OnFrame, on_closed: OnClosed) -> None:
+    async def _serve(self, connection: UnixConnection, on_frame: OnFrame, on_closed: OnClosed) -> None:
         try:
-            await wire.serve(on_frame, on_closed)
+            await connection.serve(on_frame, on_closed)
         finally:
             self._count -= 1
 
