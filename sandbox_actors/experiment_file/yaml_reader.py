@@ -61,7 +61,7 @@ def compose(text: bytes) -> yaml.Node | None:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise Unreadable(TOO_DEEP + at_line(event.start_mark.line + 1 if event.start_mark else None))
-    except yaml.MarkedYAMLError as error:
+    except yaml.scanner.ScannerError as error:
         if _open_brackets(text, error.problem_mark or error.context_mark) > MAX_DEPTH:
             raise Unreadable(TOO_DEEP) from error
         raise

@@ -20,6 +20,12 @@ from tests.lock import OTHER_SPECS, base_requirements, constraints
 LINE = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!]+( ; .+)?")
 
 
+@pytest.fixture(autouse=True)
+def locks_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in a run with `--newest`."""
+    monkeypatch.delenv(NEWEST_VARIABLE, raising=False)
+
+
 def locked(path: Path) -> set[str]:
     return {package_name(line) for line in path.read_text().splitlines() if not line.startswith("#")}
 

@@ -150,6 +150,11 @@ def test_deep_nesting_is_an_error_not_a_crash(tmp_path: Path, name: str, text: s
     assert document.line(("a",)) is None
 
 
+def test_brackets_in_a_text_are_not_nesting(tmp_path: Path) -> None:
+    document = read(tmp_path, f'a: "{"[" * 300}"\nb: [1\n')
+    assert "not YAML: while parsing a flow sequence" in document.errors[0].message
+
+
 def test_paths_that_are_not_readable_files_have_an_error_of_their_own_each(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
