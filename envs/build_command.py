@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from envs.builder import Progress, Ready, build, place_of
+from envs.builder import Progress, Ready, build, folder_of
 from envs.env_folder import default_root
 from envs.processes import CommandFailed
 from envs.specs import EnvSpec, load_spec, spec_from
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root.mkdir(parents=True, exist_ok=True)
         os.chdir(root)  # installers heed project files in the current folder, and no spec says that they should
         fingerprint = spec.fingerprint
-        log = str(place_of(spec, root, fingerprint).log)
+        log = str(folder_of(spec, root, fingerprint).log)
         _print(build(spec, root, _print, fingerprint))
     except CommandFailed as error:
         _print(Failed(message=str(error), command=error.command, tail=error.tail, log=log))

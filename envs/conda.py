@@ -65,10 +65,10 @@ class CondaEnv(Env):
         root, folders = env_folders(manager_info(self._program))
         if self.env_name == "base":
             return root
-        places = [folder / self.env_name for folder in folders]
-        existing = [place for place in places if (place / "conda-meta").is_dir()]
-        writable = [place for place in places if _can_write(place)]
-        return [*existing, *writable, *places][0]
+        prefixes = [folder / self.env_name for folder in folders]
+        existing = [prefix for prefix in prefixes if (prefix / "conda-meta").is_dir()]
+        writable = [prefix for prefix in prefixes if _can_write(prefix)]
+        return [*existing, *writable, *prefixes][0]
 
     def lacking(self) -> str:
         if self.env_manager == "rattler" or self._program:
@@ -85,7 +85,7 @@ class CondaEnv(Env):
             command = create_command(self._program, self.env_manager, self.prefix, channels, packages)
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         self.call(command, control)
-        if not self.place.python.exists():
+        if not self.folder.python.exists():
             raise EnvError(f"{self.env_manager} made {self.prefix}, and there is no python in it")
         if file.variables:
             state = self.prefix / "conda-meta" / "state"

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from envs.conda_yaml import read_environment_file
-from envs.env_folder import Place, default_root
+from envs.env_folder import EnvFolder, default_root
 from envs.fingerprint import digest, host_python, path_digest
 from envs.interpreters import version_text
 from envs.requirement_files import absolute, flattened
@@ -90,7 +90,7 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
     if path.is_file():
         return _read(path)
     for folder in (path, default_root() / name_or_path, *_conda_envs(name_or_path)):
-        if Place(folder).is_finished():
+        if EnvFolder(folder).is_finished():
             return EnvSpec(name=slug(folder.name), path=str(folder))
     raise ConfigError([Problem(name_or_path, "", f"no env spec or env of that name{_nearest(name_or_path, known)}")])
 

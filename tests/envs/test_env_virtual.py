@@ -74,10 +74,10 @@ def test_no_name_reaches_a_shell(made):
 
 
 def test_making_an_env_again_does_nothing(made):
-    before = made.place.marker.read_bytes()
+    before = made.folder.marker.read_bytes()
     made.output = Talk()
     made.create()
-    assert made.place.marker.read_bytes() == before
+    assert made.folder.marker.read_bytes() == before
     assert made.output.data == b""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from envs.env_folder import Place
+from envs.env_folder import EnvFolder
 from envs.inventory import find_env
 from sandbox_actors.cli.command import argument, command
 from sandbox_actors.cli.commands.env.usage import ENV_HELP, Workers, local_paths
@@ -23,13 +23,13 @@ from sandbox_actors.cli.view.text import duration, one_line, size
 @command(argument("env", metavar="NAME", help=ENV_HELP))
 def show(options: argparse.Namespace, screen: Screen) -> int:
     env = find_env(local_paths().envs, options.env)
-    place, workers = Place(Path(env.path)), Workers()
-    packages = _packages(place.prefix)
-    python = str(place.python) if env.state == "ready" else ""
-    log = str(place.log) if place.log.exists() else ""
+    folder, workers = EnvFolder(Path(env.path)), Workers()
+    packages = _packages(folder.prefix)
+    python = str(folder.python) if env.state == "ready" else ""
+    log = str(folder.log) if folder.log.exists() else ""
     if screen.is_json or screen.is_quiet:
         more = {"python": python, "log": log, "packages": packages, "spec": env.spec}
-        screen.result({**json_forms.env(env, workers.of(env)), **more}, place.prefix.name, "")
+        screen.result({**json_forms.env(env, workers.of(env)), **more}, folder.prefix.name, "")
         return SUCCEEDED
     facts = {
         "manager": env.manager,
