@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from envs import installer, processes
 from envs.env_folder import EnvFolder, Marker
@@ -34,12 +35,17 @@ class Env(ABC):
 
     A name with a slash in it is a path. An env that is there already, whoever made it, is used as it is and only
     added to. Raises EnvError; what the manager and the installer print goes to `output`, by default standard error.
+    `env_manager` is one of the class's `managers`, by default its `default_manager`.
     """
+
+    kind: ClassVar[str]
+    managers: ClassVar[tuple[str, ...]]
+    default_manager: ClassVar[str]
 
     def __init__(
         self,
         env_name: str,
-        env_manager: str,
+        env_manager: str = "",
         env_config_path: str | Path | None = None,
         env_py_version: str | float | None = None,
         *,
@@ -49,7 +55,9 @@ class Env(ABC):
         if not env_name or "\0" in env_name or env_name in (".", ".."):
             raise EnvError(f"{env_name!r} cannot be the name of an env")
         self.env_name = env_name
-        self.env_manager = env_manager
+        self.env_manager = env_manager or self.default_manager
+        if self.env_manager not in self.managers:
+            raise EnvError(f"{env_manager!r} does not make {self.kind} environments; {', '.join(self.managers)} do")
         self.env_config_path = Path(env_config_path).expanduser().absolute() if env_config_path else None
         self.env_py_version = version_text(env_py_version)
         self.output = output or _to_stderr

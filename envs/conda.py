@@ -39,10 +39,12 @@ class CondaEnv(Env):
     argument, the env gets the host's. conda's own packages go into `packages`; `install_py_deps` installs Python's.
     """
 
+    kind, managers, default_manager = "conda", CONDA_MANAGERS, "conda"
+
     def __init__(
         self,
         env_name: str,
-        env_manager: str = "conda",
+        env_manager: str = "",
         env_config_path: str | Path | None = None,
         env_py_version: str | float | None = None,
         *,
@@ -51,8 +53,6 @@ class CondaEnv(Env):
         prefix: Path | None = None,
         output: Output | None = None,
     ) -> None:
-        if env_manager not in CONDA_MANAGERS:
-            raise EnvError(f"{env_manager!r} makes no conda environments; {', '.join(CONDA_MANAGERS)} do")
         super().__init__(env_name, env_manager, env_config_path, env_py_version, prefix=prefix, output=output)
         self.packages, self.channels = tuple(packages), tuple(channels)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ from pathlib import Path
 import msgspec
 
 from envs.fingerprint import digest
-from envs.requirement_files import absolute, flattened, local_path, project_name
+from envs.requirement_files import absolute, flattened, is_editable, local_path, project_name
 from sandbox_actors.errors import EnvError
 from sandbox_actors.files import write_whole
 
-_EDITABLE = re.compile(r"(-e|--editable)[\s=]")
 STAMPS = ".sandbox-satisfied.json"
 
 
@@ -54,7 +52,7 @@ def checked(requirements: Sequence[str]) -> list[str]:
     for entry in requirements:
         if not entry.strip() or "\n" in entry or "\r" in entry:
             raise EnvError(f"{entry!r} is no requirement")
-        if entry.lstrip().startswith("-") and not _EDITABLE.match(entry.lstrip()):
+        if entry.lstrip().startswith("-") and not is_editable(entry):
             raise EnvError(f"{entry!r} is an option, not a requirement; options go into a requirements file")
     return list(requirements)
 

@@ -16,7 +16,7 @@ from envs.variables import tool_environ
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 ASK = "import sys; print(*sys.version_info[:3], sep='.')"
-_VERSION = re.compile(r"\d+(\.\d+){0,2}")
+VERSION = re.compile(r"\d+(\.\d+){0,2}")
 _PYTHON_DEADLINE = 20.0
 
 
@@ -48,7 +48,7 @@ def find_python(version: str, call: Callable[[list[str]], object]) -> str:
         if not _version_of(version):
             raise EnvError(f"{version} is no python that runs")
         return version
-    if not _VERSION.fullmatch(version):
+    if not VERSION.fullmatch(version):
         raise EnvError(f"{version!r} is no python version: write one such as 3.11, or the path of a python")
     for candidate in _candidates(version):
         if _matches(version, _version_of(candidate)):

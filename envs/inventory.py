@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import psutil
 
 from envs import processes
 from envs.env_folder import EnvFolder
-from sandbox_actors.errors import NotFound, Refused
+from sandbox_actors.errors import NotFound, Refused, did_you_mean
 
 
 class BuiltEnv(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +61,8 @@ def find_env(root: Path, wanted: str) -> BuiltEnv:
     if found:
         names = ", ".join(Path(env.path).name for env in found)
         raise NotFound(f"several envs are called {wanted!r}: say which of {names}")
-    known = sorted({env.name for env in envs} | {Path(env.path).name for env in envs})
-    close = difflib.get_close_matches(wanted, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}" if known else ""
-    raise NotFound(f"there is no env {wanted!r} under {root}{hint}")
+    known = [name for env in envs for name in (env.name, Path(env.path).name)]
+    raise NotFound(f"there is no env {wanted!r} under {root}{did_you_mean(wanted, known)}")
 
 
 def remove_env(root: Path, wanted: str, refuse: Refuse = lambda _: "") -> BuiltEnv:

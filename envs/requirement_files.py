@@ -14,7 +14,7 @@ _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]+")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:[\s=]+|(?=[./~\w]))(.+)")
 _FILE_URL = re.compile(r"(?:[\w.-]+(?:\[[\w.,\s-]*\])?\s*@\s*)?file://(?:localhost)?(/[^\s;#]+)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def local_path(requirement: str) -> tuple[str, bool] | None:
@@ -25,6 +25,10 @@ def local_path(requirement: str) -> tuple[str, bool] | None:
     if "://" in text or not (editable or text.startswith(("/", "./", "../", "~")) or text in (".", "..")):
         return None
     return text.partition("[")[0].partition(";")[0].strip(), editable
+
+
+def is_editable(requirement: str) -> bool:
+    return _split_editable(requirement)[1]
 
 
 def absolute(requirement: str, find: Callable[[str], Path]) -> str:
@@ -38,7 +42,7 @@ def absolute(requirement: str, find: Callable[[str], Path]) -> str:
 
 def package_name(requirement: str) -> str:
     """The normalised name of the package that is asked for; empty where the requirement does not tell."""
-    found = None if local_path(requirement) else _NAME.match(requirement.strip())
+    found = None if local_path(requirement) else NAME.match(requirement.strip())
     return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
 
 
