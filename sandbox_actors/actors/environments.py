@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,9 +22,10 @@ from typing import Any
 import msgspec
 import trio
 
+from envs.build_command import FOLDER, Event, Failed, command_for
 from envs.builder import Ready, find_built
 from envs.router import env_of
-from envs.specs import SPEC_FOLDER, EnvSpec
+from envs.specs import EnvSpec
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.errors import EnvError
 from sandbox_actors.protocol.frames import Request
@@ -159,28 +159,27 @@ class Environments(Actor):
         return ReadyEnv(spec.name, built.python, {**environ, **FROZEN})
 
     async def _build(self, build: Build) -> None:
-        command = [sys.executable, "-m", "envs.build_command", "--root", str(self._root)]
-        command += ["--spec", msgspec.json.encode(build.spec).decode()]
+        command = command_for(build.spec, self._root)
         try:
             with build.cancel:
                 async with trio.open_nursery() as nursery:
                     start = partial(trio.run_process, deliver_cancel=_end_builder, start_new_session=True, check=False)
                     process = await nursery.start(
-                        partial(start, command, stdin=b"", stdout=subprocess.PIPE, cwd=SPEC_FOLDER.parents[1])
+                        partial(start, command, stdin=b"", stdout=subprocess.PIPE, cwd=FOLDER)
                     )
                     async for line in _lines(process.stdout):
-                        self._take(build, msgspec.json.decode(line))
+                        self._take(build, msgspec.json.decode(line, type=Event))
         finally:
             self._forget(build)
             build.done.set()
 
-    def _take(self, build: Build, told: dict[str, Any]) -> None:
-        if told["event"] == "ready":
-            build.ready = msgspec.convert(told, Ready)
-        elif told["event"] == "failed":
-            build.failure = told["message"] + (f"\nthe whole log: {told['log']}" if told.get("log") else "")
+    def _take(self, build: Build, event: Event) -> None:
+        if isinstance(event, Ready):
+            build.ready = event
+        elif isinstance(event, Failed):
+            build.failure = event.text
         else:
-            bar = ProgressBar(label=told["message"], done=told.get("done") or 0, total=told.get("total"))
+            bar = ProgressBar(label=event.message, done=event.done or 0, total=event.total)
             for on_progress in build.waiting:
                 on_progress(bar)
 

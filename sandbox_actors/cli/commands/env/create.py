@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from envs.build_command import Failed
+from envs.build_command import FOLDER, Event, Failed, command_for
 from envs.builder import Progress, Ready
-from envs.specs import SPEC_FOLDER, EnvSpec, load_spec
+from envs.specs import EnvSpec, load_spec
 from sandbox_actors.cli.command import argument, command
 from sandbox_actors.cli.commands.env.usage import local_paths
 from sandbox_actors.cli.exit_status import FAILED, SUCCEEDED
@@ -23,8 +23,6 @@ from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.view.env_builds import BuildLines, BuildView, live_build
 from sandbox_actors.cli.view.text import duration
 from sandbox_actors.errors import EnvError
-
-Event = Progress | Ready | Failed
 
 
 @command(argument("spec", metavar="SPEC", help="name of a spec in configs/envs, or the path of one"))
@@ -44,7 +42,7 @@ def create(options: argparse.Namespace, screen: Screen) -> int:
     if isinstance(result, Failed):
         if screen.is_json:
             return FAILED
-        raise EnvError(f"{result.message}\nfull log: {result.log}" if result.log else result.message)
+        raise EnvError(result.text)
     if screen.is_quiet:
         screen.data(Path(result.path).name)
     elif not screen.is_json:
@@ -64,15 +62,8 @@ def _view(screen: Screen) -> AbstractContextManager[BuildView]:
 def _build(spec: EnvSpec, root: Path, show: Callable[[Event], None]) -> Ready | Failed:
     """Build with the daemon's builder, in a process of its own that cleans up when it is interrupted."""
     ready_or_failed: Ready | Failed | None = None
-    with subprocess.Popen(
-        [
-            *(sys.executable, "-m", "envs.build_command", "--root", str(root)),
-            *("--spec", msgspec.json.encode(spec).decode()),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        cwd=SPEC_FOLDER.parents[1],
-    ) as builder:
+    command = command_for(spec, root)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=FOLDER) as builder:
         assert builder.stdout is not None
         try:
             for line in builder.stdout:
