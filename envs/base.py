@@ -210,6 +210,14 @@ class Env(ABC):
         """The requirements that `env_config_path` brings in."""
         return []
 
+    def conda_packages(self) -> list[str]:
+        """The conda packages that are asked for."""
+        return []
+
+    def conda_channels(self) -> list[str]:
+        """Where they are looked for; empty for what the manager is set up with."""
+        return []
+
     def installer_options(self) -> list[str]:
         """What the installer has to be told about envs of this kind."""
         return []

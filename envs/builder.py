@@ -69,13 +69,20 @@ def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None
     return _ready(folder, fingerprint, marker.seconds, reused=True)
 
 
+def requirements_of(spec: EnvSpec, env: Env) -> list[str]:
+    """The lines of a requirements file that a spec asks for. EnvError if a file that it names is gone."""
+    return [*spec.deps, *flattened(spec.requirements), *env.configured()]
+
+
 def request_of(spec: EnvSpec, env: Env) -> installer.Request:
     """All that the env of a spec has to hold, for one call of the resolver."""
-    asked = [*spec.deps, *flattened(spec.requirements), *env.configured()]
+    asked = requirements_of(spec, env)
     names = {package_name(line) for line in asked}
     asked += [line for line in WORKER_DEPS if package_name(line) not in names]
     asked += [f"-c {spec.lock}"] if spec.lock else []
-    return installer.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
+    return installer.Request(
+        lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links, no_deps=spec.no_deps
+    )
 
 
 def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:

@@ -76,9 +76,8 @@ class CondaEnv(Env):
         return f"{self.env_manager} is not on the PATH; the manager rattler makes conda environments without it"
 
     def make(self, control: Control) -> None:
-        file = self._file
-        channels = [*self.channels, *file.channels]
-        packages = with_python([*file.packages, *self.packages], self.env_py_version)
+        channels = self.conda_channels()
+        packages = with_python(self.conda_packages(), self.env_py_version)
         if self.env_manager == "rattler":
             command = rattler_command(self.prefix, channels, packages)
         else:
@@ -87,12 +86,18 @@ class CondaEnv(Env):
         self.call(command, control)
         if not self.folder.python.exists():
             raise EnvError(f"{self.env_manager} made {self.prefix}, and there is no python in it")
-        if file.variables:
+        if self._file.variables:
             state = self.prefix / "conda-meta" / "state"
-            state.write_text(json.dumps({"env_vars": file.variables}), encoding="utf-8")
+            state.write_text(json.dumps({"env_vars": self._file.variables}), encoding="utf-8")
 
     def configured(self) -> list[str]:
         return list(self._file.pip)
+
+    def conda_packages(self) -> list[str]:
+        return [*self._file.packages, *self.packages]
+
+    def conda_channels(self) -> list[str]:
+        return [*self.channels, *self._file.channels]
 
     def installer_options(self) -> list[str]:
         return ["--break-system-packages"]  # conda marks some of its pythons as managed by it; in this env we are

@@ -41,9 +41,14 @@ def absolute(requirement: str, find: Callable[[str], Path]) -> str:
 
 
 def package_name(requirement: str) -> str:
-    """The normalised name of the package that is asked for; empty where the requirement does not tell."""
+    """The normalized name of the package that is asked for; empty where the requirement does not say."""
     found = None if local_path(requirement) else NAME.match(requirement.strip())
-    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
+    return normalized(found.group()) if found else ""
+
+
+def normalized(name: str) -> str:
+    """The name of a package in the form in which equal names are equal."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def flattened(paths: Sequence[Path | str]) -> list[str]:

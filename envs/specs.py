@@ -39,6 +39,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     channels      conda channels, first one first
     config        an environment file of conda's, to start from
     extra_index   more indexes to find deps in; like `find_links`, in addition to what the machine is set up with
+    no_deps       `deps` are installed without the packages that they depend on
     pre_install, post_install   commands run in the env before and after deps are installed; a string goes to /bin/sh
     path          an env that its user manages: used as it is, and only added to
     """
@@ -54,6 +55,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     config: str = ""
     extra_index: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    no_deps: bool = False
     pre_install: tuple[str | tuple[str, ...], ...] = ()
     post_install: tuple[str | tuple[str, ...], ...] = ()
     path: str = ""
@@ -66,6 +68,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
         """
         recipe = msgspec.structs.asdict(self)
         del recipe["name"], recipe["find_links"]
+        if not self.no_deps:
+            del recipe["no_deps"]  # so that it changes no fingerprint but those of specs that say so
         recipe["python"] = self.python or host_python()
         recipe["lock"] = path_digest(Path(self.lock)) if self.lock else ""
         recipe["config"] = read_environment_file(Path(self.config)) if self.config else None
