@@ -8,9 +8,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from envs import installer, processes
-from envs.env_folder import Marker, Place
+from envs.env_folder import EnvFolder, Marker
 from envs.interpreters import uv_binary, version_text
 from envs.variables import tool_environ, worker_environ
 from sandbox_actors.bootstrap import NEWEST_VARIABLE
@@ -34,12 +35,17 @@ class Env(ABC):
 
     A name with a slash in it is a path. An env that is there already, whoever made it, is used as it is and only
     added to. Raises EnvError; what the manager and the installer print goes to `output`, by default standard error.
+    `env_manager` is one of the class's `managers`, by default its `default_manager`.
     """
+
+    kind: ClassVar[str]
+    managers: ClassVar[tuple[str, ...]]
+    default_manager: ClassVar[str]
 
     def __init__(
         self,
         env_name: str,
-        env_manager: str,
+        env_manager: str = "",
         env_config_path: str | Path | None = None,
         env_py_version: str | float | None = None,
         *,
@@ -49,7 +55,9 @@ class Env(ABC):
         if not env_name or "\0" in env_name or env_name in (".", ".."):
             raise EnvError(f"{env_name!r} cannot be the name of an env")
         self.env_name = env_name
-        self.env_manager = env_manager
+        self.env_manager = env_manager or self.default_manager
+        if self.env_manager not in self.managers:
+            raise EnvError(f"{env_manager!r} does not make {self.kind} environments; {', '.join(self.managers)} do")
         self.env_config_path = Path(env_config_path).expanduser().absolute() if env_config_path else None
         self.env_py_version = version_text(env_py_version)
         self.output = output or _to_stderr
@@ -62,20 +70,20 @@ class Env(ABC):
         if self.exists():
             return
         self.require_manager()
-        place = self.place
-        with place.claimed():
+        folder = self.folder
+        with folder.claimed():
             if self.exists():
                 return
-            if place.is_left_over():
-                place.clear()
-            elif place.prefix.exists() and any(place.prefix.iterdir()):
-                raise EnvError(f"{place.prefix} is there already and is no env: remove it, or take another name")
+            if folder.is_left_over():
+                folder.clear()
+            elif folder.prefix.exists() and any(folder.prefix.iterdir()):
+                raise EnvError(f"{folder.prefix} is there already and is no env: remove it, or take another name")
             control, started = processes.control(cancel), time.time()
-            with place.changing(control.tag):
+            with folder.changing(control.tag):
                 self.make_with_pip(control)
                 self.install(installer.Request(lines=tuple(self.configured())), control)
                 seconds = round(time.time() - started, 3)
-                place.write_marker(
+                folder.write_marker(
                     Marker(name=self.env_name, manager=self.env_manager, created=started, seconds=seconds)
                 )
 
@@ -85,7 +93,7 @@ class Env(ABC):
 
     def exists(self) -> bool:
         """There is a finished env of this name."""
-        return self.place.is_finished()
+        return self.folder.is_finished()
 
     def install_py_deps(
         self, deps: str | Path | Sequence[str], *, timeout: float | None = None, cancel: threading.Event | None = None
@@ -98,7 +106,7 @@ class Env(ABC):
         if not stamps.has(request):
             self.install(request, processes.control(cancel, timeout))
             stamps.add(request)
-        self.place.touch()
+        self.folder.touch()
 
     def run_cmd(
         self,
@@ -118,7 +126,7 @@ class Env(ABC):
         (seconds), `cancel` and KeyboardInterrupt end the command and all that it started.
         """
         self._require_env()
-        self.place.touch()
+        self.folder.touch()
         done = processes.run(
             cmd if isinstance(cmd, str) else [str(word) for word in cmd],
             environ={**self.environ(), **(environ or {})},
@@ -149,12 +157,12 @@ class Env(ABC):
         return self._prefix
 
     @property
-    def place(self) -> Place:
-        return Place(self.prefix)
+    def folder(self) -> EnvFolder:
+        return EnvFolder(self.prefix)
 
     @property
     def python_executable(self) -> str:
-        return str(self.place.python)
+        return str(self.folder.python)
 
     def environ(self, host: Mapping[str, str] | None = None) -> dict[str, str]:
         """The variables of a process in this env, on top of `host`, by default this process's; nothing of the host's
@@ -163,18 +171,18 @@ class Env(ABC):
 
     def remove(self) -> None:
         """Remove an env that was made by `create`. One that its user made himself is refused."""
-        place = self.place
-        with place.claimed():
-            if place.is_finished() and place.read_marker() is None:
-                raise EnvError(f"{place.prefix} was not made by the sandbox: remove it by hand")
-            with place.changing(processes.control().tag):
-                place.clear()
+        folder = self.folder
+        with folder.claimed():
+            if folder.is_finished() and folder.read_marker() is None:
+                raise EnvError(f"{folder.prefix} was not made by the sandbox: remove it by hand")
+            with folder.changing(processes.control().tag):
+                folder.clear()
 
     def install(self, request: installer.Request, control: processes.Control) -> None:
         """Fulfil a request by one call of the resolver, whether or not it is fulfilled already."""
         if not request.lines:
             return
-        with installer.arguments(uv_binary(), self.place.python, request) as command:
+        with installer.arguments(uv_binary(), self.folder.python, request) as command:
             self.call([*command, "--compile-bytecode", *self.installer_options()], control)
 
     def make_with_pip(self, control: processes.Control) -> None:
@@ -184,7 +192,7 @@ class Env(ABC):
             return
         # Not compiled, which would take longer than all else. And any pip will do: one from the cache, without asking
         # an index for the newest, unless there is none.
-        with installer.arguments(uv_binary(), self.place.python, PIP) as command:
+        with installer.arguments(uv_binary(), self.folder.python, PIP) as command:
             command += self.installer_options()
             if processes.run([*command, "--offline"], environ=tool_environ(), control=control).status:
                 self.call(command, control)
@@ -200,6 +208,14 @@ class Env(ABC):
 
     def configured(self) -> list[str]:
         """The requirements that `env_config_path` brings in."""
+        return []
+
+    def conda_packages(self) -> list[str]:
+        """The conda packages that are asked for."""
+        return []
+
+    def conda_channels(self) -> list[str]:
+        """Where they are looked for; empty for what the manager is set up with."""
         return []
 
     def installer_options(self) -> list[str]:

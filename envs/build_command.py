@@ -24,11 +24,14 @@ from typing import Any
 
 import msgspec
 
-from envs.builder import Progress, Ready, build, place_of
+from envs.builder import Progress, Ready, build, folder_of
 from envs.env_folder import default_root
 from envs.processes import CommandFailed
 from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.errors import EnvError, SandboxError
+
+FOLDER = Path(__file__).resolve().parents[1]
+"""The current folder of a builder process: the one in which Python finds this package."""
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
@@ -39,9 +42,23 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     tail: list[str] = []
     log: str = ""
 
+    @property
+    def text(self) -> str:
+        """The message, and where the log is."""
+        return f"{self.message}\nfull log: {self.log}" if self.log else self.message
+
+
+Event = Progress | Ready | Failed
+
 
 class _Stopped(BaseException):
     """A signal asked this process to end. Passes through everything that would carry on after an error."""
+
+
+def command_for(spec: EnvSpec, root: Path) -> list[str]:
+    """The command of a process that builds the env of `spec`. Its current folder must be `FOLDER`."""
+    encoded = msgspec.json.encode(spec).decode()
+    return [sys.executable, "-m", "envs.build_command", "--root", str(root), "--spec", encoded]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root.mkdir(parents=True, exist_ok=True)
         os.chdir(root)  # installers heed project files in the current folder, and no spec says that they should
         fingerprint = spec.fingerprint
-        log = str(place_of(spec, root, fingerprint).log)
+        log = str(folder_of(spec, root, fingerprint).log)
         _print(build(spec, root, _print, fingerprint))
     except CommandFailed as error:
         _print(Failed(message=str(error), command=error.command, tail=error.tail, log=log))
@@ -90,7 +107,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise _Stopped(number)
 
 
-def _print(event: Ready | Progress | Failed) -> None:
+def _print(event: Event) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody listens any more; whoever comes next finds the env
         sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
         sys.stdout.buffer.flush()

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from envs import installer, processes
 from envs.base import Env
-from envs.env_folder import Marker, Place
+from envs.env_folder import EnvFolder, Marker
 from envs.requirement_files import flattened, package_name
 from envs.router import env_of
 from envs.specs import EnvSpec
@@ -47,8 +47,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
 Report = Callable[[Progress], object]
 
 
-def place_of(spec: EnvSpec, root: Path, fingerprint: str) -> Place:
-    return Place(root / f"{spec.name}-{fingerprint[:12]}")
+def folder_of(spec: EnvSpec, root: Path, fingerprint: str) -> EnvFolder:
+    return EnvFolder(root / f"{spec.name}-{fingerprint[:12]}")
 
 
 def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None:
@@ -60,57 +60,64 @@ def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None
     if spec.path:
         env = env_of(spec, Path(spec.path))
         is_complete = env.exists() and installer.Stamps(env.prefix).has(request_of(spec, env))
-        return _ready(env.place, fingerprint, 0.0, reused=True) if is_complete else None
-    place = place_of(spec, root, fingerprint)
-    marker = place.read_marker()
+        return _ready(env.folder, fingerprint, 0.0, reused=True) if is_complete else None
+    folder = folder_of(spec, root, fingerprint)
+    marker = folder.read_marker()
     if marker is None or marker.fingerprint != fingerprint:
         return None
-    place.touch()
-    return _ready(place, fingerprint, marker.seconds, reused=True)
+    folder.touch()
+    return _ready(folder, fingerprint, marker.seconds, reused=True)
+
+
+def requirements_of(spec: EnvSpec, env: Env) -> list[str]:
+    """The lines of a requirements file that a spec asks for. EnvError if a file that it names is gone."""
+    return [*spec.deps, *flattened(spec.requirements), *env.configured()]
 
 
 def request_of(spec: EnvSpec, env: Env) -> installer.Request:
     """All that the env of a spec has to hold, for one call of the resolver."""
-    asked = [*spec.deps, *flattened(spec.requirements), *env.configured()]
+    asked = requirements_of(spec, env)
     names = {package_name(line) for line in asked}
     asked += [line for line in WORKER_DEPS if package_name(line) not in names]
     asked += [f"-c {spec.lock}"] if spec.lock else []
-    return installer.Request(lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links)
+    return installer.Request(
+        lines=tuple(asked), extra_index=spec.extra_index, find_links=spec.find_links, no_deps=spec.no_deps
+    )
 
 
 def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:
     """Build the env of a spec, or find it. EnvError, and no env, when that fails."""
     fingerprint = fingerprint or spec.fingerprint
     root.mkdir(parents=True, exist_ok=True)
-    place = place_of(spec, root, fingerprint)
+    folder = folder_of(spec, root, fingerprint)
     if ready := find_built(spec, root, fingerprint):
         return ready
     if spec.path:
-        return _complete(spec, place, fingerprint, report)
-    with place.claimed(waiting=lambda: report(Progress(message=f"waiting for another build of {spec.name}"))):
+        return _complete(spec, folder, fingerprint, report)
+    with folder.claimed(waiting=lambda: report(Progress(message=f"waiting for another build of {spec.name}"))):
         if ready := find_built(spec, root, fingerprint):
             return ready
         control, started = processes.control(), time.time()
-        with place.log.open("wb") as log, place.changing(control.tag):
-            place.clear()
-            _Builder(spec, place.prefix, log, report, control).build()
+        with folder.log.open("wb") as log, folder.changing(control.tag):
+            folder.clear()
+            _Builder(spec, folder.prefix, log, report, control).build()
             seconds = round(time.time() - started, 3)
             marker = Marker(name=spec.name, manager=spec.manager, created=started, seconds=seconds)
-            place.write_marker(replace(marker, fingerprint=fingerprint, spec=msgspec.to_builtins(spec)))
-    return _ready(place, fingerprint, seconds, reused=False)
+            folder.write_marker(replace(marker, fingerprint=fingerprint, spec=msgspec.to_builtins(spec)))
+    return _ready(folder, fingerprint, seconds, reused=False)
 
 
-def _complete(spec: EnvSpec, place: Place, fingerprint: str, report: Report) -> Ready:
+def _complete(spec: EnvSpec, folder: EnvFolder, fingerprint: str, report: Report) -> Ready:
     """Add what is missing to an env that its user manages."""
     started = time.time()
-    with place.log.open("ab") as log:
+    with folder.log.open("ab") as log:
         _Builder(spec, Path(spec.path), log, report, processes.control()).complete()
-    return _ready(Place(Path(spec.path)), fingerprint, round(time.time() - started, 3), reused=False)
+    return _ready(EnvFolder(Path(spec.path)), fingerprint, round(time.time() - started, 3), reused=False)
 
 
-def _ready(place: Place, fingerprint: str, seconds: float, *, reused: bool) -> Ready:
+def _ready(folder: EnvFolder, fingerprint: str, seconds: float, *, reused: bool) -> Ready:
     return Ready(
-        python=str(place.python), path=str(place.prefix), fingerprint=fingerprint, seconds=seconds, reused=reused
+        python=str(folder.python), path=str(folder.prefix), fingerprint=fingerprint, seconds=seconds, reused=reused
     )
 
 

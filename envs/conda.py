@@ -39,10 +39,12 @@ class CondaEnv(Env):
     argument, the env gets the host's. conda's own packages go into `packages`; `install_py_deps` installs Python's.
     """
 
+    kind, managers, default_manager = "conda", CONDA_MANAGERS, "conda"
+
     def __init__(
         self,
         env_name: str,
-        env_manager: str = "conda",
+        env_manager: str = "",
         env_config_path: str | Path | None = None,
         env_py_version: str | float | None = None,
         *,
@@ -51,8 +53,6 @@ class CondaEnv(Env):
         prefix: Path | None = None,
         output: Output | None = None,
     ) -> None:
-        if env_manager not in CONDA_MANAGERS:
-            raise EnvError(f"{env_manager!r} makes no conda environments; {', '.join(CONDA_MANAGERS)} do")
         super().__init__(env_name, env_manager, env_config_path, env_py_version, prefix=prefix, output=output)
         self.packages, self.channels = tuple(packages), tuple(channels)
 
@@ -65,10 +65,10 @@ class CondaEnv(Env):
         root, folders = env_folders(manager_info(self._program))
         if self.env_name == "base":
             return root
-        places = [folder / self.env_name for folder in folders]
-        existing = [place for place in places if (place / "conda-meta").is_dir()]
-        writable = [place for place in places if _can_write(place)]
-        return [*existing, *writable, *places][0]
+        prefixes = [folder / self.env_name for folder in folders]
+        existing = [prefix for prefix in prefixes if (prefix / "conda-meta").is_dir()]
+        writable = [prefix for prefix in prefixes if _can_write(prefix)]
+        return [*existing, *writable, *prefixes][0]
 
     def lacking(self) -> str:
         if self.env_manager == "rattler" or self._program:
@@ -76,23 +76,28 @@ class CondaEnv(Env):
         return f"{self.env_manager} is not on the PATH; the manager rattler makes conda environments without it"
 
     def make(self, control: Control) -> None:
-        file = self._file
-        channels = [*self.channels, *file.channels]
-        packages = with_python([*file.packages, *self.packages], self.env_py_version)
+        channels = self.conda_channels()
+        packages = with_python(self.conda_packages(), self.env_py_version)
         if self.env_manager == "rattler":
             command = rattler_command(self.prefix, channels, packages)
         else:
             command = create_command(self._program, self.env_manager, self.prefix, channels, packages)
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         self.call(command, control)
-        if not self.place.python.exists():
+        if not self.folder.python.exists():
             raise EnvError(f"{self.env_manager} made {self.prefix}, and there is no python in it")
-        if file.variables:
+        if self._file.variables:
             state = self.prefix / "conda-meta" / "state"
-            state.write_text(json.dumps({"env_vars": file.variables}), encoding="utf-8")
+            state.write_text(json.dumps({"env_vars": self._file.variables}), encoding="utf-8")
 
     def configured(self) -> list[str]:
         return list(self._file.pip)
+
+    def conda_packages(self) -> list[str]:
+        return [*self._file.packages, *self.packages]
+
+    def conda_channels(self) -> list[str]:
+        return [*self.channels, *self._file.channels]
 
     def installer_options(self) -> list[str]:
         return ["--break-system-packages"]  # conda marks some of its pythons as managed by it; in this env we are

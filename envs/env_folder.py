@@ -49,7 +49,7 @@ def default_root() -> Path:
     return sandbox_home() / "envs"
 
 
-class Place:
+class EnvFolder:
     """The path of one env, with what lies beside it."""
 
     def __init__(self, prefix: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +12,10 @@ from pathlib import Path
 import msgspec
 
 from envs.fingerprint import digest
-from envs.requirement_files import absolute, flattened, local_path, project_name
+from envs.requirement_files import absolute, flattened, is_editable, local_path, project_name
 from sandbox_actors.errors import EnvError
 from sandbox_actors.files import write_whole
 
-_EDITABLE = re.compile(r"(-e|--editable)[\s=]")
 STAMPS = ".sandbox-satisfied.json"
 
 
@@ -27,10 +25,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[str, ...]
     extra_index: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    no_deps: bool = False
 
     @property
     def key(self) -> str:
-        return digest(["install", self.extra_index], sorted(self.lines))
+        return digest(["install", self.extra_index, self.no_deps], sorted(self.lines))
 
 
 def lines_of(deps: str | Path | Sequence[str]) -> list[str]:
@@ -54,7 +53,7 @@ def checked(requirements: Sequence[str]) -> list[str]:
     for entry in requirements:
         if not entry.strip() or "\n" in entry or "\r" in entry:
             raise EnvError(f"{entry!r} is no requirement")
-        if entry.lstrip().startswith("-") and not _EDITABLE.match(entry.lstrip()):
+        if entry.lstrip().startswith("-") and not is_editable(entry):
             raise EnvError(f"{entry!r} is an option, not a requirement; options go into a requirements file")
     return list(requirements)
 
@@ -65,6 +64,8 @@ def arguments(uv: str, python: Path, request: Request) -> Iterator[list[str]]:
     command = [uv, "pip", "install", "--python", str(python), "--no-progress"]
     command += [f"--extra-index-url={address}" for address in request.extra_index]
     command += [f"--find-links={place}" for place in request.find_links]
+    if request.no_deps:
+        command.append("--no-deps")
     if request.extra_index:  # as pip has it: the best version wins, wherever it lies
         command.append("--index-strategy=unsafe-best-match")
     for line in request.lines:  # uv knows what it built from a folder by the times of a few files alone
@@ -86,10 +87,10 @@ class Stamps:
 
     def has(self, request: Request) -> bool:
         """The request was fulfilled, and nothing was installed or removed since."""
-        return self._read().get(request.key) == self._installed()
+        return self._read().get(request.key) == installed_digest(self._prefix)
 
     def add(self, request: Request) -> None:
-        installed = self._installed()
+        installed = installed_digest(self._prefix)
         stamps = {key: value for key, value in self._read().items() if value == installed}
         stamps[request.key] = installed
         with contextlib.suppress(OSError):  # an env we may not write notes into: the resolver is asked each time
@@ -101,12 +102,13 @@ class Stamps:
         except (OSError, msgspec.DecodeError):
             return {}
 
-    def _installed(self) -> str:
-        """Digest of the names and times of what is installed."""
-        total = hashlib.sha256()
-        for site in sorted(self._prefix.glob("lib/python3*/site-packages")):
-            with os.scandir(site) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name.endswith((".dist-info", ".egg-info", ".egg-link", ".pth")):
-                        total.update(f"{entry.name}\0{entry.stat().st_mtime_ns}\0".encode())
-        return total.hexdigest()
+
+def installed_digest(prefix: Path) -> str:
+    """Digest of the names and times of what is installed in an env."""
+    total = hashlib.sha256()
+    for folder in [*sorted(prefix.glob("lib/python3*/site-packages")), *prefix.glob("conda-meta")]:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.endswith((".dist-info", ".egg-info", ".egg-link", ".pth", ".json")):
+                    total.update(f"{entry.name}\0{entry.stat().st_mtime_ns}\0".encode())
+    return total.hexdigest()

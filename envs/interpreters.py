@@ -16,7 +16,7 @@ from envs.variables import tool_environ
 from sandbox_actors.errors import EnvError, EnvManagerMissing
 
 ASK = "import sys; print(*sys.version_info[:3], sep='.')"
-_VERSION = re.compile(r"\d+(\.\d+){0,2}")
+VERSION = re.compile(r"\d+(\.\d+){0,2}")
 _PYTHON_DEADLINE = 20.0
 
 
@@ -45,13 +45,13 @@ def find_python(version: str, call: Callable[[list[str]], object]) -> str:
     if not version:
         return host_interpreter()
     if os.sep in version:
-        if not _version_of(version):
+        if not python_version(version):
             raise EnvError(f"{version} is no python that runs")
         return version
-    if not _VERSION.fullmatch(version):
+    if not VERSION.fullmatch(version):
         raise EnvError(f"{version!r} is no python version: write one such as 3.11, or the path of a python")
     for candidate in _candidates(version):
-        if _matches(version, _version_of(candidate)):
+        if _matches(version, python_version(candidate)):
             return candidate
     call([uv_binary(), "python", "install", "--no-progress", "--", version])
     command = [uv_binary(), "python", "find", "--no-project", "--managed-python", "--", version]
@@ -72,7 +72,7 @@ def _candidates(version: str) -> Iterator[str]:
     yield from (str(path / "bin" / "python") for path in reversed(by_version))
 
 
-def _version_of(python: str) -> str:
+def python_version(python: str) -> str:
     """What a python says it is; empty where it does not run, as a shim for a version that is not there."""
     if python == host_interpreter():
         return ".".join(map(str, sys.version_info[:3]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +13,8 @@ import msgspec
 import psutil
 
 from envs import processes
-from envs.env_folder import Place
-from sandbox_actors.errors import NotFound, Refused
+from envs.env_folder import EnvFolder
+from sandbox_actors.errors import NotFound, Refused, did_you_mean
 
 
 class BuiltEnv(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +46,8 @@ Refuse = Callable[[BuiltEnv], str]
 def list_envs(root: Path, *, with_sizes: bool = True) -> list[BuiltEnv]:
     """Every env under `root`, by name, the last used first. Sizes take a moment for large ones."""
     running = _running()
-    places = (Place(path) for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
-    found = [env for place in places if (env := _described(place, running, with_sizes))]
+    folders = (EnvFolder(path) for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
+    found = [env for folder in folders if (env := _described(folder, running, with_sizes))]
     return sorted(found, key=lambda env: (env.name, -env.last_used))
 
 
@@ -62,10 +61,8 @@ def find_env(root: Path, wanted: str) -> BuiltEnv:
     if found:
         names = ", ".join(Path(env.path).name for env in found)
         raise NotFound(f"several envs are called {wanted!r}: say which of {names}")
-    known = sorted({env.name for env in envs} | {Path(env.path).name for env in envs})
-    close = difflib.get_close_matches(wanted, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}" if known else ""
-    raise NotFound(f"there is no env {wanted!r} under {root}{hint}")
+    known = [name for env in envs for name in (env.name, Path(env.path).name)]
+    raise NotFound(f"there is no env {wanted!r} under {root}{did_you_mean(wanted, known)}")
 
 
 def remove_env(root: Path, wanted: str, refuse: Refuse = lambda _: "") -> BuiltEnv:
@@ -114,36 +111,36 @@ def disk_usage(folder: Path) -> tuple[int, int]:
 
 
 def _remove(env: BuiltEnv, refuse: Refuse) -> None:
-    place = Place(Path(env.path))
+    folder = EnvFolder(Path(env.path))
 
     def is_being_made() -> None:
         raise Refused(f"env {env.name!r} is being made or removed by another process; try again when that has ended")
 
-    with place.claimed(waiting=is_being_made):
+    with folder.claimed(waiting=is_being_made):
         if why := refuse(env):
             raise Refused(why)
         if pids := _running().get(os.path.realpath(env.path)):
             raise Refused(f"env {env.name!r} is in use by {_processes(pids)}; stop what runs in it first")
-        with place.changing(processes.control().tag):
-            place.clear()
-        place.log.unlink(missing_ok=True)
+        with folder.changing(processes.control().tag):
+            folder.clear()
+        folder.log.unlink(missing_ok=True)
 
 
 def _processes(pids: list[int]) -> str:
     return f"process{'es' if len(pids) > 1 else ''} {', '.join(map(str, pids))}"
 
 
-def _described(place: Place, running: dict[str, list[int]], with_sizes: bool) -> BuiltEnv | None:
+def _described(folder: EnvFolder, running: dict[str, list[int]], with_sizes: bool) -> BuiltEnv | None:
     """None for a folder that is no env."""
-    marker = place.read_marker()
-    if marker is None and not place.lock.exists():
+    marker = folder.read_marker()
+    if marker is None and not folder.lock.exists():
         return None
-    size, own = disk_usage(place.prefix) if with_sizes else (0, 0)
-    common: dict[str, Any] = {"path": str(place.prefix), "size_bytes": size, "own_bytes": own}
-    common["pids"] = running.get(os.path.realpath(place.prefix), [])
+    size, own = disk_usage(folder.prefix) if with_sizes else (0, 0)
+    common: dict[str, Any] = {"path": str(folder.prefix), "size_bytes": size, "own_bytes": own}
+    common["pids"] = running.get(os.path.realpath(folder.prefix), [])
     if marker is None:
-        state = "building" if place.is_claimed() else "unfinished"
-        return BuiltEnv(name=place.prefix.name, state=state, **common)
+        state = "building" if folder.is_claimed() else "unfinished"
+        return BuiltEnv(name=folder.prefix.name, state=state, **common)
     return BuiltEnv(
         name=marker.name,
         state="ready",
@@ -152,7 +149,7 @@ def _described(place: Place, running: dict[str, list[int]], with_sizes: bool) ->
         spec=marker.spec,
         created=marker.created,
         seconds=marker.seconds,
-        last_used=place.last_used(),
+        last_used=folder.last_used(),
         **common,
     )
 

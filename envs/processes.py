@@ -24,6 +24,7 @@ from typing import IO, NamedTuple
 
 import psutil
 
+from envs.addresses import without_passwords
 from sandbox_actors.errors import EnvError
 
 TAG = "SANDBOX_ENV_COMMAND"
@@ -70,8 +71,7 @@ def control(cancel: threading.Event | None = None, timeout: float | None = None)
 
 def shown(command: str | Sequence[str]) -> str:
     """The command as one could type it, without the passwords in its addresses."""
-    text = command if isinstance(command, str) else shlex.join(command)
-    return re.sub(r"://[^/@\s'\"]+@", "://***@", text)
+    return without_passwords(command if isinstance(command, str) else shlex.join(command))
 
 
 def run(

@@ -18,7 +18,8 @@ async def make(prefix: str, channels: list[str], specs: list[str]) -> None:
 
     print(f"solving {', '.join(specs)} from {', '.join(channels)}", flush=True)
     virtual: Any = rattler.VirtualPackage.detect()
-    records = await rattler.solve(channels, specs, virtual_packages=virtual)
+    wanted = [rattler.MatchSpec(spec, strict=False) for spec in specs]  # all forms that conda takes
+    records = await rattler.solve(channels, wanted, virtual_packages=virtual)
     size = sum(record.size or 0 for record in records)
     print(f"installing {len(records)} packages, {size / 1e6:.1f} MB", flush=True)
     await rattler.install(records, prefix, show_progress=False)

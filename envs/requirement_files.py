@@ -14,7 +14,7 @@ _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]+")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:[\s=]+|(?=[./~\w]))(.+)")
 _FILE_URL = re.compile(r"(?:[\w.-]+(?:\[[\w.,\s-]*\])?\s*@\s*)?file://(?:localhost)?(/[^\s;#]+)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def local_path(requirement: str) -> tuple[str, bool] | None:
@@ -27,6 +27,10 @@ def local_path(requirement: str) -> tuple[str, bool] | None:
     return text.partition("[")[0].partition(";")[0].strip(), editable
 
 
+def is_editable(requirement: str) -> bool:
+    return _split_editable(requirement)[1]
+
+
 def absolute(requirement: str, find: Callable[[str], Path]) -> str:
     """The same requirement, its local path passed through `find`."""
     text, editable = _split_editable(requirement)
@@ -37,9 +41,14 @@ def absolute(requirement: str, find: Callable[[str], Path]) -> str:
 
 
 def package_name(requirement: str) -> str:
-    """The normalised name of the package that is asked for; empty where the requirement does not tell."""
-    found = None if local_path(requirement) else _NAME.match(requirement.strip())
-    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
+    """The normalized name of the package that is asked for; empty where the requirement does not say."""
+    found = None if local_path(requirement) else NAME.match(requirement.strip())
+    return normalized(found.group()) if found else ""
+
+
+def normalized(name: str) -> str:
+    """The name of a package in the form in which equal names are equal."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def flattened(paths: Sequence[Path | str]) -> list[str]:

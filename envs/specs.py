@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +11,12 @@ import msgspec
 import yaml
 
 from envs.conda_yaml import read_environment_file
-from envs.env_folder import Place, default_root
+from envs.env_folder import EnvFolder, default_root
 from envs.fingerprint import digest, host_python, path_digest
-from envs.interpreters import version_text
-from envs.requirement_files import absolute, flattened
+from envs.interpreters import VERSION, version_text
+from envs.requirement_files import NAME, absolute, flattened
 from sandbox_actors.bootstrap import wants_newest
-from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.errors import ConfigError, Problem, did_you_mean
 
 SPEC_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "envs"
 LOCK_FOLDER = SPEC_FOLDER.with_name("locks")
@@ -25,8 +24,6 @@ VIRTUAL_MANAGERS = ("uv", "venv", "virtualenv")
 CONDA_MANAGERS = ("conda", "mamba", "micromamba", "rattler")
 MANAGERS = (*VIRTUAL_MANAGERS, *CONDA_MANAGERS)
 _LISTS = ("deps", "requirements", "packages", "channels", "extra_index", "find_links", "pre_install", "post_install")
-_VERSION = re.compile(r"\d+(\.\d+){0,2}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -42,6 +39,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     channels      conda channels, first one first
     config        an environment file of conda's, to start from
     extra_index   more indexes to find deps in; like `find_links`, in addition to what the machine is set up with
+    no_deps       `deps` are installed without the packages that they depend on
     pre_install, post_install   commands run in the env before and after deps are installed; a string goes to /bin/sh
     path          an env that its user manages: used as it is, and only added to
     """
@@ -57,6 +55,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     config: str = ""
     extra_index: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    no_deps: bool = False
     pre_install: tuple[str | tuple[str, ...], ...] = ()
     post_install: tuple[str | tuple[str, ...], ...] = ()
     path: str = ""
@@ -69,6 +68,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
         """
         recipe = msgspec.structs.asdict(self)
         del recipe["name"], recipe["find_links"]
+        if not self.no_deps:
+            del recipe["no_deps"]  # so that it changes no fingerprint but those of specs that say so
         recipe["python"] = self.python or host_python()
         recipe["lock"] = path_digest(Path(self.lock)) if self.lock else ""
         recipe["config"] = read_environment_file(Path(self.config)) if self.config else None
@@ -90,9 +91,11 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
     if path.is_file():
         return _read(path)
     for folder in (path, default_root() / name_or_path, *_conda_envs(name_or_path)):
-        if Place(folder).is_finished():
+        if EnvFolder(folder).is_finished():
             return EnvSpec(name=slug(folder.name), path=str(folder))
-    raise ConfigError([Problem(name_or_path, "", f"no env spec or env of that name{_nearest(name_or_path, known)}")])
+    raise ConfigError(
+        [Problem(name_or_path, "", f"no env spec or env of that name{did_you_mean(name_or_path, known)}")]
+    )
 
 
 def _locked(spec: EnvSpec) -> EnvSpec:
@@ -156,11 +159,11 @@ def _as_list(field: Any, value: Any) -> Any:
 
 def _wrong(spec: EnvSpec) -> list[tuple[str, str]]:
     problems = []
-    if not _NAME.fullmatch(spec.name):
+    if not NAME.fullmatch(spec.name):
         problems.append(("name", f"{spec.name!r} is not made of letters, digits, dots, dashes and underscores"))
     if spec.manager not in MANAGERS:
-        problems.append(("manager", f"unknown manager {spec.manager!r}{_nearest(spec.manager, list(MANAGERS))}"))
-    if spec.python and "/" not in spec.python and not _VERSION.fullmatch(spec.python):
+        problems.append(("manager", f"unknown manager {spec.manager!r}{did_you_mean(spec.manager, MANAGERS)}"))
+    if spec.python and "/" not in spec.python and not VERSION.fullmatch(spec.python):
         problems.append(("python", f"{spec.python!r} is no version such as '3.11', nor the path of a python"))
     if spec.manager in VIRTUAL_MANAGERS:
         problems += [
@@ -193,11 +196,6 @@ def _resolved(spec: EnvSpec, base: Path) -> EnvSpec:
     )
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}" if known else ""
-
-
 def _nearest_field(value: Mapping[Any, Any]) -> str:
     unknown = [str(key) for key in value if str(key) not in EnvSpec.__struct_fields__]
-    return _nearest(unknown[0], list(EnvSpec.__struct_fields__)) if unknown else ""
+    return did_you_mean(unknown[0], EnvSpec.__struct_fields__) if unknown else ""

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from envs.base import Env, Output
+from envs.base import Env
 from envs.env_folder import default_root
 from envs.interpreters import find_python, uv_binary
 from envs.processes import Control
 from envs.requirement_files import flattened
 from envs.specs import VIRTUAL_MANAGERS
-from sandbox_actors.errors import EnvError
 
 
 class VirtualEnv(Env):
@@ -25,19 +24,7 @@ class VirtualEnv(Env):
     `env_config_path` is a requirements file, installed when the env is made.
     """
 
-    def __init__(
-        self,
-        env_name: str,
-        env_manager: str = "venv",
-        env_config_path: str | Path | None = None,
-        env_py_version: str | float | None = None,
-        *,
-        prefix: Path | None = None,
-        output: Output | None = None,
-    ) -> None:
-        if env_manager not in VIRTUAL_MANAGERS:
-            raise EnvError(f"{env_manager!r} makes no virtual environments; {', '.join(VIRTUAL_MANAGERS)} do")
-        super().__init__(env_name, env_manager, env_config_path, env_py_version, prefix=prefix, output=output)
+    kind, managers, default_manager = "virtual", VIRTUAL_MANAGERS, "venv"
 
     def find_prefix(self) -> Path:
         here = Path(self.env_name).expanduser().absolute()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,13 +22,16 @@ from typing import Any
 import msgspec
 import trio
 
+from envs.build_command import FOLDER, Event, Failed, command_for
 from envs.builder import Ready, find_built
+from envs.installer import installed_digest
+from envs.record import record_of
 from envs.router import env_of
-from envs.specs import SPEC_FOLDER, EnvSpec
+from envs.specs import EnvSpec
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.errors import EnvError
 from sandbox_actors.protocol.frames import Request
-from sandbox_actors.protocol.rows import ProgressBar
+from sandbox_actors.protocol.rows import EnvRecord, ProgressBar
 
 OnProgress = Callable[[ProgressBar], None]
 
@@ -50,6 +52,10 @@ class ReadyEnv:
     name: str
     python: str
     environ: Mapping[str, str]
+
+    @property
+    def prefix(self) -> Path:
+        return Path(self.python).parent.parent
 
 
 @dataclass(eq=False)
@@ -87,6 +93,7 @@ class Environments(Actor):
         super().__init__("environments")
         self._root, self._environ = root, environ
         self._builds: dict[str, Build] = {}
+        self._records: dict[Path, tuple[EnvSpec, str, EnvRecord]] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._nursery:
@@ -142,10 +149,13 @@ class Environments(Actor):
         """The env of `spec` if it has been built. Raises EnvError where a file that the spec names is missing."""
         return (await trio.to_thread.run_sync(self._find, spec, limiter=_threads))[1]
 
+    async def record(self, spec: EnvSpec, env: ReadyEnv) -> EnvRecord:
+        """What the env of `spec` contains now. Raises EnvError where a file that the spec names is missing."""
+        return await trio.to_thread.run_sync(self._record, spec, env.prefix, limiter=_threads)
+
     def at(self, env: ReadyEnv) -> ReadyEnv:
         """An env that was ready before, whatever its spec says by now, with the variables of a process in it."""
-        prefix = Path(env.python).parent.parent
-        environ = env_of(EnvSpec(name=env.name, path=str(prefix)), prefix).environ(self._environ)
+        environ = env_of(EnvSpec(name=env.name, path=str(env.prefix)), env.prefix).environ(self._environ)
         return ReadyEnv(env.name, env.python, {**environ, **FROZEN})
 
     def _find(self, spec: EnvSpec) -> tuple[str, ReadyEnv | None]:
@@ -158,29 +168,39 @@ class Environments(Actor):
         environ = env_of(spec, Path(built.path)).environ(self._environ)
         return ReadyEnv(spec.name, built.python, {**environ, **FROZEN})
 
+    def _record(self, spec: EnvSpec, prefix: Path) -> EnvRecord:
+        """Read again only when something has been installed or removed since."""
+        try:
+            installed = installed_digest(prefix)
+            last = self._records.get(prefix)
+            if last is None or last[:2] != (spec, installed):
+                last = self._records[prefix] = spec, installed, record_of(spec, prefix)
+        except OSError as error:
+            raise EnvError(f"env {spec.name} cannot be read: {error}") from error
+        return last[2]
+
     async def _build(self, build: Build) -> None:
-        command = [sys.executable, "-m", "envs.build_command", "--root", str(self._root)]
-        command += ["--spec", msgspec.json.encode(build.spec).decode()]
+        command = command_for(build.spec, self._root)
         try:
             with build.cancel:
                 async with trio.open_nursery() as nursery:
                     start = partial(trio.run_process, deliver_cancel=_end_builder, start_new_session=True, check=False)
                     process = await nursery.start(
-                        partial(start, command, stdin=b"", stdout=subprocess.PIPE, cwd=SPEC_FOLDER.parents[1])
+                        partial(start, command, stdin=b"", stdout=subprocess.PIPE, cwd=FOLDER)
                     )
                     async for line in _lines(process.stdout):
-                        self._take(build, msgspec.json.decode(line))
+                        self._take(build, msgspec.json.decode(line, type=Event))
         finally:
             self._forget(build)
             build.done.set()
 
-    def _take(self, build: Build, told: dict[str, Any]) -> None:
-        if told["event"] == "ready":
-            build.ready = msgspec.convert(told, Ready)
-        elif told["event"] == "failed":
-            build.failure = told["message"] + (f"\nthe whole log: {told['log']}" if told.get("log") else "")
+    def _take(self, build: Build, event: Event) -> None:
+        if isinstance(event, Ready):
+            build.ready = event
+        elif isinstance(event, Failed):
+            build.failure = event.text
         else:
-            bar = ProgressBar(label=told["message"], done=told.get("done") or 0, total=told.get("total"))
+            bar = ProgressBar(label=event.message, done=event.done or 0, total=event.total)
             for on_progress in build.waiting:
                 on_progress(bar)
 

@@ -18,6 +18,7 @@ from sandbox_actors.errors import ConfigError
 from sandbox_actors.experiment.model import Experiment, Job
 from sandbox_actors.hooks.call import Call
 from sandbox_actors.hooks.registry import component_folders
+from sandbox_actors.protocol.rows import EnvRecord
 from sandbox_actors.protocol.worker_requests import ComponentRef
 
 KEEP_ALIVE = 1800.0
@@ -41,6 +42,10 @@ class ActorRequests:
         """The env that the call runs in, if it is there. Raises EnvError, ConfigError."""
         return await self._environments.find(self._spec(job, call))
 
+    async def env_record(self, job: Job, call: Call, env: ReadyEnv) -> EnvRecord:
+        """What the env that the call runs in contains now. Raises EnvError, ConfigError."""
+        return await self._environments.record(self._spec(job, call), env)
+
     def restore_env(self, env: ReadyEnv) -> ReadyEnv:
         """An env from the record of a run, with the variables of a process in it."""
         return self._environments.at(env)
@@ -49,7 +54,7 @@ class ActorRequests:
         """The call with what a user's own class declares, as far as its source is found before it runs."""
         if not call.entry.is_own:
             return call
-        sites = [] if env is None else sorted(Path(env.python).parent.parent.glob("lib/python3*/site-packages"))
+        sites = [] if env is None else sorted(env.prefix.glob("lib/python3*/site-packages"))
         return replace(call, entry=described(call.entry, [*component_folders(job, self._cwd), *map(str, sites)]))
 
     async def needs(self, job: Job, call: Call, env: ReadyEnv, gpus: tuple[str, ...] | None) -> ActorNeeds:

@@ -124,6 +124,7 @@ class Attempt:
             if has_waited:  # the env may have been removed meanwhile
                 env = await self._ensure_env(call)
             needs = await self._requests.needs(self._job, call, env, gpus)
+            await self._runs.record_env(id, await self._requests.env_record(self._job, call, env))
             run = Run(
                 run=str(id),
                 component=needs.component,

@@ -33,6 +33,7 @@ from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.jobs.capacity import Resources
 from sandbox_actors.jobs.run_folders import RunFolders, RunRecord
 from sandbox_actors.protocol.faults import error_of
+from sandbox_actors.protocol.rows import EnvRecord
 from sandbox_actors.protocol.worker_requests import Outcome, Rejoin, Run
 from sandbox_actors.store.store import Position, Store
 from sandbox_actors.store.watcher import SandboxWatcher
@@ -85,6 +86,10 @@ class DurableRuns:
         if run not in self._places:
             raise NotFound(f"run {run} is not under way")
         return self._places[run]
+
+    async def record_env(self, run: RunId, env: EnvRecord) -> None:
+        """`Store.record_env`."""
+        await self._store.record_env(run, env)
 
     async def record(self, run: Run, needs: ActorNeeds, worker: str, cpus: float) -> None:
         """`run` is about to be asked of `worker`, and holds `cpus`. Raises StoreError."""

@@ -132,13 +132,47 @@ class Iteration(msgspec.Struct, frozen=True, kw_only=True):
     context_infos: dict[str, list[dict[str, Any]]]
 
 
+class EnvRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What an env contained when a job ran in it.
+
+    `spec` is the env's spec with all paths absolute, as plain data. `requested` names the packages that the spec itself
+    asks for, `options` are the lines of its requirements files that are options of the installer. `packages` are the
+    Python packages by name with their versions; `origins` has the requirement that installs the same again for those
+    of them that do not come from an index. `conda` are the conda packages as `name=version=build`; a Python package
+    that conda installed is only there. `channels` are those that they come from; empty for those that the manager is
+    set up with.
+    """
+
+    name: str
+    manager: str
+    python: str
+    spec: dict[str, Any]
+    requested: list[str]
+    packages: dict[str, str]
+    options: list[str] = []
+    origins: dict[str, str] = {}
+    conda: list[str] = []
+    channels: list[str] = []
+
+
+class EnvRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An env that jobs of an experiment ran in. `jobs` are `pipeline.meta_name`, each once; equal envs have equal
+    digests."""
+
+    digest: str
+    record: EnvRecord
+    jobs: list[str]
+
+
 class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """`definition` is the frozen experiment: what was submitted, with the files that it refers to inlined."""
+    """`definition` is the frozen experiment: what was submitted, with the files that it refers to inlined. `envs` are in
+    the order of the first jobs that ran in them."""
 
     experiment: ExperimentRow
     iterations: list[Iteration]
     jobs: list[JobRow]
     definition: Any = None
+    envs: list[EnvRow] = []
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from sandbox_actors.errors import NotFound
 from sandbox_actors.protocol.client_requests import Submit
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow
+from sandbox_actors.protocol.rows import EnvRecord, EnvRow, ExperimentRow, JobRow, MetricRow
 
 CHANGES_ROWS = 5_000
 CHANGES_BYTES = 4 * 1024 * 1024
@@ -43,6 +43,17 @@ POSITION = "SELECT position FROM cursors WHERE run = ? AND source = ?"
 PUT_POSITION = "INSERT OR REPLACE INTO cursors (run, source, position) VALUES (?, ?, ?)"
 DROP_POSITIONS = "DELETE FROM cursors WHERE run GLOB :job || '.*' AND NOT (run = :kept OR run GLOB :kept || '.*')"
 """Of all runs of a job (`<experiment>.<iter>.<index>`) but those of the attempt `:kept`."""
+
+PUT_ENV = "INSERT INTO envs (digest, record) VALUES (?, ?) ON CONFLICT DO NOTHING"
+PUT_JOB_ENV = "INSERT OR IGNORE INTO job_envs SELECT ?, ?, ?, id FROM envs WHERE digest = ?"
+DROP_JOB_ENVS = 'DELETE FROM job_envs WHERE experiment = ? AND iter = ? AND "index" = ?'
+COPY_JOB_ENVS = """
+    INSERT OR IGNORE INTO job_envs
+    SELECT ?, ?, ?, env FROM job_envs WHERE experiment = ? AND iter = ? AND "index" = ?"""
+ENVS = """
+    SELECT digest, record, pipeline || '.' || meta_name
+    FROM job_envs JOIN envs ON envs.id = env JOIN jobs USING (experiment, iter, "index")
+    WHERE experiment = ? ORDER BY iter, "index", env"""
 
 METRICS = "SELECT seq, name, value, step, time, pipeline, job, iter FROM metrics WHERE experiment = :id"
 EXPERIMENT = """
@@ -128,6 +139,17 @@ def job_rows(db: Connection, id: str, after: int = 0) -> list[JobRow]:
 def outputs(db: Connection, id: str) -> list[Outputs]:
     query = 'SELECT outputs FROM outputs WHERE experiment = ? ORDER BY iter, "index"'
     return [msgspec.msgpack.decode(encoded, type=Outputs) for (encoded,) in db.execute(query, (id,))]
+
+
+def env_rows(db: Connection, id: str) -> list[EnvRow]:
+    """The envs that the jobs of an experiment ran in, each once."""
+    rows: dict[str, EnvRow] = {}
+    for digest, record, job in db.execute(ENVS, (id,)):
+        if digest not in rows:
+            rows[digest] = EnvRow(digest=digest, record=msgspec.msgpack.decode(record, type=EnvRecord), jobs=[])
+        if job not in rows[digest].jobs:
+            rows[digest].jobs.append(job)
+    return list(rows.values())
 
 
 def find_job(db: Connection, id: str, wanted: str) -> JobRow:

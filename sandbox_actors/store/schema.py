@@ -84,7 +84,25 @@ CREATE INDEX metrics_by_experiment ON metrics (experiment, seq);
 CREATE INDEX metrics_by_name ON metrics (experiment, name, seq)
 """
 
-MIGRATIONS = [VERSION_1]
+VERSION_2 = """
+CREATE TABLE envs (
+    id INTEGER PRIMARY KEY,
+    digest TEXT NOT NULL UNIQUE,
+    record BLOB NOT NULL
+);
+
+CREATE TABLE job_envs (
+    experiment INTEGER NOT NULL,
+    iter INTEGER NOT NULL,
+    "index" INTEGER NOT NULL,
+    env INTEGER NOT NULL REFERENCES envs (id),
+    PRIMARY KEY (experiment, iter, "index", env),
+    FOREIGN KEY (experiment, iter, "index") REFERENCES jobs (experiment, iter, "index")
+) WITHOUT ROWID
+"""
+"""`envs` has each distinct env once, however many jobs ran in it."""
+
+MIGRATIONS = [VERSION_1, VERSION_2]
 """The first creates version 1 of the schema, each further one turns a version into the next, so that the store of every
 released version can be opened. Released scripts are never changed; new ones are added."""
 
@@ -95,6 +113,8 @@ KEYS = {
     "outputs": "experiment",
     "cursors": "length(run)",
     "metrics": "seq",
+    "envs": "id",
+    "job_envs": "experiment",
 }
 """The column by which `salvage.py` reads each table; a table comes after those that it refers to."""
 
@@ -104,5 +124,7 @@ ORPHANS = [
     "DELETE FROM jobs WHERE experiment NOT IN (SELECT id FROM experiments)",
     'DELETE FROM outputs WHERE (experiment, iter, "index") NOT IN (SELECT experiment, iter, "index" FROM jobs)',
     "DELETE FROM metrics WHERE experiment NOT IN (SELECT id FROM experiments)",
+    "DELETE FROM job_envs WHERE env NOT IN (SELECT id FROM envs)"
+    ' OR (experiment, iter, "index") NOT IN (SELECT experiment, iter, "index" FROM jobs)',
 ]
 """Remove the rows whose experiment or job was lost."""

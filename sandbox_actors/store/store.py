@@ -6,6 +6,7 @@ progress of jobs that have not ended: these outlive the daemon only.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -22,6 +23,7 @@ from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.protocol.rows import (
     ENDED,
+    EnvRecord,
     ExperimentDetail,
     ExperimentRow,
     Iteration,
@@ -179,6 +181,7 @@ class Store:
                 iterations=[Iteration(iter=iter, context_infos=infos) for iter, infos in iterations.items()],
                 jobs=jobs,
                 definition=queries.submission(db, id).definition,
+                envs=queries.env_rows(db, id),
             )
 
         return await self._database.read(work)
@@ -203,6 +206,19 @@ class Store:
         await self._database.write(work)
         self.on_change(Change(id, [row]))
 
+    async def record_env(self, run: RunId, env: EnvRecord) -> None:
+        """Record that `run` takes place in `env`. The first run of an attempt replaces the envs of earlier attempts."""
+        encoded = msgspec.msgpack.encode(env, order="deterministic")
+        digest, job = hashlib.sha256(encoded).hexdigest(), (run.experiment, run.iter, run.index)
+
+        def work(db: Connection) -> None:
+            if run.stage == 0:
+                db.execute(queries.DROP_JOB_ENVS, job)
+            db.execute(queries.PUT_ENV, (digest, encoded))
+            db.execute(queries.PUT_JOB_ENV, (*job, digest))
+
+        await self._database.write(work, durable=False)
+
     async def history(self, id: str) -> list[Outputs]:
         """The outputs of all jobs that succeeded, in the order in which the jobs run; used to resume."""
         return await self._database.read(lambda db: queries.outputs(db, id))
@@ -217,7 +233,7 @@ class Store:
         return found[0] if found else None
 
     async def copy_jobs(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
-        """Copy rows, outputs and metrics of jobs from experiment `earlier` to `id`. `places` maps the (iteration,
+        """Copy rows, outputs, envs and metrics of jobs from experiment `earlier` to `id`. `places` maps the (iteration,
         index) in `id` to that in `earlier`. The rows say where they come from."""
 
         def work(db: Connection) -> None:
@@ -230,6 +246,7 @@ class Store:
                 moved = msgspec.structs.replace(outputs[then], iter=iter, index=index)
                 values = (id, iter, index, msgspec.msgpack.encode(moved))
                 db.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", values)
+                db.execute(queries.COPY_JOB_ENVS, (id, iter, index, earlier, *then))
             for metric in queries.metrics_of(db, earlier, [rows[then] for then in places.values()]):
                 db.execute(queries.ADD_POINT, {**metric, "id": id, "seq": next(self._seq)})
 

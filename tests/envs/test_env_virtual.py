@@ -74,10 +74,10 @@ def test_no_name_reaches_a_shell(made):
 
 
 def test_making_an_env_again_does_nothing(made):
-    before = made.place.marker.read_bytes()
+    before = made.folder.marker.read_bytes()
     made.output = Talk()
     made.create()
-    assert made.place.marker.read_bytes() == before
+    assert made.folder.marker.read_bytes() == before
     assert made.output.data == b""
 
 
@@ -300,7 +300,7 @@ def test_another_python_can_be_asked_for(manager):
 
 
 def test_a_manager_that_makes_no_such_envs_is_refused():
-    with pytest.raises(EnvError, match="makes no virtual environments"):
+    with pytest.raises(EnvError, match="does not make virtual environments"):
         VirtualEnv("x", "conda")
     for name in ("", ".", "..", "a\0b"):
         with pytest.raises(EnvError, match="cannot be the name"):

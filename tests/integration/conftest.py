@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -21,6 +21,9 @@ from sandbox_actors.home import HOME_VARIABLE
 from sandbox_actors.protocol.process_mark import MARK
 from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import find_paths
+
+if TYPE_CHECKING:
+    from .env_sandbox import EnvSandbox
 
 FAULTY = str(Path(__file__).parent)
 
@@ -163,3 +166,24 @@ def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
         made.sweep()
     shutil.rmtree(made.paths.scratch.parent, ignore_errors=True)  # of a daemon that was killed
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def env_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EnvSandbox]:
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # the exporter would need an env of its own
+    from .env_sandbox import EnvSandbox
+
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))
+    (tmp_path / "envs").mkdir()
+    made = EnvSandbox(folder / "home", tmp_path, tmp_path / "envs")
+    made.write_code(1)
+    try:
+        made.start()
+        yield made
+        made.stop()
+        assert made.processes() == []
+    finally:
+        if made.daemon is not None:
+            made.daemon.kill()
+            made.daemon.wait()
+        shutil.rmtree(folder, ignore_errors=True)

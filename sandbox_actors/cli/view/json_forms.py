@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sandbox_actors.cli.view import recorded_envs
 from sandbox_actors.cli.view.targets import TargetAt, targets_of
 from sandbox_actors.errors import Problem
 from sandbox_actors.protocol.rows import ExperimentDetail, ExperimentRow, JobRow, MetricRow, ProgressBar, WorkerRow
@@ -75,6 +76,7 @@ def detail(of: ExperimentDetail) -> dict[str, Any]:
         "iterations": [{"iter": each.iter, "context_infos": each.context_infos} for each in of.iterations],
         "jobs": [job(each) for each in of.jobs],
         "targets": [target(each) for each in targets_of(of)],
+        "envs": [recorded_envs.document(each) for each in of.envs],
     }
 
 

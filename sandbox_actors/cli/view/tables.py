@@ -12,11 +12,12 @@ from rich.text import Text
 
 from sandbox_actors.cli.view.comparison import Comparison
 from sandbox_actors.cli.view.live import STYLES, hook
+from sandbox_actors.cli.view.recorded_envs import packages
 from sandbox_actors.cli.view.refinements import ROWS, Analysis, RefinedBound
 from sandbox_actors.cli.view.sparkline import sparkline
 from sandbox_actors.cli.view.targets import TargetAt
 from sandbox_actors.cli.view.text import duration, one_line, size, value, warmth
-from sandbox_actors.protocol.rows import ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
+from sandbox_actors.protocol.rows import EnvRow, ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
 
 if TYPE_CHECKING:
     from envs.inventory import BuiltEnv
@@ -85,6 +86,23 @@ def plan_table(jobs: Sequence[PlannedJob]) -> Table:
                 warm[job.warm],
             )
             for before, job in zip([None, *jobs], jobs, strict=False)
+        ),
+    )
+
+
+def recorded_envs_table(rows: Sequence[EnvRow]) -> Table:
+    """One line an environment; which jobs ran in it is shown if there are several."""
+    return _table(
+        ("ENV", "MANAGER", "PYTHON", "PACKAGES", "JOBS"),
+        (
+            (
+                row.record.name,
+                row.record.manager,
+                row.record.python,
+                packages(row.record),
+                ", ".join(row.jobs) if len(rows) > 1 else "",
+            )
+            for row in rows
         ),
     )
 

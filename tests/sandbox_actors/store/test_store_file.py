@@ -129,7 +129,7 @@ def test_a_file_of_another_schema_version_is_refused_with_both_versions(path: Pa
     other.execute("PRAGMA user_version = 7")
     other.close()
     with pytest.raises(
-        StoreError, match=r"state\.sqlite3: its schema has version 7, and this program supports up to version 1"
+        StoreError, match=r"state\.sqlite3: its schema has version 7, and this program supports up to version 2"
     ):
         with_store(path, nothing)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from envs.env_folder import Place
+from envs.env_folder import EnvFolder
 from envs.inventory import find_env
+from envs.record import installed_packages
 from sandbox_actors.cli.command import argument, command
 from sandbox_actors.cli.commands.env.usage import ENV_HELP, Workers, local_paths
 from sandbox_actors.cli.exit_status import SUCCEEDED
@@ -23,13 +23,13 @@ from sandbox_actors.cli.view.text import duration, one_line, size
 @command(argument("env", metavar="NAME", help=ENV_HELP))
 def show(options: argparse.Namespace, screen: Screen) -> int:
     env = find_env(local_paths().envs, options.env)
-    place, workers = Place(Path(env.path)), Workers()
-    packages = _packages(place.prefix)
-    python = str(place.python) if env.state == "ready" else ""
-    log = str(place.log) if place.log.exists() else ""
+    folder, workers = EnvFolder(Path(env.path)), Workers()
+    packages = installed_packages(folder.prefix)
+    python = str(folder.python) if env.state == "ready" else ""
+    log = str(folder.log) if folder.log.exists() else ""
     if screen.is_json or screen.is_quiet:
         more = {"python": python, "log": log, "packages": packages, "spec": env.spec}
-        screen.result({**json_forms.env(env, workers.of(env)), **more}, place.prefix.name, "")
+        screen.result({**json_forms.env(env, workers.of(env)), **more}, folder.prefix.name, "")
         return SUCCEEDED
     facts = {
         "manager": env.manager,
@@ -48,13 +48,6 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
         *(Text.assemble((f"{key:<14}", "dim"), one_line(value)) for key, value in facts.items() if value),
     )
     return SUCCEEDED
-
-
-def _packages(prefix: Path) -> dict[str, str]:
-    """The versions of what is installed in an environment, by name."""
-    sites = [str(site) for site in prefix.glob("lib/python3*/site-packages")]
-    found = {each.name: each.version for each in distributions(path=sites) if each.name}
-    return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
 def _text(value: Any) -> str:

@@ -20,7 +20,7 @@ def detail() -> ExperimentDetail:
 
 def test_show() -> None:
     document = json_forms.detail(detail())
-    assert list(document) == ["id", "name", "project", "state", "iterations", "jobs", "targets"]
+    assert list(document) == ["id", "name", "project", "state", "iterations", "jobs", "targets", "envs"]
     assert document["iterations"] == [{"iter": 1, "context_infos": {}}, {"iter": 2, "context_infos": INFOS}]
     assert " ".join(document["jobs"][0]) == (
         "pipeline list hook meta_name iter state started finished seconds worker warm attempt error reason"
