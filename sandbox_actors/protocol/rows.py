@@ -165,8 +165,8 @@ class EnvRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """`definition` is the frozen experiment: what was submitted, with the files that it refers to inlined. `envs` are in
-    the order of the first jobs that ran in them."""
+    """`definition` is the frozen experiment: what was submitted, with the files that it refers to inlined. `envs` are
+    in the order of the first jobs that ran in them."""
 
     experiment: ExperimentRow
     iterations: list[Iteration]
