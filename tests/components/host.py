@@ -18,7 +18,7 @@ import threading
 from typing import Any
 
 from components.base import Config
-from sandbox_actors.worker.host import free
+from sandbox_actors.worker.host import release_memory
 
 HEAVY = ("ray", "torch", "matplotlib", "data_juicer", "transformers", "datasets", "wandb")
 
@@ -69,7 +69,7 @@ def run(kind: Any, asked: dict[str, Any], loaded: list[Any]) -> dict[str, Any]:
         return {"result": None, "error": f"{type(error).__name__}: {error}"}
     finally:
         del instance
-        free()
+        release_memory()
 
 
 def watched(kind: Any, asked: dict[str, Any], log: str) -> list[Any]:
