@@ -1,4 +1,4 @@
-"""Inference with any API that takes what OpenAI's chat completions take."""
+"""Inference with any API that is compatible with OpenAI's chat completions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from components.inference.settings import API_SECRETS, ApiSettings
 from sandbox_actors.errors import ComponentFailed
 
 FIRST_REFUSALS = 3
-"""So many requests refused before any is answered: the next would fare no better."""
+"""If that many requests are refused before any is answered, the run fails."""
 
 
 class ApiInferExecutor(InferExecutor):
-    """Asks an API, many requests at once, for as long as it takes: see ApiSettings."""
+    """Asks an API, many requests at once: see ApiSettings."""
 
     env, is_light = "api", True
     secrets = API_SECRETS
@@ -45,7 +45,7 @@ class ApiInferExecutor(InferExecutor):
 
 
 async def _work(asker: Asker, run: InferRun, requests: Iterator[Request]) -> None:
-    """Answer requests until there are no more. Raises ComponentFailed where it is of no use to go on."""
+    """Answer requests until there are no more. Raises ComponentFailed if there is no point in continuing."""
     for request in requests:
         try:
             answer = await asker.ask(request.messages, run.retried)
