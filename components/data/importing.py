@@ -9,7 +9,6 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping
-from multiprocessing.dummy import Pool as ThreadPool
 from typing import Any
 
 from sandbox_actors.errors import ComponentFailed
@@ -33,7 +32,7 @@ def import_data_juicer() -> None:
     base_op.free_models = _keep_models
     base_op.Filter.run = _without_empty_pass(base_op.Filter.run)
     overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
-    overall_analysis.Pool = ThreadPool
+    overall_analysis.Pool = importlib.import_module("multiprocessing.dummy").Pool
     dj_dataset: Any = importlib.import_module("data_juicer.core.data.dj_dataset")
     dj_dataset.generate_fingerprint = _where_there_is_a_cache(dj_dataset.generate_fingerprint)
     exporter: Any = importlib.import_module("data_juicer.core.exporter").Exporter

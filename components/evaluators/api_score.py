@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar
 
 from components.base import BaseEvaluator
@@ -35,6 +34,8 @@ class ApiScoreEvaluator(BaseEvaluator):
     secrets = API_SECRETS
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
+        import asyncio
+
         executor = _ScoreExecutor(self.eval_config)
         settings: Any = executor.settings()
         dataset = dataset_of(settings.dataset_path, eval_obj, "model infer evaluator")

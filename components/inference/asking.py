@@ -11,22 +11,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from components.inference.answers import Answer, Unanswered
-from components.inference.credentials import find_credentials
-from components.inference.endpoint import Endpoint, check_headers, find_url
+from components.inference.endpoint import Endpoint, endpoint_of
 from components.inference.functions import Messages
 from components.inference.rate_control import Pace, backoff
 from components.inference.settings import ApiSettings
-from components.struct_settings import check_known
-from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
-
-CLIENT_KEYS = ("base_url", "default_headers", "max_retries", "organization", "project", "timeout")
-"""What `model_params` may hold: what OpenAI's client takes, less what is secret. `max_retry_num` counts instead of
-`max_retries`."""
+from sandbox_actors.errors import ComponentFailed
 
 MOST_BACKOFF = 60.0
 """The longest pause between two attempts, in seconds, unless the server asks for a longer one."""
-
-_TIMEOUT = 600.0
 
 
 class Asker:
@@ -117,36 +109,3 @@ async def asking(settings: ApiSettings) -> AsyncIterator[Asker]:
         asker = Asker(settings, endpoint, client)
         await asker.begin()
         yield asker
-
-
-def endpoint_of(settings: ApiSettings) -> Endpoint:
-    """Raises ConfigError for an address or a key that cannot be."""
-    params = settings.model_params
-    named = {"OpenAI-Organization": params.get("organization"), "OpenAI-Project": params.get("project")}
-    headers = {name: str(value) for name, value in named.items() if value}
-    return Endpoint(
-        url=find_url(settings.api_endpoint, params.get("base_url")),
-        credentials=find_credentials(settings.api_key_env, settings.api_key_file, settings.api_key_header),
-        response_path=settings.response_path,
-        timeout=settings.request_timeout or float(params.get("timeout") or _TIMEOUT),
-        max_bytes=settings.max_answer_bytes,
-        headers={**headers, **(params.get("default_headers") or {})},
-    )
-
-
-def check_api(settings: ApiSettings) -> None:
-    """Raises ConfigError for what no API is asked with, and for a key where people would read it."""
-    if "api_key" in settings.model_params:
-        told = "a key in an experiment file is seen by everyone who reads it; name its variable in `api_key_env`"
-        raise _problem("model_params.api_key", told)
-    check_known(settings.model_params, CLIENT_KEYS, "inference", "model_params.")
-    check_headers(settings.model_params.get("default_headers") or {})
-    for name in ("messages", "model", "stream"):
-        if name in settings.sampling_params:
-            raise _problem(f"sampling_params.{name}", "is not for the sampling to say")
-    if settings.max_concurrency < 1:
-        raise _problem("max_concurrency", "at least one request has to be under way")
-
-
-def _problem(key: str, message: str) -> ConfigError:
-    return ConfigError([Problem("inference", key, message)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -13,14 +12,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from components.inference.answers import Answer, Unanswered, read_answer
-from components.inference.credentials import Credentials
+from components.inference.credentials import Credentials, find_credentials
+from components.inference.settings import ApiSettings
+from components.struct_settings import check_known
 from sandbox_actors.errors import ConfigError, Problem
 
 KEY_ADVICE = "a key in an experiment file is seen by every reader; name its variable in `api_key_env`"
 
+CLIENT_KEYS = ("base_url", "default_headers", "max_retries", "organization", "project", "timeout")
+"""The keys of `model_params`: the arguments of OpenAI's client without the secret ones. `max_retries` is accepted but
+not used: `max_retry_num` is."""
+
 BASE_URL = "https://api.openai.com/v1"
 BASE_URL_VARIABLE = "OPENAI_BASE_URL"
 CHAT_PATH = "/chat/completions"
+
+_TIMEOUT = 600.0
 
 CONNECT_TIMEOUT = 20.0
 """Seconds within which a server must accept a connection."""
@@ -101,6 +108,8 @@ class Endpoint:
     async def _exchange(
         self, client: Any, method: str, url: str, content: bytes | None
     ) -> tuple[int, dict[str, str], bytes]:
+        import asyncio
+
         import httpx
 
         try:
@@ -162,6 +171,34 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name in headers:
         if name.lower() in _SECRET_HEADERS:
             raise _problem(f"model_params.default_headers.{name}", KEY_ADVICE)
+
+
+def endpoint_of(settings: ApiSettings) -> Endpoint:
+    """Raises ConfigError for an invalid address or key."""
+    params = settings.model_params
+    named = {"OpenAI-Organization": params.get("organization"), "OpenAI-Project": params.get("project")}
+    headers = {name: str(value) for name, value in named.items() if value}
+    return Endpoint(
+        url=find_url(settings.api_endpoint, params.get("base_url")),
+        credentials=find_credentials(settings.api_key_env, settings.api_key_file, settings.api_key_header),
+        response_path=settings.response_path,
+        timeout=settings.request_timeout or float(params.get("timeout") or _TIMEOUT),
+        max_bytes=settings.max_answer_bytes,
+        headers={**headers, **(params.get("default_headers") or {})},
+    )
+
+
+def check_api(settings: ApiSettings) -> None:
+    """Raises ConfigError for settings that no API accepts, and for a key that is written in the config."""
+    if "api_key" in settings.model_params:
+        raise _problem("model_params.api_key", KEY_ADVICE)
+    check_known(settings.model_params, CLIENT_KEYS, "inference", "model_params.")
+    check_headers(settings.model_params.get("default_headers") or {})
+    for name in ("messages", "model", "stream"):
+        if name in settings.sampling_params:
+            raise _problem(f"sampling_params.{name}", "cannot be set in sampling_params")
+    if settings.max_concurrency < 1:
+        raise _problem("max_concurrency", "must be at least 1")
 
 
 def _problem(key: str, message: str) -> ConfigError:

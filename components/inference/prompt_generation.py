@@ -7,16 +7,19 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.base import BaseDataPoolManipulator
 from components.inference.answers import Unanswered
-from components.inference.asking import Asker, asking, check_api
+from components.inference.endpoint import check_api
 from components.inference.functions import Messages
 from components.inference.samples import Sample, read_samples, with_fields, write_lines
 from components.inference.settings import API_SECRETS, PromptGenerationSettings
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+
+if TYPE_CHECKING:
+    from components.inference.asking import Asker
 
 
 class PromptGeneration(BaseDataPoolManipulator):
@@ -32,6 +35,8 @@ class PromptGeneration(BaseDataPoolManipulator):
     secrets = API_SECRETS
 
     async def run(self) -> str:
+        from components.inference.asking import asking  # imports asyncio, which `sandbox check` does not need
+
         settings = read_settings(self.data_pool_cfg, PromptGenerationSettings, "prompt generation")
         check_api(settings)
         _check(settings)
