@@ -14,6 +14,7 @@ from components.evaluators.measure_settings import PipelineScoreSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of, text_of, write_measured
 from components.inference.samples import read_samples
 from components.models.causal import files_of
+from components.models.hub import find_modelscope_model
 from components.models.process_state import unchanged_process
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
@@ -32,7 +33,7 @@ class Pipelines:
 
     def pipeline(self, settings: PipelineScoreSettings) -> Any:
         """Raises ComponentFailed."""
-        name = _model(settings.model)
+        name = find_modelscope_model(settings.model)
         files = files_of(Path(name)) if Path(name).is_dir() else None
         identity = [name, files, settings.task, settings.pipeline_params]
         if self._pipeline is None or identity != self._identity:
@@ -116,13 +117,3 @@ def _score(said: Any, item: dict[str, Any], settings: PipelineScoreSettings) -> 
             f"no score by {where} in the result of the pipeline: {str(said)[:200]} ({error!r})"
         ) from error
     return score if math.isfinite(score) else None
-
-
-def _model(name: str) -> str:
-    """The absolute path of a folder: modelscope asks its hub about any other name that has one slash in it."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(folder.absolute())
-    if folder.is_absolute() or name.startswith((".", "~")):
-        raise ComponentFailed(f"there is no folder {folder.absolute()}: a model's holds configuration.json")
-    return name

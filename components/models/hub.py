@@ -37,3 +37,16 @@ def find_model(name: str) -> str:
             f"and not from the hub ({reason}). Put the model's folder (config.json, weights, tokenizer) "
             f"at that path, or set HF_HOME to a folder whose cache contains it"
         ) from error
+
+
+def find_modelscope_model(name: str) -> str:
+    """The absolute path of a folder, or a name on modelscope's hub. Raises ComponentFailed for a missing folder.
+
+    modelscope would search its hub for any relative path with one slash in it.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder.absolute())
+    if folder.is_absolute() or name.startswith((".", "~")):
+        raise ComponentFailed(f"no folder {folder.absolute()}: a model's folder contains configuration.json")
+    return name

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from components.base import BaseModelExecutor, Watcher, keep_imports
+from components.models.hub import find_modelscope_model
 from components.models.process_state import unchanged_process
 from components.models.texts import read_items
 from components.struct_settings import read_settings
@@ -96,7 +97,10 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
             given = getattr(training, name)
             settings[name] = self.data_connector(given, split, training.key_remapping) if given else None
         with unchanged_process(), _local_models_are_not_looked_up():
-            self.executor = build(name=training.trainer_name, default_args={**settings, "model": self._model()})
+            self.executor = build(
+                name=training.trainer_name,
+                default_args={**settings, "model": find_modelscope_model(training.model_name)},
+            )
             self.executor.train()
         return work_dir
 
@@ -149,15 +153,6 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
         step = (epoch - 1) * self._steps_of_epoch + int(match["done"] or 0)
         renamed = {"learning_rate" if name == "lr" else name: value for name, value in items.items()}
         self.watcher.watch(renamed, step=step)
-
-    def _model(self) -> str:
-        """The absolute path of a folder: modelscope asks its hub about any other name that has one slash in it."""
-        folder = Path(self._training.model_name).expanduser()
-        if folder.is_dir():
-            return str(folder.absolute())
-        if folder.is_absolute() or self._training.model_name.startswith((".", "~")):
-            raise ComponentFailed(f"there is no folder {folder.absolute()}: a model's holds configuration.json")
-        return self._training.model_name
 
     @cached_property
     def _training(self) -> ModelscopeTraining:
