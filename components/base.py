@@ -95,20 +95,20 @@ class Watcher(Protocol):
 
 
 class Component:
-    """What every component is: what it says of itself, and what warmth adds.
+    """What every component declares of itself, and how it stays warm.
 
-    The attributes are read before anything runs: of a component of this project by importing its module, of a user's
-    own class from its source, where they have to be literals.
+    The attributes are read before anything runs: for a component of this project by importing its module, for a user's
+    own class from its source, where they must be literals.
 
-    env            name of the env spec it runs in, unless the job names another
-    settings_type  a Struct with its config: its keys, their types, and which of them are required
-    required       dotted config keys without which it cannot run, beside those that `settings_type` requires
+    env            the env spec that it runs in, unless its job names another one
+    settings_type  a Struct of its config: the keys, their types, and which of them are required
+    required       dotted config keys that it cannot run without, besides those that `settings_type` requires
     reads          config keys that name files or folders it reads, one path or a list of them
-    keys           its config keys, where it has no `settings_type`; none means that it takes any
-    model_fields   dotted config keys that identify what `load()` makes: while their values stay the same, it is kept
-    secrets        dotted config keys under which people write keys of APIs, which no file should hold
-    needs_gpu      its env is of no use without one
-    is_light       its process starts in a fraction of a second and holds nothing worth keeping warm
+    keys           its config keys if it has no `settings_type`; empty: it accepts any
+    model_fields   dotted config keys that identify what `load()` makes: while their values are the same, it is reused
+    secrets        dotted config keys under which people write API keys, which no file should contain
+    needs_gpu      its env is of no use without a GPU
+    is_light       its process starts in a fraction of a second and holds nothing that is worth keeping warm
 
     `load` and `unload` are called by the worker; a component without a model defines neither.
     """

@@ -10,7 +10,7 @@ import msgspec
 from sandbox_actors.errors import ConfigError, Problem, did_you_mean
 
 JOB_KEYS = ("type", "env_name", "env_manager", "env_params")
-"""What any config may hold: which component is meant, and the env it runs in."""
+"""The keys that any config may have: the component's type, and the env it runs in."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -43,7 +43,7 @@ def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
-    """Keys of `config` whose values do not fit a `kind`, and why; what is missing or not known is not looked at."""
+    """Keys of `config` whose values do not fit a `kind`, and why. Missing and unknown keys are not reported."""
     found = []
     for field in msgspec.structs.fields(kind):
         value = _plain(config.get(field.name))
@@ -56,7 +56,7 @@ def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple
 
 
 def check_known(values: Mapping[str, Any], known: tuple[str, ...], who: str, below: str = "") -> None:
-    """Raises ConfigError for the keys of `values`, which lies below the key `below`, that are not `known`."""
+    """Raises ConfigError for the keys of `values` that are not in `known`; `below` is the prefix of their names."""
     if unknown := [key for key in values if key not in known]:
         raise ConfigError([Problem(who, f"{below}{key}", f"unknown key{did_you_mean(key, known)}") for key in unknown])
 

@@ -172,7 +172,7 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
     gone = str(tmp_path / "gone.jsonl")
     base: dict[str, Any] = {"dataset_path": pool, "export_path": str(tmp_path / "out")}
 
-    assert f"data_pool_merging: dataset_path: there is no {gone}" in refused(
+    assert f"data_pool_merging: dataset_path: not found: {gone}" in refused(
         merging, {**base, "dataset_path": [pool, gone]}
     )
     assert f"{pool} is named twice" in refused(merging, {**base, "dataset_path": [pool, pool]})
