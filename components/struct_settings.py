@@ -21,20 +21,20 @@ def keys_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def read_settings(config: Mapping[str, Any], kind: type[S], who: str, *, strict: bool = False) -> S:
-    """`config` as a `kind`; a key without a value counts as one that is not there, and unless `strict`, `"1e-3"` as the
-    number it is.
+    """`config` as a `kind`. A key whose value is null counts as missing, and unless `strict`, the text `"1e-3"` as a
+    number.
 
-    Raises ConfigError in the name of `who`: for every key that is not known, with the nearest one that is; else for
-    the first value that does not fit.
+    Raises ConfigError in the name of `who`: for every unknown key, with the nearest known one; else for the first
+    value that does not fit.
     """
     check_known(config, keys_of(kind), who)
     values = {key: value for key, value in _plain(config).items() if key not in JOB_KEYS and value is not None}
     try:
         return msgspec.convert(values, kind, strict=strict)
     except msgspec.ValidationError as error:
-        told, _, place = str(error).partition(" - at `$")
+        message, _, place = str(error).partition(" - at `$")
         key = place.strip("`.") or next(iter(_missing(values, kind)), "")
-        raise ConfigError([Problem(who, key, _lowered(told))]) from error
+        raise ConfigError([Problem(who, key, _lowered(message))]) from error
 
 
 def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
