@@ -1,7 +1,7 @@
 """Which class a component config's `type` means, for each of the ten factories.
 
-Classes are named as strings. Each declares what it needs (`components.base.Component`): for a class of this project, this is
-read by importing its module, which imports no heavy library; for a user's own class, from its source.
+Classes are named as strings. Each declares what it needs (`components.base.Component`): for a class of this project,
+this is read by importing its module, which imports no heavy library; for a user's own class, from its source.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Entry:
     """One component class as the daemon and `sandbox check` know it.
 
     `target` is `module:Class`; `package` is the file or folder of its top-level package, which the worker gets;
-    `is_own` marks a user's class. `keys` are all config keys that it accepts, empty if it accepts any. The rest is what the
-    class declares: see `components.base.Component`.
+    `is_own` marks a user's class. `keys` are all config keys that it accepts, empty if it accepts any. The rest is
+    what the class declares: see `components.base.Component`.
     """
 
     target: str
