@@ -1,5 +1,5 @@
-"""What the actors run: executors, evaluators, data pool manipulators, and the ten factories that know them.
+"""What the actors run: executors, evaluators, data pool manipulators, and the ten factories that list them.
 
-Importable on Python 3.10 and later with the standard library and `sandbox_actors.errors` alone: every component
-imports the libraries it needs inside the methods that use them.
+Importable on Python 3.10 and later with the standard library, msgspec and the ground of `sandbox_actors`: a component
+imports the libraries that it needs inside the methods that use them.
 """

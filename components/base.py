@@ -1,9 +1,9 @@
 """The base classes of components. Method names are those of Data-Juicer Sandbox: a class written for it runs here.
 
-A component lives in a worker process of its own. For every run the worker makes an instance from the run's config,
-sends file descriptors 1 and 2 to the run's log, and calls `run`. What is expensive to make is made by `load()`, once
-per process and model, kept by the worker, and handed to every later instance as `loaded`; whatever `run` changes in
-it, `run` has to put back, because a warm run gives bit for bit what a cold run gives.
+A component runs in its own worker process. For every run the worker makes an instance from the run's config, redirects
+file descriptors 1 and 2 to the run's log, and calls `run`. `load()` makes what is expensive, once per process and
+model; the worker keeps its result, and passes it to every later instance as `loaded`. `run` must restore whatever it
+changes in it, because a warm run gives bit for bit the results of a cold run.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Config(dict[str, Any]):
     """A component's config: a dict whose keys are attributes too, at every depth, also inside lists.
 
-    `config.train.lr`, `config["train"]["lr"]` and `config.get("train")` are the same thing, so that code written for
-    dicts and code written for namespaces both work. A key that is not there raises AttributeError as an attribute
-    and KeyError as an item; a key that is also a method of dict (`items`) is reached as an item only.
+    `config.train.lr`, `config["train"]["lr"]` and `config.get("train")` are the same, so that code written for
+    dicts and code written for namespaces both work. A missing key raises AttributeError as an attribute and KeyError
+    as an item. A key that is also a method of dict (`items`) can only be read as an item.
     """
 
     def __init__(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
@@ -62,7 +62,7 @@ class Config(dict[str, Any]):
         return Config({**self, **other})
 
     def clone(self) -> Config:
-        """A copy that shares nothing but the leaves."""
+        """A copy that shares only the leaves."""
         return Config(self.as_dict())
 
     copy = clone
@@ -85,7 +85,7 @@ def _plain(value: Any) -> Any:
 
 
 class Watcher(Protocol):
-    """Where a component's metrics go. Both calls return when the daemon has answered."""
+    """Records a component's metrics. Both calls return when the daemon has answered."""
 
     def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
         """Record a number, a string, or a mapping of them (flattened with dots). Without a step it is a result."""
@@ -95,20 +95,20 @@ class Watcher(Protocol):
 
 
 class Component:
-    """What every component is: what it says of itself, and what warmth adds.
+    """What every component declares of itself, and how it stays warm.
 
-    The attributes are read before anything runs: of a component of this project by importing its module, of a user's
-    own class from its source, where they have to be literals.
+    The attributes are read before anything runs: for a component of this project by importing its module, for a user's
+    own class from its source, where they must be literals.
 
-    env            name of the env spec it runs in, unless the job names another
-    settings_type  a Struct with its config: its keys, their types, and which of them are required
-    required       dotted config keys without which it cannot run, beside those that `settings_type` requires
+    env            the env spec that it runs in, unless its job names another one
+    settings_type  a Struct of its config: the keys, their types, and which of them are required
+    required       dotted config keys that it cannot run without, besides those that `settings_type` requires
     reads          config keys that name files or folders it reads, one path or a list of them
-    keys           its config keys, where it has no `settings_type`; none means that it takes any
-    model_fields   dotted config keys that identify what `load()` makes: while their values stay the same, it is kept
-    secrets        dotted config keys under which people write keys of APIs, which no file should hold
-    needs_gpu      its env is of no use without one
-    is_light       its process starts in a fraction of a second and holds nothing worth keeping warm
+    keys           its config keys if it has no `settings_type`; empty: it accepts any
+    model_fields   dotted config keys that identify what `load()` makes: while their values are the same, it is reused
+    secrets        dotted config keys under which people write API keys, which no file should contain
+    needs_gpu      its env is of no use without a GPU
+    is_light       its process starts in a fraction of a second and holds nothing that is worth keeping warm
 
     `load` and `unload` are called by the worker; a component without a model defines neither.
     """
@@ -126,19 +126,19 @@ class Component:
     loaded: Any = None
 
     def load(self) -> Any:
-        """Make what later runs share: imports, a model. Called once per process and model; returns `loaded`."""
+        """Make what later runs share, such as imports and a model. Called once per process and model."""
         return None
 
     def unload(self) -> None:
-        """Give back what `load()` made, before another model is loaded or the process ends."""
+        """Free what `load()` made, before another model is loaded or the process ends."""
         self.loaded = None
 
 
 def keep_imports() -> None:
-    """Tell the garbage collector that everything there is now stays for the life of the process.
+    """Exclude everything that exists now from garbage collection, for the life of the process.
 
-    For a `load()` that has just imported a large library: each collection afterwards, at least one a run, takes a
-    tenth to a quarter of a second less. What `unload()` gives back has to be made after this.
+    For a `load()` that has just imported a large library: each later collection, at least one a run, takes a tenth to
+    a quarter of a second less. What `unload()` frees must be made after this call.
     """
     gc.collect()
     gc.freeze()
@@ -147,11 +147,10 @@ def keep_imports() -> None:
 class BaseModelExecutor(Component):
     """Trains a model, or infers with one.
 
-    Two processes divide the work. The worker awaits `run`, which is `_run`: there `print()` goes to the run's log,
-    and so does what C code and child processes write. The log watcher, a process of its own with an instance of its
-    own that never loads anything, hands each complete line of that log to `_watch_run`, which calls
-    `self.watcher.watch` for what it finds. So metrics arrive while `_run` holds the interpreter, and those of the
-    last lines before a crash arrive too.
+    Two processes share the work. The worker awaits `run`, which calls `_run`: its prints go to the run's log, as does
+    the output of C code and child processes. The log watcher is another process, with another instance that never
+    loads anything: it passes each complete line of the log to `_watch_run`, which calls `self.watcher.watch` with the
+    metrics in it. So metrics arrive while `_run` holds the interpreter, and those of the last lines before a crash too.
     """
 
     def __init__(self, model_config: Any, watcher: Watcher | None = None) -> None:
@@ -160,33 +159,33 @@ class BaseModelExecutor(Component):
         self.executor: Any = None
 
     async def run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> Any:
-        """Do the work; what it returns is recorded as the job's output, a tuple as several."""
+        """Do the work. The result is recorded as the job's output; a tuple is several outputs."""
         return await self._run(run_type, run_obj, **kwargs)
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has to define `async _run(self, run_type, run_obj)`")
+        raise NotImplementedError(f"{type(self).__name__} must define `async _run(self, run_type, run_obj)`")
 
     async def watch_run(self, lines: Iterable[str], **kwargs: Any) -> None:
-        """Turn the lines of a log into metrics, for use without a daemon."""
+        """Record the metrics in the lines of a log, for use without a daemon."""
         for line in lines:
             self._watch_run(line, **kwargs)
 
     def _watch_run(self, line: str, **kwargs: Any) -> None:
-        """Record what one complete line of the log says. Here: nothing."""
+        """Record the metrics in one complete line of the log. Default: nothing."""
 
     def data_connector(self, input_data: Any, **kwargs: Any) -> Any:
-        """Turn a dataset in Data-Juicer's format into what the model's framework reads. Here: unchanged."""
+        """Convert a dataset from Data-Juicer's format to that of the model's framework. Default: unchanged."""
         return input_data
 
     def run_subprocess(self, script_path: str, run_args: Iterable[Any], working_dir: str, cmd: str = "bash") -> None:
-        """Run a script to its end, its output going to the run's log. Raises ComponentFailed unless it exits with 0."""
+        """Run a script, with its output in the run's log. Raises ComponentFailed unless it exits with status 0."""
         command = [cmd, str(script_path), *(str(arg) for arg in run_args)]
         try:
             status = subprocess.run(command, cwd=working_dir, stdin=subprocess.DEVNULL, check=False).returncode
         except OSError as error:
             raise ComponentFailed(f"cannot start {' '.join(command)} in {working_dir}: {error}") from error
         if status:
-            how = f"exited with status {status}" if status > 0 else f"was ended by signal {-status}"
+            how = f"exited with status {status}" if status > 0 else f"was killed by signal {-status}"
             raise ComponentFailed(f"{' '.join(command)} {how}, in {working_dir}; its last lines are in the run's log")
 
 
@@ -198,22 +197,22 @@ class BaseEvaluator(Component):
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> Any:
         """`eval_type` is `data` or `model`. Returns a number or a mapping of numbers, which become results."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `run(self, eval_type, eval_obj)`")
+        raise NotImplementedError(f"{type(self).__name__} must define `run(self, eval_type, eval_obj)`")
 
 
 class BaseDataPoolManipulator(Component):
-    """Makes datasets out of datasets, or out of anything else: the base of general data executors too."""
+    """Makes datasets from datasets, or from anything else. Also the base of general data executors."""
 
     def __init__(self, data_pool_cfg: Any) -> None:
         self.data_pool_cfg = data_pool_cfg
 
     def run(self) -> Any:
-        """Returns the path that was written, or the list of paths; a tuple is several outputs."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `run(self)`")
+        """Returns the written path, or the list of paths; a tuple is several outputs."""
+        raise NotImplementedError(f"{type(self).__name__} must define `run(self)`")
 
 
 class BaseHook(Component):
-    """A hook of one's own: does a whole job by itself, with both configs of the job and the watcher."""
+    """A user's own hook: does a whole job itself, with both configs of the job and the watcher."""
 
     def __init__(self, job_cfg: Any, watcher: Watcher | None = None, *args: Any, **kwargs: Any) -> None:
         self.job_cfg = job_cfg
@@ -222,8 +221,8 @@ class BaseHook(Component):
         self.extra_cfg = job_cfg.get("extra_configs")
 
     def run(self) -> Any:
-        """Do the work; what it returns is recorded as the job's output, a tuple as several."""
+        """Do the work. The result is recorded as the job's output; a tuple is several outputs."""
         return self.hook()
 
     def hook(self, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} has to define `hook(self)`")
+        raise NotImplementedError(f"{type(self).__name__} must define `hook(self)`")

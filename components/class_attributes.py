@@ -1,4 +1,4 @@
-"""What a component class of the user's says of itself, read from its source: the daemon runs no code but its own."""
+"""What a user's component class declares, read from its source: the daemon never runs users' code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = "settings_type"
 
 
 def declared(target: str, folders: Sequence[str]) -> dict[str, Any]:
-    """What the class `target` (`module:Class`) declares. Nothing, for a class that is not found below `folders`.
+    """What the class `target` (`module:Class`) declares. Empty if it is not found below `folders`.
 
     These are the attributes of `components.base.Component` that are literals in its body, and `lists`, of a hook: the
     job lists it is made for. `settings_type` names a Struct of the same module: its fields are the keys, and those
@@ -36,13 +36,13 @@ def declared(target: str, folders: Sequence[str]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=256)
 def _declared_in(file: str, name: str, mtime: int, size: int) -> tuple[tuple[str, Any], ...]:
-    """`mtime` and `size` tell one state of the file from another."""
+    """`mtime` and `size` are part of the cache's key, so that a changed file is read again."""
     import ast
 
     try:
         tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return ()  # the worker, which imports it, says what is wrong
+        return ()  # the worker reports what is wrong when it imports the module
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     found: dict[str, Any] = {}
     for each in _with_bases(name, classes):

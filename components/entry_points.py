@@ -1,7 +1,7 @@
-"""Components and hooks of other packages, found by their entry points in the base env; nothing of theirs is imported.
+"""Components and hooks of other packages, found by their entry points in the base env; none of them is imported.
 
-An entry point of the group `sandbox_actors.components` is called `<Factory>.<type>`, one of `sandbox_actors.hooks` as
-the hook is; its value is `package.module:Class`.
+An entry point of the group `sandbox_actors.components` is named `<Factory>.<type>`, one of `sandbox_actors.hooks` like
+the hook; its value is `package.module:Class`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ HOOKS = "sandbox_actors.hooks"
 
 
 class Registered(NamedTuple):
-    """A class, and the file or folder of the package it is in, which is handed to the worker."""
+    """A class, and the file or folder of its package, which the worker gets."""
 
     target: str
     package: str
 
 
 class Registry(Mapping[str, Registered]):
-    """What is registered in `group` under names that begin with `prefix`, by the rest of the name. Looked for when it
-    is asked for: most files name nothing of it."""
+    """The classes that are registered in `group` under names that begin with `prefix`, by the rest of the name. They
+    are searched on access, because most experiment files use none."""
 
     def __init__(self, group: str, prefix: str = "") -> None:
         self._group, self._prefix = group, prefix
@@ -49,7 +49,7 @@ class Registry(Mapping[str, Registered]):
 
 
 def _package(name: str) -> str:
-    """Where the top-level package or module `name` of this env lies; empty where it is not to be found."""
+    """The path of the top-level package or module `name` in this env; empty if it is not found."""
     from importlib.util import find_spec
 
     spec = find_spec(name)

@@ -1,7 +1,7 @@
 """Which class a component config's `type` means, for each of the ten factories.
 
-Classes are named as strings. What one needs is declared on it (`components.base.Component`): of a class of this project
-it is read by importing its module, which imports no heavy library; of a user's own class from its source.
+Classes are named as strings. Each declares what it needs (`components.base.Component`): for a class of this project,
+this is read by importing its module, which imports no heavy library; for a user's own class, from its source.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sandbox_actors.errors import ConfigError, Problem, nearest
 class Entry:
     """One component class as the daemon and `sandbox check` know it.
 
-    `target` is `module:Class`; `package` is the file or folder of its top-level package, handed to the worker; `is_own`
-    marks a class of the user's. `keys` are all config keys it knows, none if it takes any. The rest is what the class
-    declares: see `components.base.Component`.
+    `target` is `module:Class`; `package` is the file or folder of its top-level package, which the worker gets;
+    `is_own` marks a user's class. `keys` are all config keys that it accepts, empty if it accepts any. The rest is
+    what the class declares: see `components.base.Component`.
     """
 
     target: str
@@ -45,7 +45,7 @@ class Entry:
     is_light: bool = False
 
     def misfits(self, config: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Keys whose values cannot be meant, and why."""
+        """Keys with values of the wrong type or range, and why."""
         return [] if self.settings_type is None else misfits(config, self.settings_type)
 
 
@@ -54,25 +54,25 @@ def entry_of(target: str) -> Entry:
     """The entry of a class of this project."""
     module, _, name = target.partition(":")
     kind = getattr(importlib.import_module(module), name)
-    said = {field: getattr(kind, field) for field in Entry.__dataclass_fields__ if hasattr(kind, field)}
+    attributes = {field: getattr(kind, field) for field in Entry.__dataclass_fields__ if hasattr(kind, field)}
     settings = kind.settings_type
     if settings is not None:
-        said["required"] = tuple(dict.fromkeys([*required_of(settings), *kind.required]))
-        said["keys"] = settings.__struct_fields__
-    if said["keys"]:
-        said["keys"] = tuple(dict.fromkeys([*said["keys"], *JOB_KEYS]))
-    return Entry(target=target, **said)
+        attributes["required"] = tuple(dict.fromkeys([*required_of(settings), *kind.required]))
+        attributes["keys"] = settings.__struct_fields__
+    if attributes["keys"]:
+        attributes["keys"] = tuple(dict.fromkeys([*attributes["keys"], *JOB_KEYS]))
+    return Entry(target=target, **attributes)
 
 
 def described(entry: Entry, folders: Sequence[str] = ()) -> Entry:
-    """An entry of the user's own with what its class declares, if its source is in `folders` or its package."""
+    """The entry of a user's class with what the class declares, if its source is in `folders` or its package."""
     places = [*folders, str(Path(entry.package).parent)] if entry.package else folders
-    said = declared(entry.target, places)
-    return replace(entry, **{name: value for name, value in said.items() if name != "lists"})
+    attributes = declared(entry.target, places)
+    return replace(entry, **{name: value for name, value in attributes.items() if name != "lists"})
 
 
 class Entries(Mapping[str, Entry]):
-    """Entries by name, each looked up when it is asked for: those of this project, then those that others register."""
+    """Entries by name: those of this project, then those that others register. Each is read when it is looked up."""
 
     def __init__(self, targets: Mapping[str, str], registry: Mapping[str, Any]) -> None:
         self._targets, self._registry = targets, registry
@@ -91,14 +91,14 @@ class Entries(Mapping[str, Entry]):
 
 
 class Factory:
-    """`types`: the class that each `type` means. `default_type` is meant where a config has no `type`, if any is."""
+    """`types`: the class that each `type` means. `default_type`: that of a config without a `type`, if any."""
 
     def __init__(self, name: str, types: Mapping[str, str], default_type: str | None = None) -> None:
         self.name, self.default_type = name, default_type
         self.entries = Entries(types, Registry(COMPONENTS, f"{name}."))
 
     def resolve(self, config: Mapping[str, Any] | None) -> Entry:
-        """The entry that the `type` of a component config asks for; `package.module:Class` is a class of the user's.
+        """The entry that the `type` of a component config asks for; `package.module:Class` is a user's class.
 
         Raises ConfigError, with one problem at `type` that names the nearest known type.
         """
@@ -120,7 +120,7 @@ class Factory:
 
 
 PLAIN = "plain"
-"""The env of a component that names none."""
+"""The env of a component that declares none."""
 
 MEASURES_OF_DATA = {
     "accuracy": "components.evaluators.truth:AccuracyEvaluator",
@@ -128,7 +128,7 @@ MEASURES_OF_DATA = {
     "dj_text_quality_classifier": "components.evaluators.quality_classifier:QualityClassifier",
     "text_quality": "components.evaluators.text_quality:TextQuality",
 }
-"""What evaluates data; the data may be what a model has written, so that models are evaluated by it too."""
+"""Evaluators of data. They evaluate models too, by the data that a model has written."""
 
 FACTORIES: dict[str, Factory] = {
     factory.name: factory

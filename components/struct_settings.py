@@ -10,7 +10,7 @@ import msgspec
 from sandbox_actors.errors import ConfigError, Problem, did_you_mean
 
 JOB_KEYS = ("type", "env_name", "env_manager", "env_params")
-"""What any config may hold: which component is meant, and the env it runs in."""
+"""The keys that any config may have: the component's type, and the env it runs in."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -21,20 +21,20 @@ def keys_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def read_settings(config: Mapping[str, Any], kind: type[S], who: str, *, strict: bool = False) -> S:
-    """`config` as a `kind`; a key without a value counts as one that is not there, and unless `strict`, `"1e-3"` as the
-    number it is.
+    """`config` as a `kind`. A key whose value is null counts as missing, and unless `strict`, the text `"1e-3"` as a
+    number.
 
-    Raises ConfigError in the name of `who`: for every key that is not known, with the nearest one that is; else for
-    the first value that does not fit.
+    Raises ConfigError in the name of `who`: for every unknown key, with the nearest known one; else for the first
+    value that does not fit.
     """
     check_known(config, keys_of(kind), who)
     values = {key: value for key, value in _plain(config).items() if key not in JOB_KEYS and value is not None}
     try:
         return msgspec.convert(values, kind, strict=strict)
     except msgspec.ValidationError as error:
-        told, _, place = str(error).partition(" - at `$")
+        message, _, place = str(error).partition(" - at `$")
         key = place.strip("`.") or next(iter(_missing(values, kind)), "")
-        raise ConfigError([Problem(who, key, _lowered(told))]) from error
+        raise ConfigError([Problem(who, key, _lowered(message))]) from error
 
 
 def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def required_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
-    """Keys of `config` whose values do not fit a `kind`, and why; what is missing or not known is not looked at."""
+    """Keys of `config` whose values do not fit a `kind`, and why. Missing and unknown keys are not reported."""
     found = []
     for field in msgspec.structs.fields(kind):
         value = _plain(config.get(field.name))
@@ -56,7 +56,7 @@ def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple
 
 
 def check_known(values: Mapping[str, Any], known: tuple[str, ...], who: str, below: str = "") -> None:
-    """Raises ConfigError for the keys of `values`, which lies below the key `below`, that are not `known`."""
+    """Raises ConfigError for the keys of `values` that are not in `known`; `below` is the prefix of their names."""
     if unknown := [key for key in values if key not in known]:
         raise ConfigError([Problem(who, f"{below}{key}", f"unknown key{did_you_mean(key, known)}") for key in unknown])
 

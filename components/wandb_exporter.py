@@ -1,4 +1,4 @@
-"""A wandb run for an experiment, fed from the daemon's store, in a process that may hang or die unnoticed."""
+"""Exports an experiment from the daemon's store to a wandb run, in a process whose failure harms nothing else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sandbox_actors.protocol.rows import MetricRow
 from sandbox_actors.protocol.worker_requests import Pulled
 
 WAIT = 20.0
-"""Seconds that one question for more metrics stays open."""
+"""Seconds that a request waits for new metrics."""
 
 CONFIG_PREFIX = "cfgs."
-"""Names of what `watch_cfgs` recorded: a run's config, not its history."""
+"""Prefix of what `watch_cfgs` recorded: it belongs to a run's config, not to its history."""
 
 
 class MetricSource(Protocol):
@@ -24,10 +24,10 @@ class MetricSource(Protocol):
 
 
 class WandbExporter(Component):
-    """`config`: project, name, dir, mode (empty: online where a key is found, else offline), and whether the
-    experiment has several pipelines (`is_prefixed`: metric names then start with their pipeline's).
+    """`config`: project, name, dir, mode (empty: online if a key is found, else offline), and `is_prefixed`: the
+    experiment has several pipelines, so metric names start with that of their pipeline.
 
-    `run` returns, when the experiment has ended and all of its metrics are handed over, the run's folder.
+    `run` returns the run's folder when the experiment has ended and all of its metrics are exported.
     """
 
     def __init__(self, config: Mapping[str, Any], watcher: MetricSource) -> None:
@@ -78,7 +78,7 @@ class WandbExporter(Component):
         if row.step is None:
             run.log({name: row.value})
             return
-        # Several trainings count their steps from 0: each metric gets an axis of its own.
+        # Each metric has its own axis, because several trainings count their steps from 0.
         axis = f"step/{name}"
         if name not in known:
             run.define_metric(name.replace(".", "\\."), step_metric=axis.replace(".", "\\."))

@@ -1,4 +1,4 @@
-"""The analyzer: statistics of a dataset, sample by sample and overall, by Data-Juicer's own Analyzer."""
+"""Computes the statistics of a dataset, for each sample and overall, with Data-Juicer's Analyzer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class DataAnalyzer(RecipeComponent):
     `run` returns a mapping:
 
     export_path    the dataset with the statistics of each sample under `__dj__stats__`
-    stats_path     the statistics alone, one sample a line
+    stats_path     only the statistics, one sample a line
     analysis_path  a folder with the overall analysis as a table, and the plots
-    samples        how many samples were analysed
+    samples        the number of analysed samples
     overall        {row: {statistic: number}}, the rows count, mean, std, min, 25%, 50%, 75%, max
     """
 
@@ -33,7 +33,7 @@ class DataAnalyzer(RecipeComponent):
             dataset = job.load(analyzer.dataset_builder)
             analyzer.run(dataset=dataset)
             if analyzer.overall_result is None:
-                raise recipe_error("process", "no operator in it computes statistics, so there is nothing to analyse")
+                raise recipe_error("process", "none of its operators computes statistics, so nothing can be analysed")
             analysis = self._keep_analysis(Path(analyzer.analysis_path), job)
             exported, stats = job.deliver()
         result = {
@@ -48,7 +48,7 @@ class DataAnalyzer(RecipeComponent):
 
     @staticmethod
     def _keep_analysis(made: Path, job: Job) -> Path:
-        """Out of the staging folder, to a folder named after the export; one that the recipe chose stays there."""
+        """Move the analysis from the staging folder to one named after the export; a folder set by the recipe stays."""
         if job.owns(made):
             final = job.target.with_name(f"{job.target.stem}_analysis")
             shutil.rmtree(final, ignore_errors=True)
@@ -57,7 +57,7 @@ class DataAnalyzer(RecipeComponent):
 
 
 def numbers(table: Any) -> dict[str, dict[str, float]]:
-    """The numbers in an overall analysis (a data frame), by row and statistic, without what is missing or infinite."""
+    """The finite numbers in an overall analysis (a data frame), by row and statistic."""
     return {
         str(row): {
             str(column): float(value)

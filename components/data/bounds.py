@@ -1,7 +1,7 @@
-"""The bounds of a recipe's operators: which statistic each is held against, how it is written, whom it excludes.
+"""The bounds in a recipe's operators: the statistic of each, the form in which it is written, the samples it excludes.
 
-Which parameter bounds which statistic is read off the operators' source (`operator_bounds.json`), so that an operator
-with several statistics gets each bound from its own, and flags such as `min_closed_interval` stay flags.
+The statistic that a parameter bounds is taken from the operators' source (`operator_bounds.json`). So each bound of an
+operator with several statistics belongs to its own one, and flags such as `min_closed_interval` are not bounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from components.data.statistic_ranges import ANYTHING, RANGES, UNIT
 
 _DIGITS = 6
 _MEANT = 12
-"""Digits of a computed bound that are not an artefact of binary arithmetic: 0.7 - 3 * 0.05 is meant to be 0.55."""
+"""Digits of a computed bound that are not artefacts of binary arithmetic: 0.7 - 3 * 0.05 should be 0.55."""
 
 _SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]*)\s*")
 _UNITS = " kmgtpezy"
@@ -30,7 +30,7 @@ _RATIO = re.compile(r"\s*(\d+)\s*([/:])\s*(\d+)\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """One bound that a recipe names. `statistics` are those it may be held against, `value` is as the recipe has it."""
+    """One bound in a recipe. `statistics`: those that it may bound. `value`: as written in the recipe."""
 
     operator: str
     parameter: str
@@ -45,19 +45,18 @@ class Bound:
 
     @property
     def number(self) -> float | None:
-        """None for what is no number, and no text that Data-Juicer reads as one."""
+        """None if the value is neither a number nor a text that Data-Juicer reads as one."""
         return number_of(self.value)
 
     @property
     def obstacle(self) -> str:
-        """Why it cannot be moved whatever the data are; empty where it can."""
+        """Why it cannot be moved, whatever the data; empty if it can."""
         if self.number is None:
             return "not a number"
         return "its range is reversed" if self.arguments.get("reversed_range") else ""
 
     def written(self, value: float, statistic: str) -> Any:
-        """`value` as this bound can be written: no further than its statistic can be, in the form that it has now, and
-        rounded outwards."""
+        """`value` in the form of this bound, limited to the range of its statistic and rounded outwards."""
         lowest, highest = UNIT if self.kind == "ClosedUnitInterval" else RANGES.get(statistic, ANYTHING)
         exact = Context(prec=_MEANT).create_decimal_from_float(min(max(value, lowest), highest))
         if isinstance(self.value, str):
@@ -67,10 +66,10 @@ class Bound:
         return float(Context(prec=_DIGITS, rounding=ROUND_FLOOR if self.is_lower else ROUND_CEILING).plus(exact))
 
     def excludes(self, bound: float, value: Any) -> bool:
-        """Whether a sample whose statistic is `value` would go if this bound were `bound`, the operator's others aside.
+        """Whether this bound alone, set to `bound`, would remove a sample whose statistic is `value`.
 
-        Of several values, those of its images for instance, any has to be inside, or all, as the operator is set. A
-        value that is missing is not excluded.
+        Of several values, for instance one for each image, any or all must be inside, as the operator is configured. A
+        missing value is not excluded.
         """
         if isinstance(value, (list, tuple)):
             inside = [not self.excludes(bound, each) for each in value]
@@ -86,9 +85,9 @@ class Bound:
 
 @dataclass(frozen=True, kw_only=True)
 class BoundChange:
-    """What became of one bound. `after` equals `before` where it was left, and `reason` then says why.
+    """The change of one bound. If it is unchanged, `after` equals `before`, and `reason` says why.
 
-    gone_before, gone_after  how many samples the bound excludes, by itself; None where nobody counted
+    gone_before, gone_after  the number of samples that this bound alone excludes; None if they were not counted
     """
 
     operator: str
@@ -118,7 +117,7 @@ def operator_bounds() -> dict[str, dict[str, Any]]:
 
 
 def bounds_of(recipe: Mapping[str, Any]) -> Iterator[Bound]:
-    """The bounds that a recipe names, in its order."""
+    """The bounds in a recipe, in its order."""
     known = operator_bounds()
     for entry in recipe.get("process") or []:
         for operator, arguments in entry.items() if isinstance(entry, dict) else ():
@@ -137,7 +136,7 @@ def bounds_of(recipe: Mapping[str, Any]) -> Iterator[Bound]:
 def changed(
     bound: Bound, after: Any = None, statistic: str = "", reason: str = "", columns: Columns = NO_COLUMNS
 ) -> BoundChange:
-    """Move a bound to `after` in its recipe, or leave it for a `reason`, and count whom it excludes then and now."""
+    """Set a bound to `after` in its recipe, or leave it for a `reason`; count the samples excluded before and after."""
     before = bound.value
     after = before if reason else after
     values = columns.get(statistic)
@@ -172,19 +171,19 @@ def number_of(value: Any) -> float | None:
 
 
 def _named(statistic: str, arguments: Mapping[str, Any]) -> str:
-    """`<field_key>` stands for the statistic that this parameter names."""
+    """`<field_key>` means the statistic that the parameter of this name contains."""
     return str(arguments.get(statistic[1:-1]) or "") if statistic.startswith("<") else statistic
 
 
 def _power(unit: str) -> int | None:
-    """Of 1024: 0 for no unit, 1 for kb and KiB."""
+    """The power of 1024: 0 without a unit, 1 for kb and KiB."""
     match = re.fullmatch(r"([kmgtpezy])i?b", unit.lower())
     return _UNITS.index(match[1]) if match else None if unit else 0
 
 
 def _like(text: str, value: Fraction, is_lower: bool) -> str:
-    """A size or a ratio written as `text` is. Sizes are whole numbers to Data-Juicer, so that a smaller unit is taken
-    where the number would have fewer than three digits."""
+    """A size or a ratio in the form of `text`. Data-Juicer reads sizes as whole numbers, so a smaller unit is used if
+    the number would have fewer than three digits."""
     to_whole = math.floor if is_lower else math.ceil
     if ratio := _RATIO.fullmatch(text):
         return f"{to_whole(value * 100)}{ratio[2]}100"

@@ -1,8 +1,8 @@
-"""Captions of images and videos from one trainer's format to another's: one file out for each file in.
+"""Converts captions of images and videos between the formats of trainers: one output file for each input file.
 
 Common settings: `dataset_path` (a file or a list of files, .jsonl or .jsonl.gz) and `export_path` (a folder). Each
-`run` returns the list of the paths it wrote, in the order of its inputs. What does not have to change leaves as it
-came, to the byte. What is not as the format says is an error that names file and line, and nothing is written then.
+`run` returns the list of the paths it wrote, in the order of its inputs. Parts that
+do not change are copied byte for byte. Input in a wrong format is an error with file and line; nothing is written then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ END_OF_CHUNK = "<|__dj__eoc|>"
 
 
 class Conversion(BaseDataPoolManipulator):
-    """Base: `ending` is what an output is called behind the name of its input."""
+    """Base: `ending` is appended to the name of the input to name the output."""
 
     env, is_light = "plain", True
     required: ClassVar[tuple[str, ...]] = ("dataset_path", "export_path")
@@ -38,7 +38,7 @@ class Conversion(BaseDataPoolManipulator):
         paths = dataset_paths(self.data_pool_cfg, "dataset_path", self._name)
         folder = self.data_pool_cfg.get("export_path")
         if not isinstance(folder, str) or not folder:
-            raise ConfigError([Problem(self._name, "export_path", "missing: the folder to write to")])
+            raise ConfigError([Problem(self._name, "export_path", "missing: the folder of the outputs")])
         targets = [Path(folder).expanduser() / f"{stem(path)}{self.ending}" for path in paths]
         for target in targets:
             if targets.count(target) > 1:
@@ -49,7 +49,7 @@ class Conversion(BaseDataPoolManipulator):
         return [str(target) for target in targets]
 
     def convert(self, path: Path, target: Path) -> str:
-        """Write one output; returns how many samples it has, in words."""
+        """Write one output; returns its number of samples as text."""
         raise NotImplementedError
 
     @property
@@ -60,11 +60,11 @@ class Conversion(BaseDataPoolManipulator):
 class CocoCaptionToDataJuicer(Conversion):
     """InternVL's COCO Caption jsonl to Data-Juicer's format, `<name>_dj_fmt.jsonl`.
 
-    `{"image": PATH, "conversations": [QUESTION, {"value": CAPTION}, ...], ...}` gets two keys more: `images`, [PATH],
-    and `text`, the image token and the caption. The other keys stay, so that what Data-Juicer keeps is still
-    InternVL's format. Where `image` is a list, `images` is that list and the text has a token for each.
+    `{"image": PATH, "conversations": [QUESTION, {"value": CAPTION}, ...], ...}` gets two more keys: `images`, [PATH],
+    and `text`, the image token and the caption. The other keys stay, so that the output of Data-Juicer is still in
+    InternVL's format. If `image` is a list, `images` is that list and the text has a token for each.
 
-    image_root  a folder put before relative paths in `images` (default: none), for operators that open the images
+    image_root  a folder that relative paths in `images` start at (default: none), for operators that open the images
     """
 
     keys: ClassVar[tuple[str, ...]] = (*Conversion.keys, "image_root")
@@ -84,11 +84,11 @@ class CocoCaptionToDataJuicer(Conversion):
         image, conversations = sample.get("image"), sample.get("conversations")
         images = [image] if isinstance(image, str) else image
         if not isinstance(images, list) or not images or not all(isinstance(each, str) for each in images):
-            raise line.error(f"`image` has to be a path or a list of paths, not {image!r:.60}")
+            raise line.error(f"`image` must be a path or a list of paths, not {image!r:.60}")
         answer = conversations[1] if isinstance(conversations, list) and len(conversations) > 1 else None
         caption = answer.get("value") if isinstance(answer, dict) else None
         if not isinstance(caption, str):
-            raise line.error("the caption has to be text at `conversations`, second turn, `value`")
+            raise line.error("the caption must be text at `conversations`, second turn, `value`")
         root = self.data_pool_cfg.get("image_root") or ""
         tokens = " ".join([IMAGE] * len(images))
         return changed(
@@ -103,7 +103,7 @@ class CocoCaptionMeta(Conversion):
     data_root_path  the folder that InternVL is started in; required
     root            the folder of the images, relative to it (default `data/coco/`)
     data_augment    default false
-    repeat_time     how often an epoch goes over the dataset; below 1, over that share of it (default 1)
+    repeat_time     repeats of the dataset in an epoch; below 1, the share of it that is used (default 1)
     """
 
     required: ClassVar[tuple[str, ...]] = (*Conversion.required, "data_root_path")
@@ -136,8 +136,8 @@ class DataJuicerToEasyAnimate(Conversion):
     """Data-Juicer's video format to EasyAnimate's, `<name>_ea_fmt.json`: one list of samples.
 
     `{"videos": [PATH, ...], "text": "<__dj__video> CAPTION <|__dj__eoc|>", ...}` gets `file_path`, the first of its
-    videos, and its text loses the tokens of Data-Juicer. A sample without a video is left out, which the log tells.
-    An input may also be a JSON list of such samples.
+    videos, and its text loses the tokens of Data-Juicer. A sample without a video is omitted, which is logged. An
+    input may also be a JSON list of such samples.
     """
 
     ending = "_ea_fmt.json"
@@ -150,22 +150,22 @@ class DataJuicerToEasyAnimate(Conversion):
                 converted = self._converted(line)
                 if converted is None:
                     left_out += 1
-                    print(f"{line.path}, line {line.number}: has no video and is left out")
+                    print(f"{line.path}, line {line.number}: has no video and is omitted")
                     continue
                 file.write(b",\n" if kept else b"\n")
                 file.write(converted.encode())
                 kept += 1
             file.write(b"\n]\n")
-        return f"{_samples(kept)} ({left_out} without a video left out)" if left_out else _samples(kept)
+        return f"{_samples(kept)} ({left_out} without a video omitted)" if left_out else _samples(kept)
 
     @staticmethod
     def _converted(line: Line) -> str | None:
         sample = line.sample
         videos, text = sample.get("videos"), sample.get("text")
         if not isinstance(videos, list) or not all(isinstance(video, str) for video in videos):
-            raise line.error(f"`videos` has to be a list of paths, not {videos!r:.60}")
+            raise line.error(f"`videos` must be a list of paths, not {videos!r:.60}")
         if not isinstance(text, str):
-            raise line.error(f"`text` has to be text, not {text!r:.60}")
+            raise line.error(f"`text` must be text, not {text!r:.60}")
         if not videos:
             return None
         caption = text.replace(VIDEO, "").replace(END_OF_CHUNK, "").strip()
@@ -180,7 +180,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _read_list(path: Path) -> Iterator[Line]:
-    """The samples of a JSON list, each with the line it begins in."""
+    """The samples of a JSON list, each with the number of its first line."""
     try:
         text = path.read_text(encoding="utf-8")
         json.loads(text)

@@ -1,8 +1,8 @@
-"""Real English text that every Python carries: the language reference behind `help()`, and the library's docstrings.
+"""English text from the Python installation: the language reference of `help()`, and the library's docstrings.
 
-Cut into paragraphs and left as it is: prose, tables, signatures, code, near-empty lines and repeats, which is what a
-data recipe is there to sort out. Nothing is downloaded and nothing is imported for its docstrings: they are read off
-the syntax trees, in the order of the file names, so that one interpreter always gives the same corpus.
+Cut into paragraphs, otherwise unchanged: prose, tables, signatures, code, near-empty lines and repeats, which a data
+recipe can filter. Nothing is downloaded, and no module is imported: docstrings are taken from the syntax trees, in the
+order of the file names, so that one interpreter always gives the same corpus.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from sandbox_actors.errors import ConfigError, Problem
 from sandbox_actors.files import write_whole
 
 FORMAT = 1
-"""Part of the digest: a change in how the corpus is made makes it anew."""
+"""Part of the digest: increase it when the corpus is made differently, so that it is made again."""
 
-PASSED_OVER = frozenset(
+SKIPPED = frozenset(
     ("encodings", "idle_test", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tests", "turtledemo")
 )
-"""Folders of the library without documentation of its own: tests, tables, programs, and what others installed."""
+"""Folders of the library without documentation: tests, tables, programs, and installed packages."""
 
 _BLANK_LINES = re.compile(r"\n[ \t]*\n")
 _MANIFEST = "corpus.json"
 
 
 class Paragraph(NamedTuple):
-    """`source` is the topic or the module file that `text` comes from."""
+    """`source`: the topic or the module file of `text`."""
 
     text: str
     source: str
@@ -46,11 +46,11 @@ class Paragraph(NamedTuple):
 class PythonDocsCorpus(BaseDataPoolManipulator):
     """Writes `train.jsonl` and `heldout.jsonl` into the folder `export_path`; returns both paths.
 
-    heldout  so many different paragraphs are set aside before anything else (default 500); no sample equals one
-    samples  so many of the others are drawn (default: all of them), repeats included
-    seed     of both draws (default 42); what is held out does not depend on `samples`
+    heldout  the number of distinct paragraphs to hold out (default 500); no sample equals one of them
+    samples  the number of samples drawn from the others, with repeats (default: all)
+    seed     of both draws (default 42); the held-out paragraphs do not depend on `samples`
 
-    Made on first use. A corpus of the same settings and interpreter is found again by its manifest.
+    A corpus with the same settings and interpreter is reused; its manifest identifies it.
     """
 
     env, is_light = "plain", True
@@ -63,7 +63,7 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
         train, heldout = folder / "train.jsonl", folder / "heldout.jsonl"
         manifest = {"digest": _digest(settings), "settings": settings}
         if _is_made(folder, manifest, (train, heldout)):
-            print(f"found again: {train}, {heldout}")
+            print(f"reused: {train}, {heldout}")
             return str(train), str(heldout)
         samples, aside = split(self.read(), **settings)
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,12 +83,12 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
         settings = {"samples": config.get("samples"), "heldout": config.get("heldout", 500)}
         for name, value in settings.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ConfigError([Problem("corpus", name, f"a number of samples is wanted here, not {value!r}")])
+                raise ConfigError([Problem("corpus", name, f"must be a number of samples, not {value!r}")])
         return {**settings, "seed": config.get("seed", 42)}
 
 
 def paragraphs() -> Iterator[Paragraph]:
-    """All of them: the topics of `help()` first, then the library's docstrings, files in the order of their names."""
+    """All paragraphs: the topics of `help()`, then the library's docstrings, in the order of the file names."""
     from pydoc_data.topics import topics
 
     for name, text in sorted(topics.items()):
@@ -98,7 +98,7 @@ def paragraphs() -> Iterator[Paragraph]:
         source = path.relative_to(library).as_posix()
         try:
             tree = ast.parse(path.read_bytes())
-        except SyntaxError:  # a template or sample that is not meant to be imported
+        except SyntaxError:  # a template or sample that cannot be imported
             continue
         for docstring in _docstrings(tree):
             yield from _cut(docstring, source)
@@ -107,12 +107,12 @@ def paragraphs() -> Iterator[Paragraph]:
 def split(
     everything: list[Paragraph], samples: int | None, heldout: int | None, seed: Any
 ) -> tuple[list[Paragraph], list[Paragraph]]:
-    """`samples` paragraphs and `heldout` others, none of the first equal to one of the second, both in random order."""
+    """`samples` paragraphs and `heldout` others, in random order; none of the first equals one of the second."""
     chance = random.Random(f"heldout {seed}")
     different = list({paragraph.text: paragraph for paragraph in reversed(everything)}.values())[::-1]
     wanted = heldout or 0
     if wanted >= len(different):
-        problem = f"{wanted} is more than there is: {len(different)} different paragraphs"
+        problem = f"{wanted} is too many: there are {len(different)} distinct paragraphs"
         raise ConfigError([Problem("corpus", "heldout", problem)])
     aside = chance.sample(different, wanted)
     texts = {paragraph.text for paragraph in aside}
@@ -128,7 +128,7 @@ def _cut(text: str, source: str) -> Iterator[Paragraph]:
 
 def _module_files(library: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(library):
-        folders[:] = sorted(name for name in folders if name not in PASSED_OVER)
+        folders[:] = sorted(name for name in folders if name not in SKIPPED)
         yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
 
 

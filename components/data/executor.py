@@ -1,4 +1,4 @@
-"""The executor: a dataset processed by a recipe, by Data-Juicer's own DefaultExecutor; or a sample drawn from it."""
+"""Processes a dataset by a recipe with Data-Juicer's DefaultExecutor, or draws a sample from it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sandbox_actors.errors import ComponentFailed
 
 
 class DataExecutor(RecipeComponent):
-    """`config` is a recipe. `run` processes its dataset, `run("sample")` draws from it as `sampling.py` says.
+    """`config` is a recipe. `run` processes its dataset, `run("sample")` draws from it (see `sampling.py`).
 
-    Returns a mapping: `export_path`, a list of paths where the recipe asks for shards, and how many samples went in and
-    were kept or drawn (`samples_in`, `samples_kept` or `samples`; samples without any text count as neither).
+    Returns a mapping: `export_path`, a list of paths if the recipe asks for shards, and the numbers of samples: read
+    (`samples_in`), and kept or drawn (`samples_kept` or `samples`). Samples without text are not counted.
     """
 
     def run(self, task: str = "process") -> dict[str, Any]:
@@ -40,7 +40,7 @@ class DataExecutor(RecipeComponent):
             dataset = job.load(executor.dataset_builder)
             places = probe.choose(len(dataset), lambda key: _values(dataset, key))
             if not places:
-                raise ComponentFailed(f"{probe.algorithm} finds no sample to draw in {job.source}")
+                raise ComponentFailed(f"{probe.algorithm} found no sample to draw in {job.source}")
             executor.exporter.export_stats = False
             executor.exporter.export(dataset.select(places))
             exported, _ = job.deliver()
@@ -50,11 +50,11 @@ class DataExecutor(RecipeComponent):
 
 
 def _values(dataset: Any, key: str) -> Sequence[Any]:
-    """The value at a dotted key in each sample. Raises ConfigError where none has any."""
+    """The value at a dotted key in each sample. Raises ConfigError if no sample has one."""
     column, *below = key.split(".")
     values = list(dataset[column]) if column in dataset.column_names else []
     for part in below:
         values = [value.get(part) if isinstance(value, dict) else None for value in values]
     if not any(value is not None for value in values):
-        raise recipe_error(ALGO, f"no sample has anything at {key!r}; there are {', '.join(dataset.column_names)}")
+        raise recipe_error(ALGO, f"no sample has the key {key!r}; the columns are {', '.join(dataset.column_names)}")
     return values

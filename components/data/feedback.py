@@ -1,31 +1,31 @@
-"""Recipe refinement by model feedback: bounds are fitted to the samples that a model can learn from.
+"""Refines a recipe by model feedback: its bounds are fitted to the samples that a model can learn from.
 
 Given the statistics of each sample and a measure that a model gave it (a loss, a perplexity), a sample is *in the band*
 if its measure lies between two quantiles of the measure, by default the 20th and the 80th percentile: neither trivial
 nor hopeless. For each filter of the recipe and each statistic x that it bounds, the interval I of x is chosen that
-tells both apart best:
+separates both best:
 
     I = argmax  P(x in I | in the band) - w P(x in I | outside it)
 
-over all intervals whose ends are values of x, or infinite where the recipe names no bound. With w = 1 that is Youden's
-J, the share kept of what is wanted minus the share kept of the rest. Where this interval would keep less than
-`coverage` of the band, w is the largest below 1 whose interval keeps as much, found by bisection. Of intervals as good
-as each other the one with more of the band is taken. It is found exactly: with samples sorted by x, each distinct value
-adds its share of the band minus w times its share of the rest, and the best interval is the run with the largest sum.
-Above 1,024 distinct values, neighbours are put together to so many groups of about as many samples.
+over all intervals whose ends are values of x, or infinite if the recipe has no bound there. With w = 1 this is Youden's
+J, the share kept of the band minus the share kept of the rest. If this interval would keep less than `coverage` of the
+band, w is the largest value below 1 whose interval keeps that much, found by bisection. Of equally good intervals, the
+one with more of the band is taken. The search is exact: with samples sorted by x, each distinct value adds its share of
+the band minus w times its share of the rest, and the best interval is the run with the largest sum. More than 1,024
+distinct values are merged into 1,024 groups of neighbours, of about equal size.
 
-A statistic that says nothing about the band also has a best interval, by chance. So its bounds are left alone unless J
-is larger than chance would have it: with D the largest J, n and m the samples in and outside the band, and
-l = D sqrt(n m / (n + m)), the chance is
+A statistic that is independent of the band also has a best interval, by chance. So bounds are only moved if J is
+significant: with D the largest J, n and m the numbers of samples in and outside the band, and
+l = D sqrt(n m / (n + m)), the probability of such a D by chance is
 
     exp(-2 l^2)                                   for one bound (Smirnov's one-sided test of two samples)
     2 sum over j of (4 j^2 l^2 - 1) exp(-2 j^2 l^2)   for two (Kuiper's, whose statistic D never exceeds)
 
-and `significance` is what it must not exceed. Fewer than ten samples on either side are too few.
+which must not exceed `significance`. At least ten samples are needed on either side.
 
-A bound whose end of I is the end of the data, and that excludes none of them, stays where it is. A list of numbers, one
-for each image of a sample for instance, counts by its mean. Samples without a finite measure take no part. Bounds are
-rounded and written as `bounds.py` says.
+A bound stays unchanged if its end of I is the end of the data and it excludes no sample. A list of numbers, for
+instance one for each image of a sample, counts by its mean. Samples without a finite measure are ignored. For rounding,
+see `bounds.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Interval:
-    """`kept` and `rest` are the shares of the band and of the others that lie inside."""
+    """`kept` and `rest` are the shares of the band and of the other samples inside."""
 
     low: float
     high: float
@@ -73,9 +73,9 @@ class Interval:
 def refine(
     recipe: Mapping[str, Any], columns: Columns, measures: Sequence[float | None], settings: Settings = Settings()
 ) -> tuple[dict[str, Any], list[BoundChange]]:
-    """A copy of the recipe with its bounds fitted, and what happened to each bound, in the recipe's order.
+    """A copy of the recipe with its bounds fitted, and the change of each bound, in the recipe's order.
 
-    `columns` and `measures` are of the same samples in the same order. Raises ComponentFailed where no sample has a
+    `columns` and `measures` are of the same samples in the same order. Raises ComponentFailed if no sample has a
     measure.
     """
     refined = copy.deepcopy(dict(recipe))
@@ -87,7 +87,7 @@ def refine(
 
 
 def band_of(measures: Sequence[float | None], band: tuple[float, float]) -> list[bool | None]:
-    """Whether each sample is in the band, None where it has no measure. Quantiles are linearly interpolated."""
+    """Whether each sample is in the band, None if it has no measure. Quantiles are linearly interpolated."""
     known = sorted(value for value in measures if value is not None)
     if not known:
         raise ComponentFailed("no sample has a finite measure")
@@ -96,7 +96,7 @@ def band_of(measures: Sequence[float | None], band: tuple[float, float]) -> list
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Of sorted values."""
+    """Of sorted values, linearly interpolated."""
     position = share * (len(values) - 1)
     below = math.floor(position)
     above = min(below + 1, len(values) - 1)
@@ -122,7 +122,10 @@ def _fitted(
             yield changed(bound, reason=bound.obstacle or reason, statistic=found[0] if found else "", columns=columns)
         elif _is_idle(bound, interval, columns[found[0]]):
             yield changed(
-                bound, reason="excludes nothing, and nothing speaks for it", statistic=found[0], columns=columns
+                bound,
+                reason="excludes no sample, and the data give no reason to move it",
+                statistic=found[0],
+                columns=columns,
             )
         else:
             end = interval.low if bound.is_lower else interval.high
@@ -130,7 +133,7 @@ def _fitted(
 
 
 def _is_idle(bound: Bound, interval: Interval, values: Sequence[Any]) -> bool:
-    """Whether the bound excludes no sample, and the interval goes to the end of the data on its side."""
+    """Whether the bound excludes no sample, and the interval reaches the end of the data on its side."""
     numbers = [number for number in map(number_at, values) if number is not None]
     at_end = interval.low <= min(numbers) if bound.is_lower else interval.high >= max(numbers)
     return at_end and bound.number is not None and not any(bound.excludes(bound.number, value) for value in values)
@@ -143,7 +146,7 @@ def fit(
     has_lower: bool = True,
     has_upper: bool = True,
 ) -> tuple[Interval | None, str]:
-    """The interval for one statistic, or None and the reason to leave its bounds alone."""
+    """The interval for one statistic, or None and the reason not to move its bounds."""
     pairs = sorted(
         (value, is_in) for value, is_in in zip(values, in_band, strict=True) if value is not None and is_in is not None
     )
@@ -154,14 +157,14 @@ def fit(
     groups = list(_groups(pairs, inside, outside))
     best = best_interval(groups, 1.0, has_lower, has_upper)
     if chance(best.j, inside, outside, has_lower and has_upper) > settings.significance:
-        return None, f"says nothing about the band: J {max(best.j, 0.0):.2f} may be chance"
+        return None, f"unrelated to the band: J {max(best.j, 0.0):.2f} may be chance"
     if best.kept < settings.coverage:
         best = _covering(groups, settings.coverage, has_lower, has_upper)
     return best, ""
 
 
 def best_interval(groups: Sequence[Interval], weight: float, has_lower: bool, has_upper: bool) -> Interval:
-    """The run of groups, which are in order, with the largest kept - weight rest."""
+    """The run of consecutive groups with the largest kept - weight * rest."""
     best: tuple[float, float, int, int] | None = None
     start, total, kept = 0, 0.0, 0.0
     for place, group in enumerate(groups):
@@ -178,20 +181,20 @@ def best_interval(groups: Sequence[Interval], weight: float, has_lower: bool, ha
 
 
 def chance(j: float, inside: int, outside: int, has_two: bool) -> float:
-    """How likely a statistic that says nothing has an interval with a J as large."""
+    """The probability that an unrelated statistic has an interval with such a J."""
     square = j * abs(j) * inside * outside / (inside + outside)
     if square <= 0:
         return 1.0
     if not has_two:
         return math.exp(-2 * square)
-    if square < 0.16:  # the series converges slowly where the chance is 1 in all digits that matter
+    if square < 0.16:  # the series converges slowly here, and the result is 1 in all relevant digits
         return 1.0
     terms = ((4 * n * n * square - 1) * math.exp(-2 * n * n * square) for n in range(1, 101))
     return min(1.0, 2 * math.fsum(terms))
 
 
 def _covering(groups: Sequence[Interval], coverage: float, has_lower: bool, has_upper: bool) -> Interval:
-    """With the largest weight whose interval has as much of the band as is asked for. At 0 it has everything."""
+    """The best interval at the largest weight with which it keeps `coverage` of the band. At 0 it keeps everything."""
     low, high = 0.0, 1.0
     best = best_interval(groups, 0.0, has_lower, has_upper)
     for _ in range(_BISECTIONS):
@@ -205,16 +208,16 @@ def _covering(groups: Sequence[Interval], coverage: float, has_lower: bool, has_
 
 
 def _groups(pairs: Sequence[tuple[float, bool]], inside: int, outside: int) -> Iterator[Interval]:
-    """Each distinct value with its shares; where they are many, neighbours together."""
+    """Each distinct value with its shares; neighbours are merged if there are many."""
     size = len(pairs) / _GROUPS if len({value for value, _ in pairs}) > _GROUPS else 0
-    begun: list[tuple[float, bool]] = []
+    group: list[tuple[float, bool]] = []
     for _, same in groupby(pairs, key=lambda pair: pair[0]):
-        begun += same
-        if len(begun) >= size:
-            yield _group(begun, inside, outside)
-            begun = []
-    if begun:
-        yield _group(begun, inside, outside)
+        group += same
+        if len(group) >= size:
+            yield _group(group, inside, outside)
+            group = []
+    if group:
+        yield _group(group, inside, outside)
 
 
 def _group(pairs: Sequence[tuple[float, bool]], inside: int, outside: int) -> Interval:
@@ -226,16 +229,16 @@ class FeedbackRefiner(Refiner):
     """Refines a recipe and writes the new one.
 
     recipe                      the recipe, a mapping
-    path_model_feedback_recipe  where the refined one is written: .yaml, .yml or .json
+    path_model_feedback_recipe  the path of the refined recipe: .yaml, .yml or .json
     dataset_path                a dataset whose samples have their statistics (default: that of the analysis which a job
                                 of the same meta_name has made)
-    measure_key                 where a sample has the measure, dotted: `loss`, `scores.perplexity`
-    measure_path                the file with the measures, line by line the same samples (default: the dataset)
+    measure_key                 the dotted key of the measure: `loss`, `scores.perplexity`
+    measure_path                the file with the measures, with the same samples line by line (default: the dataset)
     band                        two quantiles of the measure (default [0.2, 0.8])
-    coverage                    the share of the band that each operator has to keep (default 0.8)
-    significance                how likely chance alone may be to have moved a bound (default 0.01)
+    coverage                    the share of the band that each operator must keep (default 0.8)
+    significance                the largest probability that a bound is moved by chance (default 0.01)
 
-    `run` returns a mapping: `path`, `changes`, the bounds that were moved, and `bounds`, what became of each.
+    `run` returns a mapping: `path`, `changes`, the moved bounds, and `bounds`, the change of each bound.
     """
 
     required = ("path_model_feedback_recipe", "measure_key")
@@ -251,7 +254,7 @@ class FeedbackRefiner(Refiner):
         columns = read_columns(dataset)
         if not columns:
             raise self.error(
-                "dataset_path", f"no sample of {dataset} has statistics; let ProbeViaAnalyzerHook make them"
+                "dataset_path", f"no sample of {dataset} has statistics; compute them with ProbeViaAnalyzerHook"
             )
         measures = self._measures(dataset, measured)
         refined, changes = refine(recipe, _padded(columns, len(measures)), measures, settings)
@@ -263,12 +266,12 @@ class FeedbackRefiner(Refiner):
     def settings(self) -> Settings:
         band = self.config.get("band", [0.2, 0.8])
         if not isinstance(band, list) or len(band) != 2 or not all(map(_is_share, band)) or band[0] >= band[1]:
-            raise self.error("band", f"two quantiles of the measure are wanted here, as [0.2, 0.8], not {band!r}")
+            raise self.error("band", f"must be two quantiles of the measure such as [0.2, 0.8], not {band!r}")
         others = {"coverage": 0.8, "significance": 0.01}
         for key, default in others.items():
             others[key] = self.config.get(key, default)
             if not _is_share(others[key]):
-                raise self.error(key, f"a share from 0 to 1 is wanted here, not {others[key]!r}")
+                raise self.error(key, f"must be a share from 0 to 1, not {others[key]!r}")
         return Settings(band=(band[0], band[1]), **others)
 
     def _files(self) -> tuple[Path, Path]:
@@ -278,7 +281,7 @@ class FeedbackRefiner(Refiner):
             raise self.error("dataset_path", "missing: an analysed dataset, whose samples have their statistics")
         for key, path in (("dataset_path", dataset), ("measure_path", self.config.get("measure_path") or dataset)):
             if not Path(path).is_file():
-                raise self.error(key, f"{path} is no file, looked up from {Path.cwd()}")
+                raise self.error(key, f"{path} is not a file (searched from {Path.cwd()})")
         return Path(dataset), Path(self.config.get("measure_path") or dataset)
 
     def _measures(self, dataset: Path, measured: Path) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""How Data-Juicer is imported here: without what it does not need, and kept from what a worker must not do."""
+"""Imports Data-Juicer without modules that it does not need, and prevents what a worker must not do."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping
-from multiprocessing.dummy import Pool as ThreadPool
 from typing import Any
 
 from sandbox_actors.errors import ComponentFailed
 
-_TALKATIVE = ("data_juicer.config.config", "data_juicer.core.executor.event_logging_mixin")
-"""Modules that warn of settings which were chosen here on purpose."""
+_VERBOSE = ("data_juicer.config.config", "data_juicer.core.executor.event_logging_mixin")
+"""Modules that warn about settings that are set here on purpose."""
 
 
 def import_data_juicer() -> None:
-    """Import Data-Juicer so that it installs nothing, forks no pools, keeps its models, and asks for neither ray nor
-    torch. Calling it again changes nothing."""
+    """Import Data-Juicer so that it installs nothing, forks no pools, keeps its models, and imports neither ray nor
+    torch. Further calls do nothing."""
     if "data_juicer.core" in sys.modules:
         return
     os.environ.setdefault("MPLBACKEND", "Agg")
@@ -33,7 +32,7 @@ def import_data_juicer() -> None:
     base_op.free_models = _keep_models
     base_op.Filter.run = _without_empty_pass(base_op.Filter.run)
     overall_analysis: Any = importlib.import_module("data_juicer.analysis.overall_analysis")
-    overall_analysis.Pool = ThreadPool
+    overall_analysis.Pool = importlib.import_module("multiprocessing.dummy").Pool
     dj_dataset: Any = importlib.import_module("data_juicer.core.data.dj_dataset")
     dj_dataset.generate_fingerprint = _where_there_is_a_cache(dj_dataset.generate_fingerprint)
     exporter: Any = importlib.import_module("data_juicer.core.exporter").Exporter
@@ -44,7 +43,7 @@ def import_data_juicer() -> None:
 
 
 def _enter(name: str, exports: Mapping[str, str]) -> None:
-    """Make a package known without running its `__init__`; the classes it exports are imported when asked for."""
+    """Register a package without running its `__init__`; its exported classes are imported on access."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise ComponentFailed(f"this Data-Juicer has no {name}; the components are written for py-data-juicer 1.6.1")
@@ -63,17 +62,17 @@ def _enter(name: str, exports: Mapping[str, str]) -> None:
 
 def _refuse_to_install(_: type, package: str, pip_args: Any = None) -> None:
     raise ImportError(
-        f"Data-Juicer asks for the package {package!r}, which its env lacks, and an env does not change under a run; "
+        f"Data-Juicer needs the package {package!r}, which is not in its env, and an env must not change during a run; "
         f"add it to the deps of the job's env"
     )
 
 
 def _keep_models(*_: Any, **__: Any) -> None:
-    """In place of Data-Juicer's `free_models`, which also imports torch."""
+    """Replaces Data-Juicer's `free_models`, which also imports torch."""
 
 
 def _without_empty_pass(run: Callable[..., Any]) -> Callable[..., Any]:
-    """The analyzer takes the condition away from a filter, and it then goes over all samples to keep each of them."""
+    """The analyzer removes the condition of a filter, which would then process all samples to keep each of them."""
 
     @functools.wraps(run)
     def run_filter(self: Any, dataset: Any, *, reduce: bool = True, **kwargs: Any) -> Any:
@@ -83,8 +82,8 @@ def _without_empty_pass(run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _where_there_is_a_cache(generate: Callable[..., str]) -> Callable[..., str]:
-    """The fingerprint of a step, by which its result is found again, is made of everything the step is made of, which
-    takes longer than a step over a small dataset. Without a cache any name will do."""
+    """The fingerprint of a step identifies its result in the cache. It is slower to compute than a step over a small
+    dataset is. Without a cache, any name is as good."""
     datasets: Any = importlib.import_module("datasets")
 
     @functools.wraps(generate)
@@ -95,7 +94,7 @@ def _where_there_is_a_cache(generate: Callable[..., str]) -> Callable[..., str]:
 
 
 def _where_there_is_text(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The exporter goes over all samples to parse statistics that may be text, which in Arrow they are all or none."""
+    """The exporter processes all samples to parse statistics that are text; but in Arrow, a whole column is text."""
 
     @functools.wraps(parse)
     def parse_statistics(dataset: Any) -> Any:
@@ -106,11 +105,11 @@ def _where_there_is_text(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _quieten_log() -> None:
-    """One short line a step on stderr."""
+    """Log one short line for each step on stderr."""
     logger: Any = importlib.import_module("loguru").logger
     logger.remove()
     logger.add(
         lambda line: sys.stderr.write(line),
         format="{time:HH:mm:ss} {level} {message}",
-        filter={"": "INFO", **dict.fromkeys(_TALKATIVE, "ERROR")},
+        filter={"": "INFO", **dict.fromkeys(_VERBOSE, "ERROR")},
     )

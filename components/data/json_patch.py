@@ -1,7 +1,7 @@
-"""JSON objects changed in their text, so that what is not changed stays as it was written.
+"""Changes JSON objects in their text, so that everything else stays as it was written.
 
-Parsed and written again, `1.0` may become `1.00`, `\\u00e9` become `é`, and keys lose their spacing; a sample whose
-caption gets a token put before it should differ by that token.
+Parsing and writing would change the form of numbers, escapes such as `\\u00e9`, and spacing; but a sample whose caption
+gets a token in front should differ only by that token.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _BLANKS = re.compile(r"[ \t\n\r,:]*")
-"""What stands between keys, values and elements; the text is JSON, so that more than that need not be told apart."""
+"""Separators of keys, values and elements. The text is valid JSON, so they need not be distinguished."""
 
 _decode = json.JSONDecoder().raw_decode
 
 
 def changed(text: str, values: Mapping[str, Any]) -> str:
-    """The JSON object `text` with these values: put in the place of those it has, the others added at its end.
+    """The JSON object `text` with these values: existing keys are replaced, new ones are added at the end.
 
-    A value that is there already is left as it is written. `text` has to be a JSON object.
+    A value that is already equal keeps its form. `text` must be a JSON object.
     """
     spans = {key: (start, end) for key, start, end in members(text)}
     pieces, position = [], 0
@@ -39,7 +39,7 @@ def changed(text: str, values: Mapping[str, Any]) -> str:
 
 
 def members(text: str) -> Iterator[tuple[str, int, int]]:
-    """Each key of a JSON object, and from where to where its value is written."""
+    """Each key of a JSON object, with the start and end of its value."""
     position = _after_blanks(text, text.index("{") + 1)
     while text[position] != "}":
         key, position = _decode(text, position)
@@ -50,7 +50,7 @@ def members(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def elements(text: str) -> Iterator[tuple[int, int]]:
-    """From where to where each element of a JSON list is written."""
+    """The start and end of each element of a JSON list."""
     position = _after_blanks(text, text.index("[") + 1)
     while text[position] != "]":
         _, end = _decode(text, position)
@@ -60,7 +60,7 @@ def elements(text: str) -> Iterator[tuple[int, int]]:
 
 def _after_blanks(text: str, position: int) -> int:
     match = _BLANKS.match(text, position)
-    assert match is not None  # it matches nothing too
+    assert match is not None  # it also matches an empty text
     return match.end()
 
 

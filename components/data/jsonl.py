@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True)
 class Line:
-    """One sample: the text that it came in as, without its end of line, and where."""
+    """One sample: its text without the end of line, its file and the number of the line."""
 
     path: Path
     number: int
@@ -29,20 +29,20 @@ class Line:
 
     @property
     def sample(self) -> dict[str, Any]:
-        """Raises ComponentFailed for what is not a JSON object."""
+        """Raises ComponentFailed if the line is not a JSON object."""
         try:
             return _decode(self.text)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            raise self.error(f"not a sample, which is a JSON object: {error}") from error
+            raise self.error(f"not a sample, which must be a JSON object: {error}") from error
 
     def error(self, message: str) -> ComponentFailed:
         return ComponentFailed(f"{self.path}, line {self.number}: {message}")
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    """The lines of a jsonl file, gzipped or not, as they are read; blank ones are counted and passed over.
+    """The lines of a jsonl file, gzipped or not. Blank lines are counted and skipped.
 
-    Raises ComponentFailed for a file that cannot be read, and at a line that is not UTF-8.
+    Raises ComponentFailed for a file that cannot be read, and for a line that is not UTF-8.
     """
     try:
         with _opened(path) as file:
@@ -56,7 +56,7 @@ def read_lines(path: Path) -> Iterator[Line]:
 def _opened(path: Path) -> BinaryIO:
     if path.suffix in (".zst", ".parquet"):
         raise ComponentFailed(
-            f"{path}: {path.suffix} files are not read here; export the dataset as .jsonl or .jsonl.gz"
+            f"{path}: {path.suffix} files are not supported; export the dataset as .jsonl or .jsonl.gz"
         )
     return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
@@ -69,20 +69,22 @@ def _text(path: Path, number: int, line: bytes) -> str:
 
 
 def dataset_paths(config: Mapping[str, Any], key: str, where: str) -> list[Path]:
-    """The files that `config[key]` names: one path or a list of them. Raises ConfigError where one is not there."""
+    """The files in `config[key]`, one path or a list of them. Raises ConfigError if one does not exist."""
     value = config.get(key)
     paths = [value] if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(paths, list) or not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
-        raise ConfigError([Problem(where, key, f"one path or a list of paths is wanted here, not {value!r}")])
+        raise ConfigError([Problem(where, key, f"must be one path or a list of paths, not {value!r}")])
     found = [Path(path).expanduser() for path in paths]
     absent = [path for path in found if not path.is_file()]
     if absent:
-        raise ConfigError([Problem(where, key, f"{path} is no file, looked up from {Path.cwd()}") for path in absent])
+        raise ConfigError(
+            [Problem(where, key, f"{path} is not a file (searched from {Path.cwd()})") for path in absent]
+        )
     return found
 
 
 def stem(path: Path) -> str:
-    """The name without the endings of a dataset: `pool` for `pool.jsonl.gz`."""
+    """The name without the suffixes of a dataset: `pool` for `pool.jsonl.gz`."""
     name = path.name.removesuffix(".gz")
     return name[: -len(Path(name).suffix)] if Path(name).suffix else name
 

@@ -1,15 +1,15 @@
-"""Data-Juicer made fit for a long life in one process: imported once, set up for speed, and left as it was found.
+"""Data-Juicer for a long-lived process: imported once, configured for speed, with its global state restored.
 
-Written against py-data-juicer 1.6.1. What it does by itself and must not do in a warm worker, and what is done here:
+Written for py-data-juicer 1.6.1. What it does that a warm worker must not do, and what this module does instead:
 
-- It installs missing packages at run time. Here that is an ImportError that names the package.
-- Its `core` packages import ray, and the end of every operator imports torch and throws the loaded models away. Here
-  the packages are entered without their `__init__`, and models stay loaded until `close()`.
-- It forks a process pool for every statistic, draws plots that nobody asked for, and leaks their figures. Here the
+- It installs missing packages at run time. Here an ImportError names the package.
+- Its `core` packages import ray, and the end of every operator imports torch and drops the loaded models. Here the
+  packages are registered without their `__init__`, and models stay loaded until `close()`.
+- It forks a process pool for every statistic, draws plots without being asked, and leaks their figures. Here the
   statistics are computed in the process, plots are opt-in, and figures are closed.
-- Parsing one config takes 0.9 s, most of it in parsers made for it. Here one parser is made and kept.
-- It leaves behind caches, temporary folders, and a folder a run. Here all of that lives in a staging folder beside the
-  result, and goes with it; results are moved to their place when they are complete.
+- Parsing a config takes 0.9 s, most of it to make parsers. Here one parser is made and kept.
+- It leaves caches, temporary folders, and a folder for each run. Here all of them are in a staging folder beside the
+  result, which is removed; results are moved to their place when they are complete.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ FAST = {
     "skip_op_error": False,
     "use_cache": False,
 }
-"""Settings that a recipe may overrule: everything in this process, no cache, and a failing operator is an error."""
+"""Defaults that a recipe may override: everything in this process, no cache, and a failing operator is an error."""
 
 NOT_ITS_OWN = ("type", "plots")
-"""Keys of our configs that Data-Juicer does not know."""
+"""Keys of our configs that Data-Juicer does not have."""
 
 
 _COMPILED_PATTERNS: Any = vars(fnmatch)["_compile_pattern"]
-"""The standard library's cache of file patterns keeps 32,768 of them, and each run brings some of its own folder."""
+"""The standard library caches 32,768 file patterns, and each run adds some with the path of its folder."""
 
 
 class Juicer:
-    """The imported library, with the parser of its configs. One a process; runs follow one another."""
+    """The imported library, with the parser of its configs. One for each process; not for concurrent runs."""
 
     def __init__(self) -> None:
         import_data_juicer()
@@ -73,15 +73,15 @@ class Juicer:
         keep_imports()
 
     def close(self) -> None:
-        """Give back the models that operators have loaded."""
+        """Free the models that operators have loaded."""
         importlib.import_module("data_juicer.utils.model_utils").MODEL_ZOO.clear()
 
     @contextmanager
     def job(self, recipe: Mapping[str, Any], **defaults: Any) -> Iterator[Job]:
-        """Everything one run needs, and everything global put back after it.
+        """Everything that one run needs. The global state is restored at the end of the block.
 
-        `defaults` stand behind the recipe's own settings. Raises ConfigError for a recipe that Data-Juicer cannot
-        run. While the job is open, the recipe's export path is a file in a staging folder, which `deliver()` empties.
+        The recipe's settings override `defaults`. Raises ConfigError for a recipe that Data-Juicer cannot run. During
+        the block, the recipe's export path is a file in a staging folder, from which `deliver()` moves the results.
         """
         own = {key: value for key, value in Config(recipe).as_dict().items() if key not in NOT_ITS_OWN}
         settings = {**FAST, **defaults, **own}
@@ -107,20 +107,20 @@ class Juicer:
             setattr(self._analyzer_module, real.__name__, real if is_wanted else _NoPlots)
 
     def _configure(self, settings: dict[str, Any]) -> Any:
-        """A parsed config, with its operators checked: the same steps as in Data-Juicer's own `init_configs`."""
+        """A parsed config with checked operators: the same steps as in Data-Juicer's `init_configs`."""
         if settings["np"] in (None, 1):
-            # One process is this one, without a pool of one for every step; but these two count with the number.
+            # None avoids a pool of one process for every step; but these two settings compute with the number.
             settings["np"] = 1 if settings.get("op_fusion") or settings.get("adaptive_batch_size") else None
         settings["process"] = [_operator(entry) for entry in settings.get("process") or []]
         auto = settings.get("auto", False)
         try:
-            # The parser insists on one of --config and --auto; the latter is what changes nothing but itself.
+            # The parser needs --config or --auto; the latter changes nothing else.
             config = self._parser.parse_object({**settings, "auto": True}, env=False)
         except Exception as error:
             raise _explained(error, settings, self._parser) from error
         config.auto = auto
         if config.executor_type != "default":
-            raise recipe_error("executor_type", f"{config.executor_type!r} is not to be had here, only 'default'")
+            raise recipe_error("executor_type", f"{config.executor_type!r} is not supported, only 'default'")
         self._add_operators(config.custom_operator_paths)
         config = self._set_up(config, load_configs_only=True)
         Path(config.work_dir).mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ class Juicer:
 
 
 class RecipeComponent(Component):
-    """Base of what runs a recipe: `config` is the recipe, `loaded` is Data-Juicer, imported once a process."""
+    """Base of the components that run a recipe, `config`. `loaded` is Data-Juicer, imported once a process."""
 
     env = "data-juicer"
     required = ("dataset_path", "export_path")
@@ -156,7 +156,7 @@ class RecipeComponent(Component):
 
 
 class Job:
-    """One run: its parsed `config`, and where its results are made and belong."""
+    """One run: its parsed `config`, the staging folder of its results, and their `target`."""
 
     def __init__(self, config: Any, target: Path, staging: Path) -> None:
         self.config = config
@@ -164,7 +164,7 @@ class Job:
         self._staging = staging
 
     def load(self, builder: Any) -> Any:
-        """The input dataset. Raises ComponentFailed where it has no samples, which Data-Juicer stumbles over later."""
+        """The input dataset. Raises ComponentFailed if it has no samples, with which Data-Juicer would fail later."""
         try:
             dataset = builder.load_dataset()
         except StopIteration:
@@ -173,13 +173,13 @@ class Job:
             reason = error.__cause__ or error
             raise ComponentFailed(f"Data-Juicer cannot read {self.source}: {reason}") from error
         if not len(dataset):
-            raise ComponentFailed(f"{self.source} has no samples with text in them")
+            raise ComponentFailed(f"{self.source} has no samples with text")
         return dataset
 
     def deliver(self) -> tuple[str | list[str] | None, str | None]:
-        """Move what was exported to where the recipe wants it.
+        """Move the exported files to the recipe's export path.
 
-        Returns the path of the dataset, a list of paths where it was exported in shards, and that of the statistics.
+        Returns the path of the dataset, a list of paths if it was exported in shards, and that of the statistics.
         """
         datasets: list[str] = []
         stats = None
@@ -193,30 +193,30 @@ class Job:
         return datasets[0] if len(datasets) == 1 else datasets or None, stats
 
     def owns(self, path: Path) -> bool:
-        """Whether `path` lies in the staging folder, and so goes when the job is over."""
+        """Whether `path` is in the staging folder, which is removed at the end."""
         return self._staging in path.parents
 
     @property
     def source(self) -> str:
-        """The dataset, as the recipe names it."""
+        """The dataset as named in the recipe."""
         return str(self.config.dataset_path or self.config.dataset)
 
 
 def _target(settings: Mapping[str, Any]) -> Path:
     path = settings.get("export_path")
     if not isinstance(path, str) or not path:
-        raise recipe_error("export_path", "missing: the path of the dataset to be written, for instance out.jsonl")
+        raise recipe_error("export_path", "missing: the path of the output dataset, for instance out.jsonl")
     if "://" in path:
         raise recipe_error("export_path", f"{path} is not a local path")
     target = Path(path).absolute()
     if target.suffix and target.suffix in str(target.parent):
-        # It makes the path of the statistics by replacing the ending wherever it occurs.
+        # For the path of the statistics, Data-Juicer replaces the suffix wherever it occurs in the path.
         raise recipe_error("export_path", f"Data-Juicer cannot write below a folder with {target.suffix} in its name")
     return target
 
 
 def _explained(error: Exception, settings: Mapping[str, Any], parser: Any) -> ConfigError:
-    """The parser's complaint, and every other key that it does not know, with the nearest that it does."""
+    """Every unknown key with the nearest known one; if there is none, the parser's error."""
     known = {action.dest.split(".")[0] for action in parser._actions}
     unknown = [key for key in settings if key not in known]
     if not unknown:
@@ -235,7 +235,7 @@ def _operator(entry: Any) -> dict[str, Any]:
         return {entry: {}}
     if isinstance(entry, dict) and len(entry) == 1 and isinstance(next(iter(entry.values())), (dict, type(None))):
         return entry
-    raise recipe_error("process", f"an entry is one operator with its parameters below it, not {entry!r}")
+    raise recipe_error("process", f"an entry must be one operator with its parameters below it, not {entry!r}")
 
 
 def _check_operators(config: Any) -> None:
@@ -257,8 +257,8 @@ def _choose_cache(is_used: bool) -> None:
 
 @contextmanager
 def _globals_restored(staging: Path) -> Iterator[None]:
-    """Data-Juicer and `datasets` change the working folder, the temporary folder, the environment and their caches for
-    good."""
+    """Restore the working folder, the temporary folder, the environment and the caches, which Data-Juicer and
+    `datasets` change."""
     from data_juicer.config.config import update_ds_cache_dir_and_related_vars as move_cache
     from datasets import config, fingerprint
 
@@ -281,7 +281,7 @@ def _globals_restored(staging: Path) -> Iterator[None]:
 
 
 class _NoPlots:
-    """Stands for the analyses whose only result is pictures."""
+    """Replaces the analyses that only make plots."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 

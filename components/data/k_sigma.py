@@ -1,15 +1,15 @@
-"""Recipe refinement by k-sigma: bounds are moved to where the data are.
+"""Refines a recipe by k-sigma: its bounds are moved to the range of the data.
 
 For a statistic with mean m and standard deviation s (ddof 1) over all samples, a lower bound becomes m - k s and an
-upper bound m + k s, with k = 3 unless told otherwise: the three-sigma rule as Data-Juicer's hyper-parameter tool
-applies it (`tools/hpo/execute_hpo_3sigma.py` in py-data-juicer). Unlike there,
+upper bound m + k s, by default with k = 3: the three-sigma rule as Data-Juicer's hyper-parameter tool applies
+it (`tools/hpo/execute_hpo_3sigma.py` in py-data-juicer). Unlike there,
 
-- each bound goes by its own statistic, and flags stay flags (`bounds.py`);
+- each bound is computed from its own statistic, and flags are not changed (`bounds.py`);
 - integer bounds stay integers, rounded outwards; other bounds keep six digits, rounded outwards too; sizes ("20kb")
   and ratios ("9/21") keep their form;
-- a bound is not moved past what its statistic can be: no negative lengths, no ratios above 1.
+- a bound stays in the range of its statistic: no negative lengths, no ratios above 1.
 
-Only bounds that the recipe names are moved; a bound that cannot be moved is left, and the table says why.
+Only bounds in the recipe are moved. If one cannot be moved, it stays, and the table says why.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def refine(
     k: float = 3.0,
     columns: Columns = NO_COLUMNS,
 ) -> tuple[dict[str, Any], list[BoundChange]]:
-    """A copy of the recipe with its bounds moved, and what happened to each bound, in the recipe's order.
+    """A copy of the recipe with its bounds moved, and the change of each bound, in the recipe's order.
 
     With `columns`, the samples that each bound excludes are counted.
     """
@@ -59,13 +59,13 @@ class KSigmaRefiner(Refiner):
     """Refines a recipe and writes the new one.
 
     recipe               the recipe, a mapping
-    path_k_sigma_recipe  where the refined one is written: .yaml, .yml or .json
+    path_k_sigma_recipe  the path of the refined recipe: .yaml, .yml or .json
     k                    default 3
     analysis             {row: {statistic: number}} with rows `mean` and `std`, as the analyzer returns it, and
-                         {"files": {"dataset": ...}}; where it is missing, the recipe's own dataset is analysed here
-    dataset_path         the analysed dataset, on which the samples are counted (default: that of the analysis)
+                         {"files": {"dataset": ...}}; if it is missing, the recipe's own dataset is analysed
+    dataset_path         the analysed dataset whose excluded samples are counted (default: that of the analysis)
 
-    `run` returns a mapping: `path`, `changes`, the bounds that were moved, and `bounds`, what became of each.
+    `run` returns a mapping: `path`, `changes`, the moved bounds, and `bounds`, the change of each bound.
     """
 
     required = ("path_k_sigma_recipe",)

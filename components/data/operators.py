@@ -1,15 +1,15 @@
-"""What Data-Juicer's operators are called, what they take, and which statistic their bounds are held against.
+"""Lists Data-Juicer's operators, their parameters, and the statistics that these bound.
 
-Runs in an env with Data-Juicer (`python -m components.data.operators [FOLDER]`) and writes three files, which are
-kept beside this one so that recipes can be checked and refined where Data-Juicer is not installed:
+Runs in an env with Data-Juicer (`python -m components.data.operators [FOLDER]`) and writes three files. They are
+kept beside this one, so that recipes can be checked and refined without Data-Juicer:
 
 operators.json        {operator: [parameter, ...]}
 operator_bounds.json  {operator: {parameter: {"side": "min"|"max", "type": "int"|"float"|..., "stats": [name, ...]}}}
 settings.json         [top-level key of a recipe, ...]
 
-Which parameter bounds what is read off the source: filters keep a sample by
-`self.get_keep_boolean(<statistic>, self.<lower bound>, self.<upper bound>)`. A statistic that a parameter of the
-operator names is written as `<parameter>`.
+The bounds are taken from the source: filters keep a sample by
+`self.get_keep_boolean(<statistic>, self.<lower bound>, self.<upper bound>)`. If a parameter of the operator
+contains the name of the statistic, it is written as `<parameter>`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be said about a recipe without Data-Juicer: complaints about it, and whether its dataset is there."""
+"""Checks of recipes that do not need Data-Juicer: their keys, errors about them, and whether the dataset exists."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def recipe_error(path: str, message: str) -> ConfigError:
 
 
 def dataset_files(dataset_path: str) -> list[str]:
-    """The paths in a `dataset_path`, which may weigh several: `0.3 a.jsonl 0.7 b.jsonl`."""
+    """The paths in a `dataset_path`, which may contain weights: `0.3 a.jsonl 0.7 b.jsonl`."""
     if Path(dataset_path).exists():
         return [dataset_path]
     return [part for part in shlex.split(dataset_path) if not _is_number(part)]
 
 
 def check_dataset(recipe: Mapping[str, Any]) -> None:
-    """Raise ConfigError where the recipe names no dataset, or files that are not there or are empty.
+    """Raises ConfigError if the recipe names no dataset, or a file that is missing or empty.
 
-    Data-Juicer itself takes the name of a missing file for that of a dataset on a hub.
+    Data-Juicer would take the name of a missing file for that of a dataset on a hub.
     """
     if recipe.get("dataset") or recipe.get("generated_dataset_config"):
         return
     path = recipe.get("dataset_path")
     if not isinstance(path, str) or not path:
-        raise recipe_error("dataset_path", "missing: the path of the dataset to be read")
+        raise recipe_error("dataset_path", "missing: the path of the input dataset")
     for each in dataset_files(path):
         if not Path(each).exists():
-            raise recipe_error("dataset_path", f"{each} does not exist, looked up from {Path.cwd()}")
+            raise recipe_error("dataset_path", f"{each} does not exist (searched from {Path.cwd()})")
         if Path(each).is_file() and not Path(each).stat().st_size:
             raise recipe_error("dataset_path", f"{each} is empty")
 

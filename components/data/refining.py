@@ -1,5 +1,4 @@
-"""What every refinement of a recipe does: read the recipe, see the data's statistics, write the new one, tell what
-changed."""
+"""The common part of the refinements of a recipe: reads recipe and statistics, writes and reports the result."""
 
 from __future__ import annotations
 
@@ -19,11 +18,11 @@ from components.data.recipe import recipe_error
 from sandbox_actors.errors import ConfigError, Problem
 
 STATS = "__dj__stats__"
-"""Where an analysed sample has its statistics."""
+"""The key of an analysed sample's statistics."""
 
 
 class Refiner(Component):
-    """Base. `path_key` is the setting that says where the refined recipe is written, `method` names it in errors."""
+    """Base. `path_key`: the setting with the path of the refined recipe. `method`: its name in errors."""
 
     env = "data-juicer"
 
@@ -35,17 +34,17 @@ class Refiner(Component):
     def path(self) -> Path:
         path = self.config.get(self.path_key)
         if not isinstance(path, str) or Path(path).suffix not in (".yaml", ".yml", ".json"):
-            raise self.error(self.path_key, f"the path of a .yaml, .yml or .json file to write is wanted, not {path!r}")
+            raise self.error(self.path_key, f"must be the path of a .yaml, .yml or .json file to write, not {path!r}")
         return Path(path).absolute()
 
     def recipe(self) -> dict[str, Any]:
         recipe = self.config.get("recipe")
         if not isinstance(recipe, Config) or not isinstance(recipe.get("process"), list):
-            raise recipe_error("process", "the recipe to be refined has no list of operators")
+            raise recipe_error("process", "the recipe to refine has no list of operators")
         return recipe.as_dict()
 
     def columns(self, dataset: Any) -> Columns:
-        """The statistics of an analysed dataset, nothing where it is not named or not there any more."""
+        """The statistics of an analysed dataset; empty if none is named, or if it no longer exists."""
         if not isinstance(dataset, str) or not os.path.isfile(dataset):
             return {}
         return read_columns(Path(dataset))
@@ -59,12 +58,12 @@ class Refiner(Component):
             return result["overall"], self.columns(result["export_path"])
 
     def deliver(self, recipe: Mapping[str, Any], path: Path, changes: list[BoundChange], how: str) -> dict[str, Any]:
-        """Write the recipe with comments of what changed, print the table, and say it all as a result."""
+        """Write the recipe with its changes as comments, print the table, and return the job's result."""
         moved = [change for change in changes if change.after != change.before]
         comments = [f"refined by {how}", *map(str, moved)]
         with whole_dataset(path) as file:
             file.write(_content(recipe, path, comments).encode())
-        print(table(changes) or "the recipe names no bound of a statistic, so nothing was changed")
+        print(table(changes) or "the recipe has no bound of a statistic, so nothing was changed")
         return {
             "path": str(path),
             "changes": [asdict(each) for each in moved],
@@ -76,7 +75,7 @@ class Refiner(Component):
 
 
 def read_columns(path: Path) -> dict[str, list[Any]]:
-    """Each statistic of an analysed dataset, in the order of its samples; None where a sample lacks it."""
+    """Each statistic of an analysed dataset, in the order of its samples; None if a sample does not have it."""
     columns: dict[str, list[Any]] = {}
     for place, line in enumerate(read_lines(path)):
         stats = line.sample.get(STATS)
@@ -89,7 +88,7 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
 
 
 def table(changes: list[BoundChange]) -> str:
-    """One line a bound."""
+    """One line for each bound."""
     heads = ("operator", "parameter", "before", "after", "go before", "go after", "by")
     rows = [
         tuple("" if cell is None else str(cell) for cell in cells)

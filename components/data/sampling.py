@@ -1,22 +1,22 @@
-"""Which samples of a dataset are drawn to probe a model with.
+"""Draws the samples of a dataset with which a model is probed.
 
-`data_probe_ratio` of a recipe (default 1) is the share of the dataset that is drawn, whatever the algorithm: of N
-samples ceil(ratio * N), fewer only where the algorithm has no more to offer. Data-Juicer's own `sample_data` heeds it
-for uniform samples alone.
+`data_probe_ratio` of a recipe (default 1) is the share of the dataset that is drawn by any algorithm: of N samples
+ceil(ratio * N), or fewer if the algorithm has fewer candidates. Data-Juicer's `sample_data` uses it only for uniform
+samples.
 
-`data_probe_algo` is the name of an algorithm, or a mapping of it to its parameters, as an operator is written:
+`data_probe_algo` is the name of an algorithm, or a mapping from its name to its parameters, like an operator:
 
-uniform    each sample is as likely as the other; `seed` (default 42)
-topk       those with the largest numbers at `field_key`, of equal ones the first; `reverse: false`: the smallest
-frequency  those whose value at `field_key` is the most frequent, of values as frequent as each other the one that
-           comes first; `reverse: false`: the rarest
-range      at random from those whose number at `field_key`, by rank among all, lies between `lower_percentile` and
+uniform    each sample with equal probability; `seed` (default 42)
+topk       samples with the largest numbers at `field_key`, the first of equal ones; `reverse: false`: the smallest
+frequency  samples with the most frequent values at `field_key`, of equally frequent values the first one;
+           `reverse: false`: the rarest
+range      at random from samples whose number at `field_key` has a rank between `lower_percentile` and
            `upper_percentile` (shares from 0 to 1) and `lower_rank` and `upper_rank`; `seed`
-tags       at random from those whose value at `field_key` is one of `target_tags`; `seed`
+tags       at random from samples whose value at `field_key` is one of `target_tags`; `seed`
 
 The names of Data-Juicer's selectors mean the same: `topk_specified_field_selector`, `random_selector`, ... A
-`field_key` is dotted; a list of numbers counts by its mean. Samples without a number there are no candidates of topk
-and range. A sample keeps the order of the dataset.
+`field_key` is dotted; a list of numbers counts by its mean. topk and range ignore samples without a number. The drawn
+samples keep the order of the dataset.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
     "range": (*_FIELD, "lower_percentile", "upper_percentile", "lower_rank", "upper_rank", "seed"),
     "tags": (*_FIELD, "target_tags", "seed"),
 }
-"""The algorithms, and the parameters of each."""
+"""The parameters of each algorithm."""
 
 ALIASES = {"random_selector": "uniform"} | {
     f"{name}_specified_field_selector": name for name in ("topk", "frequency", "range", "tags")
@@ -49,19 +49,19 @@ ALIASES = {"random_selector": "uniform"} | {
 _SEED = 42
 
 Values = Callable[[str], Sequence[Any]]
-"""The value at a dotted key in each sample, None where there is none."""
+"""The value at a dotted key in each sample, None if it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a recipe asks for."""
+    """The sample that a recipe asks for."""
 
     ratio: float = 1.0
     algorithm: str = "uniform"
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def choose(self, size: int, values: Values) -> list[int]:
-        """The places of the samples to draw from a dataset of `size`, in its order."""
+        """The indices of the samples to draw from a dataset of `size`, in order."""
         wanted = max(1, math.ceil(round(self.ratio * size, 9)))  # 0.07 * 100 is 7.000000000000001
         if self.algorithm in ("topk", "frequency"):
             ranked = self._ranked(values(self.parameters["field_key"]))
@@ -100,17 +100,17 @@ class Probe:
 
 
 def probe_of(recipe: Mapping[str, Any]) -> Probe:
-    """Raises ConfigError where the recipe asks for what cannot be had."""
+    """Raises ConfigError for an impossible ratio or algorithm."""
     ratio = recipe.get(RATIO, 1.0)
     if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
-        raise recipe_error(RATIO, f"a share above 0 and up to 1 is wanted here, not {ratio!r}")
+        raise recipe_error(RATIO, f"must be a share above 0 and up to 1, not {ratio!r}")
     name, parameters = _named(recipe.get(ALGO) or "uniform")
     algorithm = ALIASES.get(name, name)
     if algorithm not in ALGORITHMS:
-        raise recipe_error(ALGO, f"there is no algorithm {name!r}; known: {', '.join(ALGORITHMS)}")
+        raise recipe_error(ALGO, f"no algorithm {name!r}; known: {', '.join(ALGORITHMS)}")
     known = ALGORITHMS[algorithm]
     for unknown in [key for key in parameters if key not in known]:
-        raise recipe_error(f"{ALGO}.{name}.{unknown}", f"{name} takes {', '.join(known)}")
+        raise recipe_error(f"{ALGO}.{name}.{unknown}", f"unknown; the parameters of {name} are {', '.join(known)}")
     for needed in ("field_key", "target_tags"):
         if needed in known and not parameters.get(needed):
             raise recipe_error(f"{ALGO}.{name}", f"needs {needed}: write {ALGO}: {{{name}: {{{needed}: ...}}}}")
@@ -124,17 +124,17 @@ def _named(algo: Any) -> tuple[str, Mapping[str, Any]]:
         ((name, parameters),) = algo.items()
         if isinstance(parameters, (Mapping, type(None))):
             return str(name), parameters or {}
-    raise recipe_error(ALGO, f"the name of an algorithm is wanted here, with its parameters below it, not {algo!r:.80}")
+    raise recipe_error(ALGO, f"must be the name of an algorithm, with its parameters below it, not {algo!r:.80}")
 
 
 def _numbers(values: Sequence[Any]) -> dict[int, float]:
-    """By place, those of the values that are numbers."""
+    """The values that are numbers, by index."""
     numbers = {place: number_at(value) for place, value in enumerate(values)}
     return {place: number for place, number in numbers.items() if number is not None}
 
 
 def number_at(value: Any) -> float | None:
-    """A value as a number: a list by the mean of its numbers, None for what is none or not finite."""
+    """A value as a number: the mean of the numbers in a list, None if it is not a finite number."""
     if isinstance(value, (list, tuple)):
         parts = [number_at(part) for part in value]
         known = [part for part in parts if part is not None]

@@ -1,4 +1,4 @@
-"""Between which values Data-Juicer's statistics can lie at all, as far as their definitions say."""
+"""The possible ranges of Data-Juicer's statistics, by their definitions."""
 
 from __future__ import annotations
 
@@ -49,4 +49,4 @@ RANGES: dict[str, Range] = {
     "video_width": NON_NEGATIVE,
     "word_rep_ratio": UNIT,
 }
-"""By name of the statistic; `alpha_token_ratio` counts characters a token and may well be above 1."""
+"""By the name of the statistic. `alpha_token_ratio` counts characters per token, so it may be above 1."""

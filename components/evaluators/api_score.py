@@ -1,8 +1,7 @@
-"""What a model behind an API makes of each sample: a grade that it gives, or whether its answer is the right one."""
+"""A score for each sample by a model behind an API: its grade for the sample, or whether its answer is correct."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar
 
 from components.base import BaseEvaluator
@@ -21,12 +20,12 @@ class ApiScoreEvaluator(BaseEvaluator):
     """Writes the dataset with a score in each sample, and returns
 
     export_path  the measured dataset
-    measure_key  where the score lies, dotted: `__dj__stats__.model_score`
-    samples      how many there are
-    failed       how many of them have null for a score, and the reason in `model_score_error`
-    score        summed up over the samples: count, mean, std, min, 25%, 50%, 75%, max
+    measure_key  the dotted key of the score: `__dj__stats__.model_score`
+    samples      their number
+    failed       the number of samples whose score is null, with the reason in `model_score_error`
+    score        summary over the samples: count, mean, std, min, 25%, 50%, 75%, max
 
-    The score is the number in the answer. Interrupted, it goes on where it stopped.
+    The score is the number in the answer. An interrupted run continues where it stopped.
     """
 
     env, is_light = "api", True
@@ -35,6 +34,8 @@ class ApiScoreEvaluator(BaseEvaluator):
     secrets = API_SECRETS
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
+        import asyncio
+
         executor = _ScoreExecutor(self.eval_config)
         settings: Any = executor.settings()
         dataset = dataset_of(settings.dataset_path, eval_obj, "model infer evaluator")
@@ -64,7 +65,7 @@ class _ScoreExecutor(ApiInferExecutor):
 
 
 class _Graded(Prompts):
-    """Answers held against the right ones: 1 or 0."""
+    """Answers compared with the ground truth: 1 or 0."""
 
     def __init__(self, settings: ApiScoreSettings, key: str) -> None:
         parse = settings.parse_output_func or "parse_output"
@@ -96,7 +97,7 @@ def _prompts(settings: ApiScoreSettings) -> Prompts:
 
 
 def _same(answer: Any, truth: Any) -> bool:
-    """Numbers by their value, all else by the text without blanks around it."""
+    """Numbers are compared by value, anything else as text without surrounding blanks."""
     left, right = str(answer).strip(), str(truth).strip()
     try:
         return float(left) == float(right)

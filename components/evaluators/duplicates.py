@@ -1,4 +1,4 @@
-"""Texts that come again, word by word or nearly so."""
+"""Counts duplicate and near-duplicate texts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from hashlib import blake2b
 from typing import Any
 
 SHINGLE = 5
-"""Words; a text of fewer is one shingle."""
+"""Words; a shorter text is one shingle."""
 
 PERMUTATIONS = 128
 _SEED = 42
 
 _RECALL = 0.98
-"""Of pairs that are just as similar as the threshold, so many become candidates."""
+"""The share of the pairs with exactly the threshold's similarity that become candidates."""
 
 
 class Duplicates:
@@ -21,8 +21,8 @@ class Duplicates:
 
     Two texts are near-duplicates if the Jaccard similarity of their sets of shingles (five lower-cased words in a row)
     is at least `threshold`, as MinHash estimates it with 128 permutations: standard error sqrt(J (1 - J) / 128), 0.035
-    at 0.8. Candidates come from locality-sensitive hashing, so that not all pairs are compared (datasketch's
-    MinHashLSH). Near-duplicates of near-duplicates belong together. Holds about 2 kB for each different text.
+    at 0.8. Candidates come from locality-sensitive hashing (datasketch's MinHashLSH), so that not all pairs are
+    compared. Near-duplicates of near-duplicates are in one group. Needs about 2 kB for each distinct text.
     """
 
     def __init__(self, threshold: float | None) -> None:
@@ -45,12 +45,12 @@ class Duplicates:
 
     @property
     def different(self) -> int:
-        """How many texts are left if of equal ones one is kept."""
+        """The number of texts if one of each set of equal ones is kept."""
         return len(self._seen)
 
     @property
     def groups(self) -> int:
-        """How many are left if of near-duplicates one is kept."""
+        """The number of texts if one of each group of near-duplicates is kept."""
         return sum(self._parents[each] == each for each in range(len(self._parents)))
 
     def _compare(self, words: list[str], threshold: float) -> None:
@@ -72,8 +72,8 @@ class Duplicates:
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """How many bands of how many rows: the longest rows, which make the fewest candidates, of which the chance that
-    a pair of that similarity agrees in one of b bands of r, 1 - (1 - J^r)^b, is high enough."""
+    """The number of bands and their rows: as many rows as possible, which makes the fewest candidates, such that a pair
+    of that similarity agrees in one of b bands of r rows with the probability 1 - (1 - J^r)^b >= _RECALL."""
     for rows in range(PERMUTATIONS // 2, 1, -1):
         count = PERMUTATIONS // rows
         if 1 - (1 - threshold**rows) ** count >= _RECALL:

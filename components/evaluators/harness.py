@@ -19,20 +19,20 @@ from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 WHO = "the lm_eval evaluator"
 
 _ASIDE = ("alias", "name")
-"""Of a task's results: they are no measurements."""
+"""Entries of a task's results that are not measurements."""
 
 
 class HarnessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """model         a folder with a model and its tokenizer, or a name on the hub
     tasks         the name of a task or group, or a list of them
-    include_path  a folder with task files (YAML) of one's own, or a list of such; without it, tasks are those that come
+    include_path  a folder with your own task files (YAML), or a list of folders; the default are the tasks that come
                   with the harness, most of which have their data on the hub
-    num_fewshot   examples before each question (default: what the task says)
+    num_fewshot   examples before each question (default: set by the task)
     batch_size    requests at once (default 8)
-    limit         samples of each task, below 1 the share of them (default: all)
+    limit         the number of samples of each task, or below 1 their share (default: all)
     dtype         of the weights in memory (default `auto`: as they are stored)
     bootstrap_iters   for the standard errors of metrics that have no formula (default 1000, 0: no standard errors)
-    apply_chat_template   ask through the tokenizer's chat template (default false)
+    apply_chat_template   use the tokenizer's chat template (default false)
     gen_kwargs    settings of generation, such as `max_gen_toks`
     seed          of the choice of examples, and of sampling (default 1234)
     """
@@ -53,9 +53,9 @@ class HarnessSettings(msgspec.Struct, frozen=True, kw_only=True):
 class HarnessEvaluator(BaseEvaluator):
     """Measures a model by tasks; the keys of its config are those of `HarnessSettings`.
 
-    `run` returns numbers by `<task>.<metric>`, `<task>.<metric>_stderr` and `<task>.samples`; of answers that went
-    through a filter, `<task>.<metric>.<filter>`. Files that a task names (`data_files`) are looked up from the current
-    folder, which is the experiment's. The last model stays loaded for as long as its files are the same.
+    `run` returns numbers by `<task>.<metric>`, `<task>.<metric>_stderr` and `<task>.samples`; of filtered answers,
+    `<task>.<metric>.<filter>`. Relative paths in a task (`data_files`) start at the experiment's folder. The last model
+    stays loaded while its files are the same.
     """
 
     env = "lm-eval"
@@ -63,7 +63,7 @@ class HarnessEvaluator(BaseEvaluator):
     reads = ("model", "include_path")
 
     def load(self) -> Any:
-        # Its cache knows a file by size and second of change: two data sets of two runs may be the same to it.
+        # The cache of `datasets` identifies a file by size and second of change: it would mix up the data of two runs.
         os.environ.setdefault("HF_DATASETS_CACHE", str(Path(os.environ.get("TMPDIR", "/tmp")) / "datasets"))
         import lm_eval
         import lm_eval.models.huggingface
@@ -102,7 +102,7 @@ class HarnessEvaluator(BaseEvaluator):
 
 
 def flat(results: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The harness names a number `metric,filter`, the filter `none` where there is none, and says N/A for some."""
+    """The harness names a number `metric,filter`, with the filter `none` if there is none, and has N/A for some."""
     found: dict[str, float] = {}
     for task, values in results.items():
         for key, value in values.items():
@@ -120,14 +120,14 @@ def _names(value: str | list[str]) -> list[str]:
 
 
 def _tasks(lm_eval: Any, settings: HarnessSettings) -> Any:
-    """The tasks that can be named. Raises ComponentFailed and ConfigError."""
+    """The manager of the known tasks. Raises ComponentFailed and ConfigError."""
     folders = [str(Path(each).expanduser().absolute()) for each in _names(settings.include_path) if each]
     for folder in folders:
         if not Path(folder).is_dir():
-            raise ComponentFailed(f"include_path: there is no folder {folder}: it holds the task files")
+            raise ComponentFailed(f"include_path: no folder {folder}: it must contain the task files")
     manager = lm_eval.tasks.TaskManager(include_path=folders or None, include_defaults=not folders)
     unknown = [name for name in _names(settings.tasks) if name not in manager.all_tasks]
     if unknown:
         known = ", ".join(manager.all_tasks) if folders else "those that come with the harness"
-        raise ConfigError([Problem(WHO, "tasks", f"there is no task {name!r}; known: {known}") for name in unknown])
+        raise ConfigError([Problem(WHO, "tasks", f"no task {name!r}; known: {known}") for name in unknown])
     return manager

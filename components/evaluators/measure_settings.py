@@ -1,4 +1,4 @@
-"""The keys of what measures each sample of a dataset, their types and defaults."""
+"""The config keys of the evaluators that measure each sample of a dataset."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import msgspec
 from components.inference.settings import ApiSettings
 
 STATS_KEY = "__dj__stats__"
-"""Where Data-Juicer has a sample's statistics: its analyzer sums up what lies there, and pools are split by it."""
+"""Data-Juicer's key of a sample's statistics: its analyzer summarises them, and pools are split by them."""
 
 
 class SampleLossSettings(msgspec.Struct, kw_only=True, frozen=True):
     """model         a folder, or a name on the hub
     model_params  arguments of `from_pretrained`
-    dataset_path  jsonl; a hook that draws a sample hands that over instead
+    dataset_path  jsonl; a hook that draws a sample passes the sample instead
     export_path   a .jsonl file, or a folder (default: `<name>_measured.jsonl` beside the dataset)
-    text_key      where the text of a sample is, dotted (default `text`)
-    stats_key     below what the figures are written, dotted (default `__dj__stats__`)
-    batch_size    texts at once (default 16)
-    block_size    tokens that the model sees at once (default: as many as it can)
+    text_key      the dotted key of the text (default `text`)
+    stats_key     the dotted key under which the figures are written (default `__dj__stats__`)
+    batch_size    texts in a batch (default 16)
+    block_size    tokens in a sequence (default: the model's context length)
     """
 
     model: str
@@ -35,16 +35,16 @@ class SampleLossSettings(msgspec.Struct, kw_only=True, frozen=True):
 
 class PipelineScoreSettings(msgspec.Struct, kw_only=True, frozen=True):
     """model             a model's folder, or its name on modelscope's hub
-    task              which of modelscope's pipelines, such as `text-classification` (default: the model's own)
+    task              the task of the pipeline, such as `text-classification` (default: the model's own)
     pipeline_params   further arguments of `modelscope.pipelines.pipeline`, such as `sequence_length`
-    dataset_path      jsonl; a hook that draws a sample hands that over instead
+    dataset_path      jsonl; a hook that draws a sample passes the sample instead
     export_path       a .jsonl file, or a folder (default: `<name>_measured.jsonl` beside the dataset)
-    text_key          where the text of a sample is, dotted (default `text`)
-    stats_key         below what the score is written, dotted (default `__dj__stats__`)
-    batch_size        texts at once (default 16)
-    response_path     where the score lies in what the pipeline says of a text, dotted (default: the highest of its
+    text_key          the dotted key of the text (default `text`)
+    stats_key         the dotted key under which the score is written (default `__dj__stats__`)
+    batch_size        texts in a batch (default 16)
+    response_path     the dotted path of the score in the pipeline's result for a text (default: the highest of its
                       `scores`)
-    ground_truth_key  where a sample has its label, dotted: the score is then that of this label
+    ground_truth_key  the dotted key of the label of a sample: its score is the one of this label
     """
 
     model: str
@@ -62,8 +62,8 @@ class PipelineScoreSettings(msgspec.Struct, kw_only=True, frozen=True):
 class ApiScoreSettings(ApiSettings, kw_only=True, frozen=True):
     """The keys of ApiSettings, of which `dataset_path`, `export_path` and the functions have other defaults, and
 
-    ground_truth_key  where a sample has the right answer, dotted: the score is 1 where the model gives that, else 0
-    stats_key         below what the score is written, dotted (default `__dj__stats__`)
+    ground_truth_key  the dotted key of the correct answer: the score is 1 if the model gives it, else 0
+    stats_key         the dotted key under which the score is written (default `__dj__stats__`)
     """
 
     dataset_path: str | None = None  # type: ignore[assignment]

@@ -23,9 +23,9 @@ Count = Annotated[int, msgspec.Meta(gt=0)]
 class PerplexitySettings(msgspec.Struct, frozen=True, kw_only=True):
     """model         a folder with a model and its tokenizer, or a name on the hub
     dataset_path  jsonl, a folder with shards, or a list of these
-    text_key      where the text of a sample is (default `text`)
-    block_size    tokens that the model sees at once (default: as many as it can)
-    batch_size    blocks at once (default 16)
+    text_key      the key of the text (default `text`)
+    block_size    tokens in a sequence (default: the model's context length)
+    batch_size    blocks in a batch (default 16)
     """
 
     model: str
@@ -38,15 +38,14 @@ class PerplexitySettings(msgspec.Struct, frozen=True, kw_only=True):
 class PerplexityEvaluator(BaseEvaluator):
     """Measures a model by how well it predicts texts; the keys of its config are those of `PerplexitySettings`.
 
-    Texts are put one after the other, each followed by the end-of-text token, and cut into blocks; every token but
-    the first of a block is predicted from those before it in the block. With the mean negative log-likelihood a token
-    in nats as `loss`, `run` returns
+    Texts are concatenated, each followed by the end-of-text token, and cut into blocks; every token but the first of a
+    block is predicted from those before it in the block. `run` returns
 
     perplexity     exp(loss)
-    loss           as said
-    bits_per_byte  the same likelihood in bits, spread over the UTF-8 bytes of the text, of which the tokens that were
-                   not predicted count for their share: comparable between tokenizers
-    tokens         how many were predicted
+    loss           the mean negative log-likelihood of a token, in nats
+    bits_per_byte  the same in bits per UTF-8 byte of the text, whose bytes are reduced by the share of the tokens
+                   that were not predicted: comparable between tokenizers
+    tokens         the number of predicted tokens
     """
 
     env = "transformers"
@@ -57,7 +56,7 @@ class PerplexityEvaluator(BaseEvaluator):
         import torch
         import transformers
 
-        # Imported when they are first looked at, which takes seconds.
+        # transformers imports these on first access, which takes seconds.
         _ = transformers.PreTrainedModel, transformers.PreTrainedTokenizerFast
         keep_imports()
         return torch, CausalModels(), Tokenizers()
@@ -75,7 +74,7 @@ class PerplexityEvaluator(BaseEvaluator):
             nats += _surprise(torch, model, blocks)
             tokens += blocks[:, 1:].numel()
         if not tokens:
-            raise ComponentFailed(f"{settings.dataset_path} holds too little text to predict any of it")
+            raise ComponentFailed(f"{settings.dataset_path} contains too little text to predict")
         loss = nats / tokens
         predicted_bytes = sum(len(text.encode("utf-8")) for text in texts) * tokens / len(flat)
         return {
@@ -87,7 +86,7 @@ class PerplexityEvaluator(BaseEvaluator):
 
 
 def _surprise(torch: Any, model: Any, blocks: Any) -> float:
-    """The negative log-likelihood, in nats, of all tokens of the blocks but the first of each."""
+    """The negative log-likelihood of all tokens of the blocks but the first of each, in nats."""
     blocks = blocks.to(model.device)
     with torch.inference_mode():
         logits = model(input_ids=blocks).logits[:, :-1].float()
@@ -96,7 +95,7 @@ def _surprise(torch: Any, model: Any, blocks: Any) -> float:
 
 
 def _batches(torch: Any, flat: list[int], size: int, batch_size: int) -> Any:
-    """Whole blocks, several at once, and the rest as a block of its own."""
+    """Batches of whole blocks, and the rest as a shorter block."""
     whole = len(flat) // size
     blocks = torch.tensor(flat[: whole * size]).view(whole, size)
     yield from blocks.split(batch_size) if whole else ()

@@ -1,4 +1,4 @@
-"""What a pipeline of modelscope says of each sample: how sure it is, or how likely it holds the right label."""
+"""A score for each sample by a pipeline of modelscope: its confidence, or its score for the sample's label."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from components.evaluators.measure_settings import PipelineScoreSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of, text_of, write_measured
 from components.inference.samples import read_samples
 from components.models.causal import files_of
+from components.models.hub import find_modelscope_model
 from components.models.process_state import unchanged_process
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
@@ -23,7 +24,7 @@ SCORE = "model_score"
 
 
 class Pipelines:
-    """Makes pipelines, and keeps the last one for as long as the next is the same."""
+    """Makes pipelines, and keeps the last one while the next is the same."""
 
     def __init__(self) -> None:
         self._make = importlib.import_module("modelscope.pipelines").pipeline
@@ -32,15 +33,15 @@ class Pipelines:
 
     def pipeline(self, settings: PipelineScoreSettings) -> Any:
         """Raises ComponentFailed."""
-        name = _model(settings.model)
+        name = find_modelscope_model(settings.model)
         files = files_of(Path(name)) if Path(name).is_dir() else None
         identity = [name, files, settings.task, settings.pipeline_params]
         if self._pipeline is None or identity != self._identity:
             self._pipeline = None
             try:
                 self._pipeline = self._make(task=settings.task, model=name, **settings.pipeline_params)
-            except Exception as error:  # whatever modelscope and its hub raise
-                raise ComponentFailed(f"modelscope makes no pipeline of {name}: {error}") from error
+            except Exception as error:  # modelscope and its hub raise anything
+                raise ComponentFailed(f"modelscope cannot make a pipeline of {name}: {error}") from error
             self._identity = identity
         return self._pipeline
 
@@ -49,9 +50,9 @@ class PipelineScoreEvaluator(BaseEvaluator):
     """Writes the dataset with a score in each sample, and returns
 
     export_path  the measured dataset
-    measure_key  where the score lies, dotted: `__dj__stats__.model_score`
-    samples      how many there are; one without text has null for a score
-    score        summed up over the samples: count, mean, std, min, 25%, 50%, 75%, max
+    measure_key  the dotted key of the score: `__dj__stats__.model_score`
+    samples      their number; the score of one without text is null
+    score        summary over the samples: count, mean, std, min, 25%, 50%, 75%, max
     """
 
     env = "modelscope"
@@ -67,7 +68,7 @@ class PipelineScoreEvaluator(BaseEvaluator):
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
         settings = read_settings(self.eval_config, PipelineScoreSettings, WHO)
         if settings.batch_size < 1:
-            raise ConfigError([Problem(WHO, "batch_size", "at least one text makes a batch")])
+            raise ConfigError([Problem(WHO, "batch_size", "must be at least 1")])
         dataset = dataset_of(settings.dataset_path, eval_obj, WHO)
         items = [sample.item for sample in read_samples(dataset)]
         pipelines: Pipelines = self.loaded or self.load()
@@ -100,7 +101,7 @@ def _scores(pipeline: Any, items: list[dict[str, Any]], settings: PipelineScoreS
 
 
 def _score(said: Any, item: dict[str, Any], settings: PipelineScoreSettings) -> float | None:
-    """Raises ComponentFailed where the pipeline says nothing that could be one."""
+    """Raises ComponentFailed if the pipeline's result contains no score."""
     try:
         if settings.ground_truth_key is not None:
             label = str(value_at(item, settings.ground_truth_key))
@@ -113,16 +114,6 @@ def _score(said: Any, item: dict[str, Any], settings: PipelineScoreSettings) -> 
     except (KeyError, IndexError, TypeError, ValueError) as error:
         where = settings.ground_truth_key or settings.response_path or "scores"
         raise ComponentFailed(
-            f"no score by {where} in what the pipeline says: {str(said)[:200]} ({error!r})"
+            f"no score by {where} in the result of the pipeline: {str(said)[:200]} ({error!r})"
         ) from error
     return score if math.isfinite(score) else None
-
-
-def _model(name: str) -> str:
-    """The absolute path of a folder: modelscope asks its hub about any other name that has one slash in it."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(folder.absolute())
-    if folder.is_absolute() or name.startswith((".", "~")):
-        raise ComponentFailed(f"there is no folder {folder.absolute()}: a model's holds configuration.json")
-    return name

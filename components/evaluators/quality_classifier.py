@@ -1,4 +1,4 @@
-"""Data-Juicer's quality classifiers: how much a text reads like the good ones of what a classifier was trained on."""
+"""Data-Juicer's quality classifiers: how similar a text is to the good texts of the classifier's training data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from components.evaluators.spark_model import SparkClassifier, split
 from sandbox_actors.errors import ComponentFailed
 
 LINKS = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_juicer/models/"
-"""Where Data-Juicer keeps its models."""
+"""The place of Data-Juicer's models."""
 
 TOKENIZERS = {"gpt3": "", "chinese": "zh.sp.model", "code": "code.sp.model"}
-"""Its classifiers, and the sentencepiece model of each that does not split at blanks."""
+"""The classifiers, with the sentencepiece model of each one that does not split at blanks."""
 
 Words = Callable[[str], list[str]]
 
@@ -26,15 +26,15 @@ class QualityClassifier(BaseEvaluator):
     """The mean score of a dataset's samples, each from 0 to 1.
 
     dataset_path    .jsonl or .jsonl.gz, one file or a list
-    text_key        where the text of a sample is, dotted (default `text`); a sample without text scores as an empty one
-    model           `gpt3` (the default), `chinese`, `code`, or the folder of a classifier that Data-Juicer's training
-                    tool has made
-    model_path      the folder of the classifier, where it is not among Data-Juicer's models (below `models` of
+    text_key        the dotted key of the text (default `text`); a sample without text counts as an empty text
+    model           `gpt3` (the default), `chinese`, `code`, or the folder of a classifier from Data-Juicer's training
+                    tool
+    model_path      the folder of the classifier, if it is not among Data-Juicer's models (below `models` of
                     DATA_JUICER_CACHE_HOME, ~/.cache/data_juicer)
-    tokenizer       a sentencepiece model; by default the one that belongs to `model`
+    tokenizer       a sentencepiece model (default: the one of `model`)
 
-    `run` returns the mean; the log tells the quartiles and the share of samples above 0.5. Nothing is downloaded: where
-    a model is missing, the error says what to fetch and where to put it.
+    `run` returns the mean; the log has the quartiles and the share of samples above 0.5. Nothing is downloaded: if a
+    model is missing, the error says what to download and where to put it.
     """
 
     env = "data-juicer"
@@ -51,7 +51,7 @@ class QualityClassifier(BaseEvaluator):
         if tokenizer:
             return classifier, _pieces(str(tokenizer))
         if not classifier.splits_text:
-            raise ComponentFailed(f"the classifier {model} was trained with a `tokenizer` of its own: name it")
+            raise ComponentFailed(f"the classifier {model} needs the `tokenizer` that it was trained with")
         return classifier, split
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> float:
@@ -89,12 +89,10 @@ def _folder(model: str, chosen: Any) -> Path:
     if folder.is_dir():
         return folder
     if model not in TOKENIZERS:
-        raise ComponentFailed(
-            f"there is no folder {folder}: `model` is {', '.join(TOKENIZERS)} or a classifier's folder"
-        )
+        raise ComponentFailed(f"no folder {folder}: `model` must be {', '.join(TOKENIZERS)} or a classifier's folder")
     raise ComponentFailed(
-        f"the quality classifier {model!r} is not on this machine: fetch {LINKS}{name}.zip and unpack it, so that "
-        f"{folder} is its folder; or set `model_path` to where it is"
+        f"the quality classifier {model!r} is not on this machine: download {LINKS}{name}.zip and unpack it to "
+        f"{folder}, or set `model_path` to its folder"
     )
 
 
@@ -103,7 +101,7 @@ def _pieces(tokenizer: str) -> Words:
     if not path.is_file() and path.parent == Path():
         path = _models() / tokenizer
     if not path.is_file():
-        where = f"fetch {LINKS}{path.name} and put it to {path}" if path.name in TOKENIZERS.values() else "name another"
+        where = f"download {LINKS}{path.name} to {path}" if path.name in TOKENIZERS.values() else "name another"
         raise ComponentFailed(f"the tokenizer {tokenizer} is not on this machine: {where}")
     try:
         sentencepiece: Any = importlib.import_module("sentencepiece")

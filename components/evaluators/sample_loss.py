@@ -1,4 +1,4 @@
-"""How well a causal language model predicts each sample of a dataset: what is hard for it, and what it knows."""
+"""The loss of a causal language model on each sample of a dataset."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from sandbox_actors.errors import ConfigError, Problem
 LOSS, PERPLEXITY = "model_loss", "model_perplexity"
 
 WINDOW = 64
-"""So many batches are sorted by length together."""
+"""Batches that are sorted by length together, to reduce padding."""
 
 _OVERFLOW = 700.0
-"""Nats a token from which on exp() is no number."""
+"""Nats per token; exp() of more overflows."""
 
 
 class SampleLossEvaluator(BaseEvaluator):
     """Writes the dataset with two figures in each sample, and returns
 
     export_path  the measured dataset
-    measure_key  where the loss lies, dotted: `__dj__stats__.model_loss`
-    samples      how many there are; one without text has null for both figures
-    tokens       how many were predicted
-    loss         summed up over the samples: count, mean, std, min, 25%, 50%, 75%, max
+    measure_key  the dotted key of the loss: `__dj__stats__.model_loss`
+    samples      their number; both figures are null for one without text
+    tokens       the number of predicted tokens
+    loss         summary over the samples: count, mean, std, min, 25%, 50%, 75%, max
     perplexity   the same
 
     The loss is the mean negative log-likelihood of the sample's tokens in nats, `model_perplexity` is exp of it. A text
-    begins after the tokenizer's first-token mark, or else its end-of-text token, so that all of its tokens are
-    predicted; it is cut into blocks where it is longer than the model sees.
+    is preceded by the tokenizer's beginning-of-text token, or else its end-of-text token, so that all of its tokens are
+    predicted. It is cut into blocks if it is longer than the model's context.
     """
 
     env = "transformers"
@@ -48,7 +48,7 @@ class SampleLossEvaluator(BaseEvaluator):
     def load(self) -> LanguageModels:
         import transformers
 
-        # Imported when they are first looked at, which takes seconds.
+        # transformers imports these on first access, which takes seconds.
         _ = transformers.PreTrainedModel, transformers.PreTrainedTokenizerFast
         keep_imports()
         return LanguageModels()
@@ -56,7 +56,7 @@ class SampleLossEvaluator(BaseEvaluator):
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
         settings = read_settings(self.eval_config, SampleLossSettings, "model infer evaluator")
         if settings.batch_size < 1:
-            raise ConfigError([Problem("model infer evaluator", "batch_size", "at least one text makes a batch")])
+            raise ConfigError([Problem("model infer evaluator", "batch_size", "must be at least 1")])
         dataset = dataset_of(settings.dataset_path, eval_obj, "model infer evaluator")
         texts = [text_of(sample.item, settings.text_key) for sample in read_samples(dataset)]
         models: LanguageModels = self.loaded or self.load()
@@ -92,12 +92,12 @@ class SampleLossEvaluator(BaseEvaluator):
 def _batches(
     texts: list[str], model: LanguageModel, settings: SampleLossSettings
 ) -> Iterator[list[tuple[int, list[int]]]]:
-    """Blocks of tokens with the number of their text, of about one length together. The first token of a block is
-    there to predict the others from."""
+    """Batches of blocks of tokens, of similar lengths, with the number of each block's text. The first token of a block
+    is only context."""
     size = settings.block_size or model.limit or 1024
     if size < 2:
         raise ConfigError(
-            [Problem("model infer evaluator", "block_size", "at least one token, and one to predict it from")]
+            [Problem("model infer evaluator", "block_size", "must be at least 2: a token, and one to predict it from")]
         )
     start = model.start
     pieces = (
@@ -110,14 +110,14 @@ def _batches(
 
 
 def _blocks(tokens: list[int], start: list[int], size: int) -> Iterator[list[int]]:
-    """The tokens in blocks of at most `size`. After the first, a block begins with the last token of the one before."""
+    """The tokens in blocks of at most `size`. Each further block begins with the last token of the previous one."""
     tokens = [*start, *tokens]
     for first in range(0, len(tokens) - 1, size - 1):
         yield tokens[first : first + size]
 
 
 def _surprises(model: LanguageModel, blocks: list[list[int]]) -> list[float]:
-    """The negative log-likelihood of each block, in nats, of all its tokens but the first."""
+    """For each block, the negative log-likelihood of all its tokens but the first, in nats."""
     import torch
 
     longest = max(map(len, blocks))

@@ -1,4 +1,4 @@
-"""Figures for each sample of a dataset: written into it, and summed up."""
+"""Figures for each sample of a dataset: how they are written and summarised."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Figures = Mapping[str, float | None]
 
 
 def dataset_of(dataset_path: str | None, eval_obj: Any, who: str) -> Path:
-    """The dataset that is measured: the one handed over, else the config's. Raises ConfigError."""
+    """The dataset to measure: the one that the hook passes, else the config's. Raises ConfigError."""
     given = eval_obj if isinstance(eval_obj, str) else dataset_path
     if given is None:
-        raise ConfigError([Problem(who, "dataset_path", "missing: the dataset to be measured")])
+        raise ConfigError([Problem(who, "dataset_path", "missing: the dataset to measure")])
     path = Path(given).expanduser().absolute()
     if not path.is_file():
-        raise ConfigError([Problem(who, "dataset_path", f"{given} is no file, looked up from {Path.cwd()}")])
+        raise ConfigError([Problem(who, "dataset_path", f"{given} is not a file (searched from {Path.cwd()})")])
     return path
 
 
 def target_of(export_path: str | None, dataset: Path) -> Path:
-    """Where the measured dataset goes: `export_path`, a file, or by default `<name>_measured.jsonl` beside it."""
+    """The path of the measured dataset: `export_path`, or by default `<name>_measured.jsonl` beside the dataset."""
     target = dataset.with_name(f"{stem(dataset)}_measured.jsonl") if export_path is None else Path(export_path)
     if target.suffix != ".jsonl":
         target = target / f"{stem(dataset)}_measured.jsonl"
@@ -44,7 +44,7 @@ def text_of(item: Mapping[str, Any], key: str) -> str:
 
 
 def write_measured(dataset: Path, target: Path, stats_key: str, figures: Sequence[Figures]) -> None:
-    """Write the dataset with each sample's figures below `stats_key`, dotted; nothing else in it changes."""
+    """Write the dataset with each sample's figures under the dotted `stats_key`; nothing else in it changes."""
 
     def lines() -> Iterable[str]:
         for sample, found in zip(read_samples(dataset), figures, strict=True):
@@ -57,8 +57,8 @@ def write_measured(dataset: Path, target: Path, stats_key: str, figures: Sequenc
 
 
 def summary(values: Iterable[float | None]) -> dict[str, float]:
-    """Of the numbers among `values`: mean, std (of the sample, n - 1), min, quartiles and max, named as Data-Juicer's
-    analyzer names them. Raises ComponentFailed where there is no number."""
+    """Count, mean, std (n - 1), min, quartiles and max of the numbers among `values`, with the names that Data-Juicer's
+    analyzer uses. Raises ComponentFailed if there is no number."""
     numbers = sorted(value for value in values if value is not None and math.isfinite(value))
     if not numbers:
         raise ComponentFailed("no sample could be measured")
@@ -73,7 +73,7 @@ def summary(values: Iterable[float | None]) -> dict[str, float]:
 
 
 def _quantile(numbers: list[float], share: float) -> float:
-    """Linear between the two nearest, as pandas does."""
+    """Linearly interpolated, as pandas does."""
     place = share * (len(numbers) - 1)
     below = int(place)
     above = min(below + 1, len(numbers) - 1)

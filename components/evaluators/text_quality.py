@@ -1,4 +1,4 @@
-"""How good a text dataset is, as far as that can be counted: lengths, redundancy, duplicates, a recipe's verdict."""
+"""Quality of a text dataset by counting: lengths, redundancy, duplicates, and the share that a recipe keeps."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 
 class TextQuality(BaseEvaluator):
-    """Measures texts without any model.
+    """Measures texts without a model.
 
     dataset_path    .jsonl or .jsonl.gz, one file or a list
-    text_key        where the text of a sample is, dotted (default `text`)
-    near_duplicate  from which Jaccard similarity on two texts are near-duplicates (default 0.8); false leaves that
-                    measure out, which is most of the time and memory
-    recipe          a Data-Juicer recipe, or the path of one: its operators say what a good sample is
+    text_key        the dotted key of the text (default `text`)
+    near_duplicate  the Jaccard similarity from which two texts are near-duplicates (default 0.8); false omits this
+                    measure, which takes most of the time and memory
+    recipe          a Data-Juicer recipe, or the path of one: its operators define a good sample
 
-    `run` returns a mapping. With N samples; words are what stands between blanks; shares are from 0 to 1:
+    `run` returns a mapping. For N samples, with words separated by blanks and shares from 0 to 1:
 
     samples           N
-    empty             share of samples without text, or with blanks only; the other figures are about the rest
+    empty             share of samples without text, or with blanks only; the other figures are of the rest
     chars_mean, chars_p10, chars_p50, chars_p90, words_mean
                       length of a text: mean and quantiles (linearly interpolated), in characters and in words
     char_entropy      -sum p log2 p over the characters of all texts together, in bits a character: English prose has
-                      4.1 to 4.5, runs of one character pull it down, encoded bytes push it up
-    word_entropy      the same over lower-cased words, in bits a word: the higher, the richer the vocabulary; it grows
-                      with the size of the dataset, so compare samples of one size
-    compression       bytes that zlib (level 6) needs for all texts, one a line, over their bytes in UTF-8: the lower,
-                      the more they repeat themselves within 32 kB; prose has 0.35 to 0.45
+                      4.1 to 4.5, repeated characters lower it, encoded bytes raise it
+    word_entropy      the same over lower-cased words, in bits a word: higher for a richer vocabulary; it grows with the
+                      size of the dataset, so compare datasets of equal size
+    compression       bytes of all texts, one a line, compressed by zlib (level 6), over their bytes in UTF-8: lower if
+                      they repeat themselves within 32 kB; prose has 0.35 to 0.45
     exact_duplicates  share of texts that equal an earlier one: 1 - different texts / texts
-    near_duplicates   share that would go if of each group of near-duplicates one text stayed: 1 - groups / texts, as
-                      `duplicates.py` says; never below exact_duplicates
-    recipe_kept       share of all N samples that the recipe keeps, if there is one
+    near_duplicates   share of texts to remove so that one of each group of near-duplicates stays: 1 - groups / texts,
+                      see `duplicates.py`; never below exact_duplicates
+    recipe_kept       share of all N samples that the recipe keeps, if one is given
     """
 
     env = "data-juicer"
@@ -49,7 +49,7 @@ class TextQuality(BaseEvaluator):
     keys = (*required, "text_key", "near_duplicate", "recipe")
 
     def load(self) -> dict[str, Any]:
-        """What recipes are run with, made when one has to be."""
+        """A place for Data-Juicer, which is imported when a recipe is run."""
         return {}
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, float]:
@@ -57,7 +57,7 @@ class TextQuality(BaseEvaluator):
         recipe = self._recipe()
         threshold = self.eval_config.get("near_duplicate", 0.8)
         if threshold is not False and not (isinstance(threshold, (int, float)) and 0 < threshold <= 1):
-            problem = f"a similarity above 0 and up to 1, or false, is wanted here, not {threshold!r}"
+            problem = f"must be a similarity above 0 and up to 1, or false, not {threshold!r}"
             raise ConfigError([Problem("text_quality", "near_duplicate", problem)])
         found = measure(self._texts(paths), float(threshold) or None)
         if recipe is not None:
@@ -106,9 +106,9 @@ class TextQuality(BaseEvaluator):
 
 
 def measure(texts: Iterable[str], threshold: float | None) -> dict[str, float]:
-    """The figures of `TextQuality` without the recipe's; without a threshold there are no near-duplicates.
+    """The figures of `TextQuality` except the recipe's; near-duplicates only with a threshold.
 
-    Raises ComponentFailed where no text is in them.
+    Raises ComponentFailed if no sample has text.
     """
     characters: Counter[str] = Counter()
     vocabulary: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def measure(texts: Iterable[str], threshold: float | None) -> dict[str, float]:
     lengths: list[int] = []
     samples = words_in_all = size = packed = 0
     packer = zlib.compressobj(6)
-    for samples, text in enumerate(texts, start=1):  # noqa: B007  # the count is what is wanted
+    for samples, text in enumerate(texts, start=1):  # noqa: B007  # the count is used after the loop
         if not text.strip():
             continue
         words, content = text.split(), text.encode("utf-8", "surrogatepass") + b"\n"

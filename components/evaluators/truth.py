@@ -1,4 +1,4 @@
-"""Predictions held against the truth, dataset by dataset: accuracy of labels, mean squared error of numbers."""
+"""Predictions compared with the ground truth, for each dataset: accuracy of labels, mean squared error of numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = dict[str, Any]
 
 
 class Pair(NamedTuple):
-    """A prediction and its truth; MISSING where the sample has none."""
+    """A prediction and its truth; MISSING if the sample has none."""
 
     predicted: Any
     truth: Any
@@ -29,14 +29,14 @@ class TruthEvaluator(BaseEvaluator):
     """Base. Common settings, `<noun>` being label or value:
 
     predicted_dataset_path     .jsonl or .jsonl.gz, one file or a list
-    ground_truth_dataset_path  the files of the truth, as many and line by line the same samples; by default the truth
-                               is in the predicted files themselves
-    predicted_<noun>_key       where a sample has its prediction, dotted
-    ground_truth_<noun>_key    where it has the truth
+    ground_truth_dataset_path  the files with the truth: as many, with the same samples line by line (default: the
+                               predicted files contain the truth)
+    predicted_<noun>_key       the dotted key of the prediction
+    ground_truth_<noun>_key    the dotted key of the truth
 
-    `run` returns two outputs: the list of the results, one for each predicted file in their order, and the best figure
+    `run` returns two outputs: the list of the results, one for each predicted file in order, and the best figure
     among them. Each result has `pred_path`, `gt_path`, the figure, `samples`, and `format_error`: how many of these
-    have a prediction or a truth that does not parse.
+    have a prediction or a truth that cannot be parsed.
     """
 
     env, is_light = "plain", True
@@ -50,7 +50,7 @@ class TruthEvaluator(BaseEvaluator):
         if self.eval_config.get("ground_truth_dataset_path"):
             truths = dataset_paths(self.eval_config, "ground_truth_dataset_path", self.kind)
         if len(truths) != len(predicted):
-            problem = f"{len(truths)} files for {len(predicted)} in predicted_dataset_path: one for each is needed"
+            problem = f"{len(truths)} files for {len(predicted)} in predicted_dataset_path: each file needs one"
             raise ConfigError([Problem(self.kind, "ground_truth_dataset_path", problem)])
         results = [self._result(*paths) for paths in zip(predicted, truths, strict=True)]
         for result in results:
@@ -58,7 +58,7 @@ class TruthEvaluator(BaseEvaluator):
         return results, self.best([result[self.kind] for result in results if result[self.kind] is not None])
 
     def measure(self, pairs: list[Pair]) -> tuple[float | None, int]:
-        """The figure of one dataset, None where there is none, and how many pairs do not parse."""
+        """The figure of one dataset, None if there is none, and the number of pairs that cannot be parsed."""
         raise NotImplementedError
 
     def best(self, figures: list[float]) -> float:
@@ -76,7 +76,7 @@ class TruthEvaluator(BaseEvaluator):
         }
 
     def _pairs(self, predicted: Path, truth: Path) -> Iterator[Pair]:
-        """Raises ComponentFailed where one file ends before the other, or where no sample at all has a key."""
+        """Raises ComponentFailed if one file ends before the other, or if no sample has one of the keys."""
         number = 0
         keys = self._key("predicted"), self._key("ground_truth")
         has_any = [False, False]
@@ -93,7 +93,7 @@ class TruthEvaluator(BaseEvaluator):
             raise ComponentFailed(f"{predicted} has no samples")
         for path, key, known in zip((predicted, truth), keys, has_any, strict=True):
             if not known:
-                raise ComponentFailed(f"no sample of {path} has anything at {key!r}")
+                raise ComponentFailed(f"no sample of {path} has the key {key!r}")
 
     def _key(self, side: str) -> str:
         name = f"{side}_{self.noun}_key"
@@ -106,8 +106,8 @@ class TruthEvaluator(BaseEvaluator):
 class AccuracyEvaluator(TruthEvaluator):
     """`accuracy`: the share of all samples whose predicted label is the true one; the best is the highest.
 
-    Labels are text, numbers or booleans, compared as text, so that 1 is "1". What is missing, null, a list or a mapping
-    is no label: it counts as a `format_error`, and the sample as not predicted.
+    Labels are text, numbers or booleans, compared as text, so that 1 is "1". A missing value, null, a list or a
+    mapping counts as a `format_error`, and the sample as predicted wrongly.
     """
 
     required = ("predicted_dataset_path", "predicted_label_key", "ground_truth_label_key")
@@ -125,10 +125,10 @@ class AccuracyEvaluator(TruthEvaluator):
 
 
 class MSEEvaluator(TruthEvaluator):
-    """`mse`: the mean of (predicted - truth)^2 over the samples in which both parse; the best is the lowest.
+    """`mse`: the mean of (predicted - truth)^2 over the samples in which both can be parsed; the best is the lowest.
 
-    Values are finite numbers, or text that reads as one. Where none parses, `mse` is null; where that is so in all
-    files, ComponentFailed is raised.
+    Values are finite numbers, or text that reads as one. If none can be parsed, `mse` is null; if that
+    is so in all files, ComponentFailed is raised.
     """
 
     required = ("predicted_dataset_path", "predicted_value_key", "ground_truth_value_key")

@@ -1,4 +1,4 @@
-"""What an answer of an OpenAI-compatible API means: what the model said, or what went wrong and what to do about it.
+"""Reads the answers of OpenAI-compatible APIs: the model's output, or what went wrong and what to do about it.
 
 Pure: from status, headers and body to an `Answer`, or to the `Unanswered` that is raised.
 """
@@ -15,11 +15,11 @@ from sandbox_actors.errors import ContextError
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _QUOTED = 200
-"""Characters of what a server said that an error tells."""
+"""Characters of a server's message that an error quotes."""
 
 
 class Answer(NamedTuple):
-    """`output` is what lies at the response path; tokens as the API counts them, 0 where it does not; `wait`: seconds
+    """`output` is the value at the response path. Tokens are as the API counts them, 0 if it does not. `wait`: seconds
     that it asks to wait before the next request."""
 
     output: Any
@@ -32,10 +32,10 @@ class Unanswered(Exception):
     """A request that failed.
 
     may_pass    another attempt may succeed
-    wait        seconds that the server asks to wait before it, None where it does not
-    throttles   the server says that it is asked too much: that concerns all requests
-    is_general  no other request can fare better
-    wants_key   the server does not know who asks
+    wait        seconds that the server asks to wait before it, None if it does not
+    throttles   the server reports too many requests, which concerns all of them
+    is_general  every other request would fail too
+    wants_key   the server does not accept the key, or needs one
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Unanswered(Exception):
 
 
 def read_answer(status: int, headers: Mapping[str, str], body: bytes, response_path: str, wall_clock: float) -> Answer:
-    """Raises Unanswered. Its message holds what the server said, so that whoever shows it has to hide the key."""
+    """Raises Unanswered. Its message quotes the server, so the caller must hide the key in it."""
     if not 200 <= status < 300:
         raise _refusal(status, headers, body, wall_clock)
     document = _json(body)
     if document is None:
-        raise Unanswered(f"answered {status} with what is no JSON: {_quoted(body)}", may_pass=True)
+        raise Unanswered(f"answered {status} with something that is not JSON: {_quoted(body)}", may_pass=True)
     if isinstance(document, dict) and document.get("error") and "choices" not in document:
         raise Unanswered(f"answered {status} with an error: {_said(body)}", may_pass=True)
     usage = document.get("usage") if isinstance(document, dict) else None
@@ -81,21 +81,21 @@ def value_at(document: Any, path: str) -> Any:
 
 def _refusal(status: int, headers: Mapping[str, str], body: bytes, wall_clock: float) -> Unanswered:
     said, wait = _said(body), asked_wait(headers, wall_clock)
-    told = f"answered {status}{f': {said}' if said else ''}"
+    answer = f"answered {status}{f': {said}' if said else ''}"
     if status == 429 and _has_no_quota(body):
-        return Unanswered(f"{told}; the account has nothing left to spend: see its billing", is_general=True)
+        return Unanswered(f"{answer}; the account has no quota left: see its billing", is_general=True)
     if status in (401, 403):
-        return Unanswered(told, is_general=True, wants_key=True)
+        return Unanswered(answer, is_general=True, wants_key=True)
     if status == 402:
-        return Unanswered(f"{told}; it wants to be paid first: see the account's billing", is_general=True)
+        return Unanswered(f"{answer}; it must be paid first: see the account's billing", is_general=True)
     if status in (404, 405, 410):
-        return Unanswered(f"{told}; is `model` one that it has, and `api_endpoint` its address?", is_general=True)
+        return Unanswered(f"{answer}; does it have this `model`, and is `api_endpoint` its address?", is_general=True)
     if 300 <= status < 400:
         place = headers.get("location", "elsewhere")
-        return Unanswered(f"{told}, which sends to {place}: write that address as `api_endpoint`", is_general=True)
+        return Unanswered(f"{answer}, a redirect to {place}: write that address as `api_endpoint`", is_general=True)
     if status in _PASSING or status > 504:
-        return Unanswered(told, may_pass=True, wait=wait, throttles=status in (429, 529) or wait is not None)
-    return Unanswered(f"{told}; it refuses the request: see `sampling_params` and the sample's messages")
+        return Unanswered(answer, may_pass=True, wait=wait, throttles=status in (429, 529) or wait is not None)
+    return Unanswered(f"{answer}; it refuses the request: see `sampling_params` and the sample's messages")
 
 
 def _has_no_quota(body: bytes) -> bool:
@@ -104,7 +104,7 @@ def _has_no_quota(body: bytes) -> bool:
 
 
 def _said(body: bytes) -> str:
-    """The message of an error, in the forms that servers have for it."""
+    """The message of an error, in the forms that servers use."""
     error = _error(body)
     if isinstance(error, dict):
         error = error.get("message", error)
@@ -119,7 +119,7 @@ def _error(body: bytes) -> Any:
 
 
 def _quoted(body: bytes) -> str:
-    """The beginning of a text on one line, without control characters."""
+    """The beginning of a text, on one line, without control characters."""
     text = " ".join(body[: 4 * _QUOTED].decode("utf-8", "replace").split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."

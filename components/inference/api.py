@@ -1,23 +1,25 @@
-"""Inference with any API that takes what OpenAI's chat completions take."""
+"""Inference with any API that is compatible with OpenAI's chat completions."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.inference.answers import Unanswered
-from components.inference.asking import Asker, asking, check_api, endpoint_of
+from components.inference.endpoint import check_api, endpoint_of
 from components.inference.executor import InferExecutor, InferRun, Request
 from components.inference.settings import API_SECRETS, ApiSettings
 from sandbox_actors.errors import ComponentFailed
 
+if TYPE_CHECKING:
+    from components.inference.asking import Asker
+
 FIRST_REFUSALS = 3
-"""So many requests refused before any is answered: the next would fare no better."""
+"""If that many requests are refused before any is answered, the run fails."""
 
 
 class ApiInferExecutor(InferExecutor):
-    """Asks an API, many requests at once, for as long as it takes: see ApiSettings."""
+    """Asks an API, many requests at once: see ApiSettings."""
 
     env, is_light = "api", True
     secrets = API_SECRETS
@@ -39,13 +41,15 @@ class ApiInferExecutor(InferExecutor):
         }
 
     async def answer(self, run: InferRun, settings: ApiSettings) -> None:
+        from components.inference.asking import asking  # imports asyncio, which `sandbox check` does not need
+
         async with asking(settings) as asker:
             requests = run.open_requests()
             await _together([_work(asker, run, requests) for _ in range(settings.max_concurrency)])
 
 
 async def _work(asker: Asker, run: InferRun, requests: Iterator[Request]) -> None:
-    """Answer requests until there are no more. Raises ComponentFailed where it is of no use to go on."""
+    """Answer requests until there are no more. Raises ComponentFailed if there is no point in continuing."""
     for request in requests:
         try:
             answer = await asker.ask(request.messages, run.retried)
@@ -59,6 +63,8 @@ async def _work(asker: Asker, run: InferRun, requests: Iterator[Request]) -> Non
 
 async def _together(workers: list[Any]) -> None:
     """Run all of them; the first error ends the others and is raised."""
+    import asyncio
+
     tasks = [asyncio.ensure_future(worker) for worker in workers]
     try:
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""Asking an API as often as it takes, with many requests under way, and not faster than it likes."""
+"""Requests to an API: many at once, repeated after failures, and not faster than the API allows."""
 
 from __future__ import annotations
 
@@ -11,48 +11,40 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from components.inference.answers import Answer, Unanswered
-from components.inference.credentials import find_credentials
-from components.inference.endpoint import Endpoint, check_headers, find_url
+from components.inference.endpoint import Endpoint, endpoint_of
 from components.inference.functions import Messages
 from components.inference.rate_control import Pace, backoff
 from components.inference.settings import ApiSettings
-from components.struct_settings import check_known
-from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
-
-CLIENT_KEYS = ("base_url", "default_headers", "max_retries", "organization", "project", "timeout")
-"""What `model_params` may hold: what OpenAI's client takes, less what is secret. `max_retry_num` counts instead of
-`max_retries`."""
+from sandbox_actors.errors import ComponentFailed
 
 MOST_BACKOFF = 60.0
-"""Seconds between two attempts at most, unless the server asks for more."""
-
-_TIMEOUT = 600.0
+"""The longest pause between two attempts, in seconds, unless the server asks for a longer one."""
 
 
 class Asker:
-    """Asks one endpoint. Any number of tasks may `ask` at once: they wait for their turn."""
+    """Asks one endpoint. Any number of tasks may call `ask` at once; they wait for their turn."""
 
     def __init__(self, settings: ApiSettings, endpoint: Endpoint, client: Any) -> None:
         self._settings, self._endpoint, self._client = settings, endpoint, client
         self._model = settings.model or ""
         self._pace = Pace(settings.max_concurrency)
-        self._under_way = 0
+        self._in_flight = 0
         self._changed = asyncio.Event()
         self._chance = random.Random()
 
     async def begin(self) -> None:
-        """Find out which model is meant. Raises ComponentFailed."""
+        """Determine which model is asked. Raises ComponentFailed."""
         if not self._model:
             try:
                 self._model = await self._endpoint.first_model(self._client)
             except Unanswered as failure:
-                raise ComponentFailed(f"no `model` is named, and none was found: {failure}") from None
+                raise ComponentFailed(f"the config names no `model`, and the API lists none: {failure}") from None
             print(f"the model is {self._model}, the first that {self._endpoint.shown} lists")
 
     async def ask(self, messages: Messages, retried: Callable[[str], None]) -> Answer:
-        """The answer, if need be after several attempts; `retried` is told of each that failed but the last.
+        """The answer, after several attempts if needed; `retried` gets the reason of each failed one but the last.
 
-        Raises Unanswered where this request has failed for good, ComponentFailed where every other would too.
+        Raises Unanswered if only this request has failed, ComponentFailed if all others would fail too.
         """
         body = {"model": self._model, "messages": messages, **self._settings.sampling_params}
         attempt = 1
@@ -75,78 +67,45 @@ class Asker:
                 return answer
 
     def _after(self, failure: Unanswered, attempt: int) -> float:
-        """Seconds until the request may be tried again; where the server asked for a pause, all others pause too."""
+        """Seconds until the next attempt. If the server asked for a pause, all requests pause."""
         wait = backoff(attempt, self._settings.retry_delay, MOST_BACKOFF, self._chance)
         if failure.wait is not None:
             if failure.wait > self._settings.max_wait:
-                told = f"it asks to wait {failure.wait:.0f} s, and max_wait is {self._settings.max_wait:g}"
-                raise ComponentFailed(f"{failure}; {told}")
+                limit = f"max_wait is {self._settings.max_wait:g}"
+                raise ComponentFailed(f"{failure}; it asks to wait {failure.wait:.0f} s, and {limit}")
             wait = failure.wait + wait * 0.1
         if failure.throttles:
             self._pace.throttled(time.monotonic(), wait)
-            self._tell()
+            self._wake()
         return wait
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait until one more request may be under way, and be it for the block."""
-        while delay := self._pace.delay(time.monotonic(), self._under_way):
+        """Wait until one more request may be in flight, and count as one during the block."""
+        while delay := self._pace.delay(time.monotonic(), self._in_flight):
             changed = self._changed
             try:
                 await asyncio.wait_for(changed.wait(), None if math.isinf(delay) else delay)
             except asyncio.TimeoutError:
                 continue
-        self._under_way += 1
+        self._in_flight += 1
         try:
             yield
         finally:
-            self._under_way -= 1
-            self._tell()
+            self._in_flight -= 1
+            self._wake()
 
-    def _tell(self) -> None:
-        """Let those who wait for their turn look again."""
+    def _wake(self) -> None:
+        """Wake the tasks that wait for their turn."""
         self._changed.set()
         self._changed = asyncio.Event()
 
 
 @asynccontextmanager
 async def asking(settings: ApiSettings) -> AsyncIterator[Asker]:
-    """An asker that knows its model, and its connections for the block. Raises ConfigError and ComponentFailed."""
+    """An asker with its connections, which are closed at the end of the block. Raises ConfigError, ComponentFailed."""
     endpoint = endpoint_of(settings)
     async with endpoint.client(settings.max_concurrency) as client:
         asker = Asker(settings, endpoint, client)
         await asker.begin()
         yield asker
-
-
-def endpoint_of(settings: ApiSettings) -> Endpoint:
-    """Raises ConfigError for an address or a key that cannot be."""
-    params = settings.model_params
-    named = {"OpenAI-Organization": params.get("organization"), "OpenAI-Project": params.get("project")}
-    headers = {name: str(value) for name, value in named.items() if value}
-    return Endpoint(
-        url=find_url(settings.api_endpoint, params.get("base_url")),
-        credentials=find_credentials(settings.api_key_env, settings.api_key_file, settings.api_key_header),
-        response_path=settings.response_path,
-        timeout=settings.request_timeout or float(params.get("timeout") or _TIMEOUT),
-        max_bytes=settings.max_answer_bytes,
-        headers={**headers, **(params.get("default_headers") or {})},
-    )
-
-
-def check_api(settings: ApiSettings) -> None:
-    """Raises ConfigError for what no API is asked with, and for a key where people would read it."""
-    if "api_key" in settings.model_params:
-        told = "a key in an experiment file is seen by everyone who reads it; name its variable in `api_key_env`"
-        raise _problem("model_params.api_key", told)
-    check_known(settings.model_params, CLIENT_KEYS, "inference", "model_params.")
-    check_headers(settings.model_params.get("default_headers") or {})
-    for name in ("messages", "model", "stream"):
-        if name in settings.sampling_params:
-            raise _problem(f"sampling_params.{name}", "is not for the sampling to say")
-    if settings.max_concurrency < 1:
-        raise _problem("max_concurrency", "at least one request has to be under way")
-
-
-def _problem(key: str, message: str) -> ConfigError:
-    return ConfigError([Problem("inference", key, message)])

@@ -1,4 +1,4 @@
-"""What a model has said so far, on disk: an inference that is cut off goes on where it stopped.
+"""The answers so far, on disk: an interrupted inference continues where it stopped.
 
 A hidden file beside the export, `.<name>_inference.<digest>.partial`. Its first line is the identity of the inference:
 everything that an answer depends on. Each other line is one answer, `[number of the request, output]`, written when it
@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 class Unfinished:
-    """The answers to `total` requests for the file `export`. Held by one process at a time; `close` gives it back."""
+    """The answers to `total` requests for the file `export`. Locked by one process at a time, until `close`."""
 
     def __init__(self, export: Path, identity: Mapping[str, Any], total: int) -> None:
         self._header = json.dumps([FORMAT, identity], sort_keys=True).encode() + b"\n"
@@ -47,7 +47,7 @@ class Unfinished:
         return json.loads(self._reader.readline())[1]
 
     def keep(self, number: int, output: Any) -> None:
-        """Write an answer down, so that it outlives this process."""
+        """Write an answer to the file, so that it outlives this process."""
         self._places[number] = self._end
         self._write(json.dumps([number, output]).encode() + b"\n")
         self.count += 1
@@ -57,7 +57,7 @@ class Unfinished:
         self._writer.close()
 
     def remove(self) -> None:
-        """Take the file away, and those of earlier inferences for the same export that nobody goes on with."""
+        """Remove the file, and those of earlier inferences for the same export, which are outdated."""
         self.close()
         for path in self._path.parent.glob(f".{glob.escape(self._export.stem)}.*.partial"):
             path.unlink(missing_ok=True)
@@ -72,13 +72,13 @@ class Unfinished:
         except OSError as error:
             file.close()
             raise ComponentFailed(
-                f"another process infers {self._export} at this moment; wait for it, or end it with `sandbox cancel`"
+                f"another process is writing {self._export}; wait for it, or end it with `sandbox cancel`"
             ) from error
         return file
 
     def _read_back(self) -> int:
-        """Find the answers that are there. Returns where the last whole one ends: what a killed process had begun to
-        write behind it is none."""
+        """Find the answers in the file. Returns where the last complete one ends: a killed process may have left a part
+        of another one behind it."""
         if self._reader.readline() != self._header:
             return 0
         end = len(self._header)

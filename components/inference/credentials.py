@@ -1,4 +1,4 @@
-"""The key of an API: where it comes from, and that it goes nowhere but into the header of a request."""
+"""The key of an API: where it comes from. It is sent in the header of a request, and shown nowhere."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from urllib.parse import quote
 from sandbox_actors.errors import ConfigError, Problem
 
 HIDDEN = "<key>"
-"""Stands where the key was."""
+"""Replaces the key."""
 
 _PIECE = 6
 _LONG = 12
-"""A key that is shorter is a word such as EMPTY, which texts may hold."""
+"""A shorter key is a word such as EMPTY, which texts may contain."""
 
 
 class Credentials:
     """A key and the header it is sent in. Neither its `repr` nor any error holds the key.
 
-    `source` says, for people, where the key was looked for.
+    `source` says in messages where the key was searched.
     """
 
     def __init__(self, key: str, source: str, header: str = "Authorization") -> None:
@@ -39,8 +39,8 @@ class Credentials:
         return {self._header: f"Bearer {self._key}" if self._header.lower() == "authorization" else self._key}
 
     def hide(self, text: str) -> str:
-        """What a server said, for a log or an error: without the key and without every word that shows a piece of it,
-        since servers like to quote the key half masked."""
+        """A server's message for a log or an error: without the key, and without each word that contains a piece of it,
+        because servers quote keys partly masked."""
         if len(self._key) < _LONG:
             return self._without(text) if self._key else text
         pieces = {self._key[at : at + _PIECE] for at in range(len(self._key) - _PIECE + 1)}
@@ -48,7 +48,7 @@ class Credentials:
         return " ".join(HIDDEN if any(piece in word for piece in pieces) else word for word in words)
 
     def cleanse(self, text: str) -> str:
-        """An answer's text, for the dataset: without the key, and else as it came."""
+        """An answer's text for the dataset: without the key, otherwise unchanged."""
         return self._without(text) if len(self._key) >= _LONG else text
 
     def _without(self, text: str) -> str:
@@ -64,9 +64,9 @@ class Credentials:
 def find_credentials(
     variable: str, file: str | None, header: str, environ: Mapping[str, str] = os.environ
 ) -> Credentials:
-    """The key in `file` if one is named, else in the environment variable; an empty one where the variable is not set.
+    """The key in `file` if one is named, else in the environment variable; empty if the variable is not set.
 
-    Raises ConfigError for a file that cannot be read and for a key that no header can hold.
+    Raises ConfigError for a file that cannot be read, and for a key that cannot be sent in a header.
     """
     if file is None:
         key, source, place = environ.get(variable, ""), f"the environment variable {variable}", "api_key_env"
@@ -74,7 +74,7 @@ def find_credentials(
         key, source, place = _read(file), f"the file {file}", "api_key_file"
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
-        raise ConfigError([Problem("inference", place, f"{source} holds characters that no key has")])
+        raise ConfigError([Problem("inference", place, f"{source} contains characters that no key has")])
     return Credentials(key, source, header)
 
 

@@ -1,4 +1,4 @@
-"""The datasets of an inference: what the model is asked about them, and what is written in the end."""
+"""The datasets of an inference: the requests made of them, and the exported datasets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 
 class Prompts:
-    """The two functions of a config, and the arguments that both get besides the sample."""
+    """The two functions of a config, and the arguments that both get after the sample."""
 
     def __init__(self, build: str, parse: str, arguments: Mapping[str, Any]) -> None:
         self._build_name, self._parse_name, self._arguments = build, parse, dict(arguments)
@@ -25,36 +25,36 @@ class Prompts:
         self._parse = function_named(parse, "parse_output_func")
 
     def ask(self, sample: Sample, path: Path) -> tuple[list[Messages], bool]:
-        """The conversations for a sample, and whether it is one that is not in a list. Raises ComponentFailed."""
+        """The conversations for a sample, and whether it is a single one, not a list. Raises ComponentFailed."""
         try:
             return conversations(self._build(sample.item, **self._arguments))
-        except Exception as error:  # the function may be anybody's
-            told = f"there is no key {error}" if isinstance(error, KeyError) else _told(error)
+        except Exception as error:  # a user's function may raise anything
+            reason = f"there is no key {error}" if isinstance(error, KeyError) else _describe(error)
             raise ComponentFailed(
-                f"{path}, line {sample.number}: {self._build_name} cannot make messages of it: {told}. The sample has "
-                f"{', '.join(sample.item) or 'no keys'}; `func_kwargs` tells the function which of them to take"
+                f"{path}, line {sample.number}: {self._build_name} cannot make messages of it: {reason}. Its keys are "
+                f"{', '.join(sample.item) or 'missing'}; `func_kwargs` can name the keys to use"
             ) from error
 
     def parse(self, output: Any, sample: Sample) -> Any:
-        """What is recorded. Raises ValueError that tells why there is nothing."""
+        """The value that is recorded. Raises ValueError with the reason if there is none."""
         try:
             value = self._parse(output, sample.item, **self._arguments)
             json.dumps(value)
         except Exception as error:
-            raise ValueError(f"{self._parse_name}: {_told(error)}") from error
+            raise ValueError(f"{self._parse_name}: {_describe(error)}") from error
         return value
 
 
 class Answers(Protocol):
-    """The outputs there are, by number of the request."""
+    """The outputs so far, by the number of the request."""
 
     def __contains__(self, number: int) -> bool: ...
     def __getitem__(self, number: int) -> Any: ...
 
 
 class Answered(NamedTuple):
-    """A line of the export, and the answer in it. Where one is missing there is null in its place, and the reason in
-    the sample's field `<key>_error`."""
+    """A line of the export, and the answer in it. A missing answer is null, with the reason in the sample's field
+    `<key>_error`."""
 
     text: str
     value: Any
@@ -62,7 +62,7 @@ class Answered(NamedTuple):
 
 
 class InferDataset:
-    """A dataset, gone through once when it is made, so that whatever is wrong with it is told before a model is asked.
+    """A dataset. It is read once when it is made, so that every error in it is reported before a model is asked.
 
     `samples` and `requests` count; a sample has a request for each conversation. `digest` is that of the samples and
     of what is asked about them.
@@ -70,7 +70,9 @@ class InferDataset:
 
     def __init__(self, path: Path, export: Path, prompts: Prompts) -> None:
         self.path, self.export, self._prompts = path, export, prompts
-        self._shapes = array("q")  # by sample: the number of its conversations, -1 for one that is not in a list
+        self._shapes = array(
+            "q"
+        )  # by sample: the number of its conversations, -1 for a single one that is not in a list
         digest = hashlib.sha256()
         for sample in read_samples(path):
             asked, is_single = prompts.ask(sample, path)
@@ -88,7 +90,7 @@ class InferDataset:
             yield from self._prompts.ask(sample, self.path)[0]
 
     def answered(self, answers: Answers, failures: Mapping[int, str], path: Sequence[str]) -> Iterator[Answered]:
-        """The samples with their answers at `path`, a row of keys, in their order."""
+        """The samples in order, with their answers at the keys `path`."""
         first = 0
         for sample, shape in zip(read_samples(self.path), self._shapes, strict=True):
             numbers = range(first, first + abs(shape))
@@ -108,7 +110,7 @@ class InferDataset:
 
     def _value(self, number: int, answers: Answers, failures: Mapping[int, str], sample: Sample) -> tuple[Any, str]:
         if number not in answers:
-            return None, failures.get(number, "it was not asked")
+            return None, failures.get(number, "the model was not asked")
         try:
             return self._prompts.parse(answers[number], sample), ""
         except ValueError as error:
@@ -116,13 +118,13 @@ class InferDataset:
 
 
 def plan_datasets(dataset_path: str | Sequence[str], export_path: str, prompts: Prompts) -> list[InferDataset]:
-    """The datasets, and where each is exported: `<export_path>/<name>_inference.jsonl`; those of equal names in the
-    subfolders that tell them apart where they lie. Raises ConfigError for files that are not there, ComponentFailed."""
+    """The datasets, and where each is exported: `<export_path>/<name>_inference.jsonl`; datasets with equal
+    names keep the subfolders that distinguish them. Raises ConfigError for missing files, ComponentFailed."""
     names = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
     paths = [Path(name).expanduser().absolute() for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
     if missing or not names:
-        what = f"no file {', '.join(missing)}, looked up from {Path.cwd()}" if missing else "names no dataset"
+        what = f"not found from {Path.cwd()}: {', '.join(missing)}" if missing else "names no dataset"
         raise ConfigError([Problem("inference", "dataset_path", what)])
     folder = Path(export_path).expanduser().absolute()
     exports = [folder / f"{stem(path)}_inference.jsonl" for path in paths]
@@ -131,11 +133,11 @@ def plan_datasets(dataset_path: str | Sequence[str], export_path: str, prompts: 
         exports = [folder / path.relative_to(common).with_name(f"{stem(path)}_inference.jsonl") for path in paths]
     if len(set(exports)) < len(exports):
         twice = next(name for name, export in zip(names, exports, strict=True) if exports.count(export) > 1)
-        told = f"{twice} and another dataset would both be exported to {folder}/{stem(Path(twice))}_inference.jsonl"
-        raise ConfigError([Problem("inference", "dataset_path", told)])
+        message = f"{twice} and another dataset would both be exported to {folder}/{stem(Path(twice))}_inference.jsonl"
+        raise ConfigError([Problem("inference", "dataset_path", message)])
     if overwritten := set(paths) & set(exports):
-        told = f"would overwrite the dataset {overwritten.pop()}"
-        raise ConfigError([Problem("inference", "export_path", told)])
+        message = f"would overwrite the dataset {overwritten.pop()}"
+        raise ConfigError([Problem("inference", "export_path", message)])
     datasets = [InferDataset(path, export, prompts) for path, export in zip(paths, exports, strict=True)]
     for dataset in datasets:
         _make_folder(dataset.export.parent)
@@ -143,7 +145,7 @@ def plan_datasets(dataset_path: str | Sequence[str], export_path: str, prompts: 
 
 
 def _changed(before: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    """What the parse function has written into the sample."""
+    """The fields that the parse function has changed in the sample."""
     if json.dumps(item) == before:
         return {}
     was = json.loads(before)
@@ -157,5 +159,5 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError([Problem("inference", "export_path", f"cannot make the folder {folder}: {error}")]) from error
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

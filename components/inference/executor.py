@@ -1,4 +1,4 @@
-"""What all ways to infer share: from datasets to requests, and from answers to exported datasets and metrics."""
+"""The base of all inference: from datasets to requests, and from answers to exported datasets and metrics."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 SERIES = ("requests_per_second", "tokens_per_second")
-"""What is told by the number of requests that are done, once in `INTERVAL` seconds."""
+"""Metrics by the number of finished requests, logged every `INTERVAL` seconds."""
 
 INTERVAL = 1.0
 
-KEPT = "What was answered is kept: run it again, and it goes on from there"
+KEPT = "The answers so far are kept: run it again to continue from there"
 
 
 @dataclass(eq=False)
 class Asked:
-    """A dataset while it is inferred: the answers there are, and why others are missing."""
+    """A dataset during inference: the answers so far, and the reasons why others are missing."""
 
     dataset: InferDataset
     answers: Unfinished
@@ -40,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One conversation that the model is to continue. `number` counts in its dataset."""
+    """One conversation that the model continues. `number` is its place in its dataset."""
 
     asked: Asked
     number: int
@@ -52,7 +52,7 @@ class Request:
 
 
 class InferRun:
-    """The requests of one run, and what becomes of them."""
+    """The requests of one run, and their results."""
 
     def __init__(self, asked: list[Asked], max_failed_share: float) -> None:
         self._asked, self._share = asked, max_failed_share
@@ -71,13 +71,13 @@ class InferRun:
         return self.done > self.failed
 
     def requests(self) -> Iterator[Request]:
-        """All of them, in the order of the datasets."""
+        """All requests, in the order of the datasets."""
         for asked in self._asked:
             for number, messages in enumerate(asked.dataset.ask()):
                 yield Request(asked, number, messages)
 
     def open_requests(self) -> Iterator[Request]:
-        """Those that are not answered yet."""
+        """The requests without an answer."""
         return (request for request in self.requests() if not request.is_answered)
 
     def answered(self, request: Request, output: Any, prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
@@ -87,7 +87,7 @@ class InferRun:
         self._advance()
 
     def refused(self, request: Request, reason: str) -> None:
-        """No answer will come. Raises ComponentFailed where these are more than may be."""
+        """Record that a request gets no answer. Raises ComponentFailed if there are too many of these."""
         request.asked.failures[request.number] = reason
         self.failed += 1
         self._advance()
@@ -95,14 +95,14 @@ class InferRun:
             raise ComponentFailed(self._too_many(self.failed, self.total, "requests", reason))
 
     def retried(self, reason: str) -> None:
-        """An attempt failed, and another follows."""
+        """Log that an attempt failed and another follows."""
         self.retries += 1
         if self.retries <= 20 or self.retries % 100 == 0:
             _tqdm().write(f"retry {self.retries}: {reason}", file=sys.stderr)
 
     def export(self, path: Sequence[str], seen: Callable[[Any], None] | None = None) -> int:
-        """Write all datasets, with the answers at `path`, and let each be `seen`. Returns how many samples have none;
-        raises ComponentFailed if these are too many."""
+        """Write all datasets with the answers at `path`, and pass each answer to `seen`. Returns how many samples have
+        none; raises ComponentFailed if there are too many of these."""
         failed, reason = 0, ""
         samples = sum(each.dataset.samples for each in self._asked)
 
@@ -160,8 +160,7 @@ class InferRun:
 class InferExecutor(BaseModelExecutor):
     """Infers with a model: returns the paths of the datasets with its answers, in the order of `dataset_path`.
 
-    A class for a kind of model says what its settings are, what besides the requests an answer depends on, and how
-    requests are answered.
+    A subclass defines its settings, `identity` and `answer`.
     """
 
     reads = ("dataset_path",)
@@ -169,19 +168,19 @@ class InferExecutor(BaseModelExecutor):
     settings_type: ClassVar[type[InferSettings]] = InferSettings
 
     def identity(self, settings: Any) -> dict[str, Any]:
-        """What an answer depends on besides the request: while it is the same, answers of a run that was cut off are
-        taken over."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `identity(self, settings)`")
+        """What an answer depends on besides the request. While it is the same, the answers of an interrupted run are
+        reused."""
+        raise NotImplementedError(f"{type(self).__name__} must define `identity(self, settings)`")
 
     async def answer(self, run: InferRun, settings: Any) -> None:
-        """Answer each of `run.open_requests()`, or tell `run` that it is refused."""
-        raise NotImplementedError(f"{type(self).__name__} has to define `async answer(self, run, settings)`")
+        """Call `run.answered` or `run.refused` for each of `run.open_requests()`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `async answer(self, run, settings)`")
 
     def settings(self) -> Any:
         """Raises ConfigError."""
         settings = read_settings(self.model_config, self.settings_type, "inference")
         if not 0 <= settings.max_failed_share <= 1:
-            raise ConfigError([Problem("inference", "max_failed_share", "a share lies between 0 and 1")])
+            raise ConfigError([Problem("inference", "max_failed_share", "must be between 0 and 1")])
         return settings
 
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> list[str]:
@@ -199,9 +198,9 @@ class InferExecutor(BaseModelExecutor):
         path: Sequence[str],
         seen: Callable[[Any], None] | None = None,
     ) -> dict[str, float]:
-        """Export the datasets with an answer at `path` in each sample, and let each answer be `seen`; the metrics.
+        """Export the datasets with an answer at `path` in each sample, and pass each answer to `seen`. Returns metrics.
 
-        Raises ComponentFailed; then what was answered is kept beside the exports.
+        Raises ComponentFailed; the answers so far are then kept beside the exports.
         """
         identity = self.identity(settings)
         with ExitStack() as stack:
@@ -213,7 +212,7 @@ class InferExecutor(BaseModelExecutor):
             run = InferRun(asked, settings.max_failed_share)
             stack.callback(run.close)
             if run.taken_over:
-                print(f"goes on: {run.taken_over} of {run.total} requests were answered before")
+                print(f"continues: {run.taken_over} of {run.total} requests were answered before")
             try:
                 if run.taken_over < run.total:
                     await self.answer(run, settings)

@@ -1,12 +1,12 @@
-"""From samples to the messages a model is asked, and from what it says to what is recorded.
+"""From a sample to the messages that a model gets, and from its output to the value that is recorded.
 
-Two functions divide the work, chosen by name in a config:
+A config names two functions:
 
     build(item, **func_kwargs) -> [{"role": ..., "content": ...}, ...]
-    parse(output, item, **func_kwargs) -> what is recorded
+    parse(output, item, **func_kwargs) -> the value that is recorded
 
-`item` is the sample, a dict. What `build` returns is one conversation; a list of conversations asks the model once for
-each, and a list is recorded. A function of one's own is written `module:function`; the module is looked for in the
+`item` is the sample, a dict. `build` returns one conversation, or a list of conversations: then the model is asked once
+for each, and a list is recorded. A user's own function is written `module:function`; the module is searched in the
 job's `component_path` and in its env.
 """
 
@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 def build_messages(
     item: dict[str, Any], system_key: str = "system", query_key: str = "query", **_: Any
 ) -> list[dict[str, Any]]:
-    """What the sample has under `query_key`, after what it has under `system_key`, if anything."""
+    """The value under `query_key` as the user's message, after the one under `system_key`, if there is one."""
     return [*_system(item, system_key), {"role": "user", "content": item[query_key]}]
 
 
@@ -44,7 +44,7 @@ def build_messages_for_math_qa(
     response_key: str = "response",
     **_: Any,
 ) -> list[dict[str, Any]]:
-    """A question and the answer to be graded, after what the sample has under `system_key`, if anything."""
+    """A question with the answer to be graded, after the system message under `system_key`, if there is one."""
     content = f"Question: {item[query_key]}\nAnswer: {item[response_key]}"
     return [*_system(item, system_key), {"role": "user", "content": content}]
 
@@ -52,20 +52,20 @@ def build_messages_for_math_qa(
 def build_messages_to_grade(
     item: dict[str, Any], text_key: str = "text", instruction: str = "", **_: Any
 ) -> list[dict[str, Any]]:
-    """What the sample has under `text_key`, after the instruction to grade it."""
+    """The text under `text_key`, after the instruction to grade it."""
     return [{"role": "system", "content": instruction or GRADING}, {"role": "user", "content": item[text_key]}]
 
 
 def parse_output(output: Any, item: dict[str, Any], **_: Any) -> Any:
-    """What the model said, as it said it."""
+    """The model's output, unchanged."""
     return output
 
 
 def parse_number(output: Any, item: dict[str, Any], **_: Any) -> float:
-    """The first number in what the model said. Raises ValueError where there is none."""
+    """The first number in the model's output. Raises ValueError if there is none."""
     found = _NUMBER.search(str(output))
     if found is None:
-        raise ValueError(f"there is no number in {str(output)[:80]!r}")
+        raise ValueError(f"no number found in {str(output)[:80]!r}")
     return float(found.group())
 
 
@@ -82,9 +82,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def function_named(name: str, key: str) -> Callable[..., Any]:
-    """One of `FUNCTIONS`, or the function of the user's that `module:function` names.
+    """One of `FUNCTIONS`, or the user's function that `module:function` names.
 
-    Raises ConfigError at `key` for a name that is not known, and for a module that cannot be imported.
+    Raises ConfigError at `key` for an unknown name, and for a module that cannot be imported.
     """
     if name in FUNCTIONS:
         return FUNCTIONS[name]
@@ -96,29 +96,29 @@ def function_named(name: str, key: str) -> Callable[..., Any]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        where = "its file has to lie in the job's component_path, or be installed in its env"
-        raise _problem(key, f"cannot take {attribute} from {module}: {error}; {where}") from error
+        where = "its file must be in the job's component_path, or be installed in its env"
+        raise _problem(key, f"cannot import {attribute} from {module}: {error}; {where}") from error
     if not callable(found):
-        raise _problem(key, f"{name} is not a function, but {found!r}")
+        raise _problem(key, f"{name} must be a function, not {found!r}")
     return found  # type: ignore[no-any-return]
 
 
 def conversations(built: Any) -> tuple[list[Messages], bool]:
-    """What a build function returned, as conversations, and whether it was one or a list of them.
+    """The result of a build function as conversations, and whether it was a single one.
 
-    Raises ValueError for what is neither.
+    Raises ValueError if it is neither one conversation nor a list of them.
     """
     if isinstance(built, list) and built and isinstance(built[0], dict):
         return [_checked(built)], True
     if isinstance(built, list) and all(isinstance(each, list) and each for each in built):
         return [_checked(each) for each in built], False
-    raise ValueError(f"a list of messages is wanted, or a list of such lists, not {str(built)[:80]!r}")
+    raise ValueError(f"must return a list of messages, or a list of such lists, not {str(built)[:80]!r}")
 
 
 def _checked(messages: Messages) -> Messages:
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message:
-            raise ValueError(f"a message has a role and a content, which {str(message)[:80]!r} has not")
+            raise ValueError(f"a message must have a role and a content: {str(message)[:80]!r}")
     return messages
 
 

@@ -16,8 +16,8 @@ from components.models.hub import find_model
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 WINDOW = 64
-"""So many batches are sorted by length together: prompts of one batch are then of about one length, and little of it
-is padding."""
+"""Batches that are sorted by length together, so that the prompts of a batch have similar lengths and need little
+padding."""
 
 _Prompt = tuple[int, Request, list[int]]
 
@@ -25,8 +25,8 @@ _Prompt = tuple[int, Request, list[int]]
 class HuggingFaceInferExecutor(InferExecutor):
     """Generates in batches: see HuggingFaceSettings. The model is loaded once a process.
 
-    Which prompts make a batch depends on the dataset alone, and each batch has a random state of its own: a run that
-    was cut off and goes on gives what it would have given uninterrupted.
+    The batches depend on the dataset only, and each has its own random state: an interrupted run that is continued
+    gives the same answers as an uninterrupted one.
     """
 
     env = "transformers"
@@ -38,7 +38,7 @@ class HuggingFaceInferExecutor(InferExecutor):
     def load(self) -> LanguageModels:
         import transformers
 
-        # Imported when they are first looked at, which takes seconds.
+        # transformers imports these on first access, which takes seconds.
         _ = transformers.PreTrainedModel, transformers.PreTrainedTokenizerFast, transformers.GenerationMixin
         keep_imports()
         return LanguageModels()
@@ -48,7 +48,7 @@ class HuggingFaceInferExecutor(InferExecutor):
         if settings.model is None:
             raise ConfigError([Problem("inference", "model", "missing")])
         if settings.batch_size < 1:
-            raise ConfigError([Problem("inference", "batch_size", "at least one prompt makes a batch")])
+            raise ConfigError([Problem("inference", "batch_size", "must be at least 1")])
         generation_arguments(settings.sampling_params)
         return settings
 
@@ -74,21 +74,21 @@ class HuggingFaceInferExecutor(InferExecutor):
 
         seed = settings.seed + batch[0][0]
         try:
-            answers = model.go_on([prompt for _, _, prompt in batch], settings.sampling_params, seed)
+            answers = model.generate([prompt for _, _, prompt in batch], settings.sampling_params, seed)
         except torch.cuda.OutOfMemoryError as error:
             raise ComponentFailed(
                 f"the GPU has too little memory for batch_size {settings.batch_size}: {error}"
             ) from error
         except (TypeError, ValueError) as error:
-            raise ComponentFailed(f"transformers does not generate with these sampling_params: {error}") from error
+            raise ComponentFailed(f"transformers does not accept these sampling_params: {error}") from error
         for (_, request, prompt), answer in zip(batch, answers, strict=True):
             if not request.is_answered:
                 run.answered(request, answer.text, len(prompt), answer.tokens)
 
 
 def _batches(run: InferRun, model: LanguageModel, settings: HuggingFaceSettings) -> Iterator[list[_Prompt]]:
-    """Those with anything in them to be answered. Prompts that the model cannot take are refused; one that leaves less
-    room for its answer than is allowed is a batch of its own, so that others do not get short answers for it."""
+    """The batches with requests that have no answer. Prompts that are too long for the model are refused. One that
+    leaves less room than the longest answer needs is a batch of its own, so that it shortens no other answers."""
     requests, size = enumerate(run.requests()), settings.batch_size
     while window := list(itertools.islice(requests, WINDOW * size)):
         roomy: list[_Prompt] = []
@@ -108,5 +108,5 @@ def _too_long(prompt: list[int], limit: int | None) -> str:
     if not prompt:
         return "the prompt is empty"
     if limit is not None and len(prompt) >= limit:
-        return f"the prompt has {len(prompt)} tokens, and the model sees {limit}, of which one is to be its answer's"
+        return f"the prompt has {len(prompt)} tokens, and the model has room for {limit}, with its answer"
     return ""

@@ -1,4 +1,4 @@
-"""A causal language model with its tokenizer, and how it goes on from prompts, several at once."""
+"""A causal language model with its tokenizer: generates continuations of several prompts at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from components.models.hub import find_model
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 MAX_NEW_TOKENS = 512
-"""Where neither the config nor the model says how many."""
+"""The default if neither the config nor the model sets it."""
 
 _RENAMED = {"max_tokens": "max_new_tokens", "stop": "stop_strings"}
 _RANDOM = ("temperature", "top_p", "top_k", "min_p", "typical_p")
-_NOT_TO_SAY = ("inputs", "input_ids", "attention_mask", "num_return_sequences", "return_dict_in_generate", "streamer")
+_RESERVED = ("inputs", "input_ids", "attention_mask", "num_return_sequences", "return_dict_in_generate", "streamer")
 
 
 class Continuation(NamedTuple):
@@ -25,25 +25,25 @@ class Continuation(NamedTuple):
 
 
 class LanguageModels:
-    """Loads models, and keeps the last one for as long as the next is the same: the same files, as a later iteration
-    may have written another model to the same place."""
+    """Loads models, and keeps the last one while the next is the same. The files are compared too, because a later
+    iteration may have written another model to the same folder."""
 
     def __init__(self) -> None:
         self._identity: Any = None
         self._model: LanguageModel | None = None
 
     def load(self, name: str, params: Mapping[str, Any]) -> LanguageModel:
-        """The model in a folder or on the hub, on the GPU where there is one. Raises ComponentFailed."""
+        """The model in a folder or on the hub, on the GPU if there is one. Raises ComponentFailed."""
         folder = find_model(name)
         identity = [folder, files_of(Path(folder)), dict(params)]
         if self._model is None or identity != self._identity:
-            self._model = None  # not two at once
+            self._model = None  # so that two models are never in memory
             self._model, self._identity = _read(folder, params), identity
         return self._model
 
 
 class LanguageModel:
-    """`limit` is how many tokens the model can see, None where it does not say."""
+    """`limit`: the model's context length in tokens, None if unknown."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -51,8 +51,8 @@ class LanguageModel:
         self.limit: int | None = getattr(text_config, "max_position_embeddings", None)
 
     def prompt(self, messages: Messages) -> list[int]:
-        """The tokens of a conversation: as the tokenizer's chat template wants it; without one, the contents one after
-        the other, an empty line between them."""
+        """The tokens of a conversation, by the tokenizer's chat template; if it has none, of the contents with an empty
+        line between them."""
         if self.tokenizer.chat_template:
             text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -60,19 +60,19 @@ class LanguageModel:
 
     @property
     def start(self) -> list[int]:
-        """What a text begins after, if the tokenizer has such a token."""
+        """The token before a text, if the tokenizer has one."""
         for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
             if token is not None:
                 return [int(token)]
         return []
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text and no others."""
+        """The tokens of a text, without special ones."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def go_on(self, prompts: Sequence[list[int]], arguments: Mapping[str, Any], seed: int) -> list[Continuation]:
-        """What follows each prompt: as much as is wanted, or as there is room for behind the longest of them. All have
-        to be shorter than `limit`."""
+    def generate(self, prompts: Sequence[list[int]], arguments: Mapping[str, Any], seed: int) -> list[Continuation]:
+        """The continuation of each prompt: up to `max_new_tokens`, or as much as fits behind the longest prompt. All
+        must be shorter than `limit`."""
         import torch
 
         longest = max(map(len, prompts))
@@ -91,7 +91,7 @@ class LanguageModel:
         return [self._continuation(row, filling) for row in made[:, longest:].tolist()]
 
     def has_room(self, prompt: list[int], arguments: Mapping[str, Any]) -> bool:
-        """Whether the model can see the prompt and the longest answer that is allowed."""
+        """Whether the prompt and the longest allowed answer fit into the context."""
         return self.limit is None or len(prompt) + self._wanted(arguments)["max_new_tokens"] <= self.limit
 
     def _wanted(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class LanguageModel:
         return wanted
 
     def _continuation(self, row: list[int], filling: int) -> Continuation:
-        """A row up to its end token. What follows that is filling, and may be any token."""
+        """A row up to its end token. The tokens after it are padding, and may be any."""
         ends = self.model.generation_config.eos_token_id
         ends = {ends} if isinstance(ends, int) else set(ends or ())
         count = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
@@ -124,15 +124,17 @@ class LanguageModel:
 
 
 def generation_arguments(params: Mapping[str, Any]) -> dict[str, Any]:
-    """`sampling_params` as arguments of `generate`. Temperature 0 is the most likely token each time; any other
-    temperature, and what else shapes chance, means that chance is wanted. Raises ConfigError."""
+    """`sampling_params` as arguments of `generate`. Temperature 0 means greedy decoding; any other temperature, and
+    each other sampling argument, turns sampling on. Raises ConfigError."""
     wanted = {_RENAMED.get(name, name): value for name, value in params.items() if value is not None}
-    for name in _NOT_TO_SAY:
+    for name in _RESERVED:
         if name in wanted:
-            raise ConfigError([Problem("inference", f"sampling_params.{name}", "is not for the sampling to say")])
+            raise ConfigError([Problem("inference", f"sampling_params.{name}", "cannot be set in sampling_params")])
     most = wanted.get("max_new_tokens", 1)
     if not isinstance(most, int) or most < 1:
-        raise ConfigError([Problem("inference", "sampling_params.max_new_tokens", f"a number of tokens, not {most!r}")])
+        raise ConfigError(
+            [Problem("inference", "sampling_params.max_new_tokens", f"must be a number of tokens, not {most!r}")]
+        )
     if wanted.get("temperature") == 0:
         wanted = {name: value for name, value in wanted.items() if name not in _RANDOM} | {"do_sample": False}
     elif any(name in wanted for name in _RANDOM):

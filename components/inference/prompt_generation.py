@@ -1,4 +1,4 @@
-"""New prompts made by a model from the best so far: the step of prompt optimisation that has ideas."""
+"""New prompts that a model writes from the best ones so far: a step of prompt optimisation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.base import BaseDataPoolManipulator
 from components.inference.answers import Unanswered
-from components.inference.asking import Asker, asking, check_api
+from components.inference.endpoint import check_api
 from components.inference.functions import Messages
 from components.inference.samples import Sample, read_samples, with_fields, write_lines
 from components.inference.settings import API_SECRETS, PromptGenerationSettings
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
+if TYPE_CHECKING:
+    from components.inference.asking import Asker
+
 
 class PromptGeneration(BaseDataPoolManipulator):
-    """Writes a dataset of prompts and new ones that a model makes of them; returns its path. See
-    PromptGenerationSettings.
+    """Writes a dataset of prompts with new ones that a model writes; returns its path. See PromptGenerationSettings.
 
-    The model is shown some of the prompts and asked for a better one; what it says joins what it is shown next. What is
-    empty, or known already, is no new prompt, and it is asked again. A new prompt is a sample with the other fields of
-    the first.
+    The model is shown some of the prompts and asked for a better one, which is then among those that it is shown next.
+    If its prompt is empty or already known, it is asked again. A new sample has the other fields of the first one.
     """
 
     env, is_light = "api", True
@@ -34,6 +35,8 @@ class PromptGeneration(BaseDataPoolManipulator):
     secrets = API_SECRETS
 
     async def run(self) -> str:
+        from components.inference.asking import asking  # imports asyncio, which `sandbox check` does not need
+
         settings = read_settings(self.data_pool_cfg, PromptGenerationSettings, "prompt generation")
         check_api(settings)
         _check(settings)
@@ -41,13 +44,13 @@ class PromptGeneration(BaseDataPoolManipulator):
         samples = list(read_samples(path))
         known = [_prompt(sample, settings.prompt_key, path) for sample in samples]
         if not known:
-            raise ComponentFailed(f"{path} holds no prompt to begin with")
+            raise ComponentFailed(f"{path} contains no prompts to start from")
         async with asking(settings) as asker:
             made = [prompt async for prompt in _new_prompts(known, asker, settings)]
         if not made:
             attempts = settings.gen_num * settings.retry_num
-            told = "the log has what it said, and `output_pattern` says what is taken of it"
-            raise ComponentFailed(f"the model made no new prompt in {attempts} attempts: {told}")
+            advice = "see its outputs in the log, and `output_pattern`"
+            raise ComponentFailed(f"the model made no new prompt in {attempts} attempts: {advice}")
         target = Path(settings.export_path).expanduser().absolute()
         if target.suffix != ".jsonl":
             target = target / "prompts.jsonl"
@@ -57,7 +60,7 @@ class PromptGeneration(BaseDataPoolManipulator):
 
 
 async def _new_prompts(known: list[str], asker: Asker, settings: PromptGenerationSettings) -> Any:
-    """At most `gen_num` of them. Raises ComponentFailed where the model cannot be asked."""
+    """At most `gen_num` prompts. Raises ComponentFailed if the model cannot be asked."""
     chance = random.Random(settings.seed)
     shown = chance.sample(known, min(settings.max_example_num, len(known)))
     seen = set(known)
@@ -66,7 +69,7 @@ async def _new_prompts(known: list[str], asker: Asker, settings: PromptGeneratio
             prompt = await _ask(asker, _messages(shown, settings), settings.output_pattern)
             if prompt and prompt not in seen:
                 break
-            print(f"prompt {number + 1}: {'known already' if prompt else 'nothing found in the answer'}")
+            print(f"prompt {number + 1}: {'already known' if prompt else 'nothing found in the answer'}")
         else:
             continue
         seen.add(prompt)
@@ -76,11 +79,11 @@ async def _new_prompts(known: list[str], asker: Asker, settings: PromptGeneratio
 
 
 async def _ask(asker: Asker, messages: Messages, pattern: str) -> str:
-    """The new prompt in the answer, empty where there is none."""
+    """The new prompt in the answer, empty if there is none."""
     try:
         answer = await asker.ask(messages, lambda reason: print(reason, file=sys.stderr))
     except Unanswered as failure:
-        raise ComponentFailed(f"the model makes no prompts: {failure}") from None
+        raise ComponentFailed(f"cannot ask the model for prompts: {failure}") from None
     found = re.search(pattern, str(answer.output), re.DOTALL)
     if found is None:
         print(f"no prompt in {str(answer.output)[:200]!r}")
@@ -99,7 +102,9 @@ def _messages(shown: list[str], settings: PromptGenerationSettings) -> Messages:
 def _prompt(sample: Sample, key: str, path: Path) -> str:
     prompt = sample.item.get(key)
     if not isinstance(prompt, str) or not prompt.strip():
-        raise ComponentFailed(f"{path}, line {sample.number}: no prompt under {key!r}; it has {', '.join(sample.item)}")
+        raise ComponentFailed(
+            f"{path}, line {sample.number}: no prompt under {key!r}; its keys are {', '.join(sample.item)}"
+        )
     return prompt
 
 
@@ -111,21 +116,21 @@ def _lines(samples: list[Sample], made: list[str], settings: PromptGenerationSet
 
 def _check(settings: PromptGenerationSettings) -> None:
     problems = [
-        Problem("prompt generation", name, "a number from 1 on is wanted here")
+        Problem("prompt generation", name, "must be at least 1")
         for name in ("gen_num", "max_example_num", "retry_num")
         if getattr(settings, name) < 1
     ]
     problems += [
-        Problem("prompt generation", name, "has to hold {}, which stands for the prompts")
+        Problem("prompt generation", name, "must contain {}, the place of the prompts")
         for name in ("input_template", "example_template")
         if "{}" not in getattr(settings, name)
     ]
     try:
         re.compile(settings.output_pattern)
     except re.error as error:
-        problems.append(Problem("prompt generation", "output_pattern", f"no regular expression: {error}"))
+        problems.append(Problem("prompt generation", "output_pattern", f"not a regular expression: {error}"))
     if not Path(settings.dataset_path).expanduser().is_file():
-        told = f"{settings.dataset_path} is no file, looked up from {Path.cwd()}"
-        problems.append(Problem("prompt generation", "dataset_path", told))
+        message = f"{settings.dataset_path} is not a file (searched from {Path.cwd()})"
+        problems.append(Problem("prompt generation", "dataset_path", message))
     if problems:
         raise ConfigError(problems)

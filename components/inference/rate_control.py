@@ -1,6 +1,6 @@
-"""How fast an API may be asked: what its headers say, how long to wait after a failure, how many requests at once.
+"""The rate of requests to an API: what its headers ask for, the backoff after a failure, how many requests at once.
 
-Pure: times come in as seconds of one clock, and nothing waits here.
+Pure: times are passed in as seconds of one clock, and nothing waits here.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _BUDGETS = (
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
     ("ratelimit-remaining", "ratelimit-reset"),
 )
-"""Headers that tell what is left, and when it is renewed."""
+"""Headers with the remaining budget, and with the time until it is reset."""
 
 
 def asked_wait(headers: Mapping[str, str], wall_clock: float) -> float | None:
-    """Seconds that an answer asks to wait before the next request; None where it does not. `headers` are in lower case.
+    """Seconds that an answer asks to wait before the next request, None if it does not. `headers` are in lower case.
 
-    Retry-After, in seconds or as a date; its variant in milliseconds; and the time until a budget is renewed of which
-    nothing is left.
+    Read from Retry-After, in seconds or as a date; from its variant in milliseconds; and from the time until a budget
+    that is used up is reset.
     """
     waits = [_milliseconds(headers.get("retry-after-ms", "")), _retry_after(headers.get("retry-after", ""), wall_clock)]
     waits += [seconds(headers.get(reset, "")) for left, reset in _BUDGETS if headers.get(left, "").strip() == "0"]
-    told = [max(0.0, wait) for wait in waits if wait is not None]
-    return max(told) if told else None
+    found = [max(0.0, wait) for wait in waits if wait is not None]
+    return max(found) if found else None
 
 
 def seconds(text: str) -> float | None:
-    """A duration as such headers write it: `20ms`, `6m0s`, `1.5`; None for anything else."""
+    """A duration as these headers write it: `20ms`, `6m0s`, `1.5`; None for anything else."""
     text = text.strip()
     if text and _DURATION.sub("", text) == "":
         return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
@@ -42,14 +42,14 @@ def seconds(text: str) -> float | None:
 
 
 def backoff(attempt: int, base: float, most: float, chance: random.Random) -> float:
-    """Seconds to wait after failed attempt number `attempt` (from 1): doubled each time up to `most`, and of that a
-    random part, at least half, so that those who failed together do not come back together."""
+    """Seconds to wait after failed attempt number `attempt` (from 1): doubled each time up to `most`, then reduced by a
+    random part of up to a half, so that requests that failed together are not repeated together."""
     return min(most, base * 2.0 ** (attempt - 1)) * (1 - chance.random() / 2)
 
 
 class Pace:
-    """Lets at most `most` requests be under way: half as many after each time the API said that it was too much, then
-    slowly more again."""
+    """Limits the requests in flight to `most`: the limit is halved each time the API reports that it is overloaded, and
+    then rises slowly again."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -60,13 +60,13 @@ class Pace:
     def limit(self) -> int:
         return int(self._limit)
 
-    def delay(self, now: float, under_way: int) -> float:
-        """Seconds until the next request may start, inf where another has to end first."""
-        return math.inf if under_way >= self.limit else max(0.0, self._opens_at - now)
+    def delay(self, now: float, in_flight: int) -> float:
+        """Seconds until the next request may start; infinite if another one must end first."""
+        return math.inf if in_flight >= self.limit else max(0.0, self._opens_at - now)
 
     def throttled(self, now: float, wait: float) -> None:
         """The API refused a request for its rate: nothing starts for `wait` seconds."""
-        if now >= self._opens_at:  # those that are refused together count once
+        if now >= self._opens_at:  # requests that are refused together count once
             self._limit = max(1.0, self._limit / 2)
         self.hold(now, wait)
 

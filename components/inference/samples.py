@@ -1,4 +1,4 @@
-"""Samples as the lines they came as: what is not meant to change leaves bit for bit."""
+"""Samples edited as lines of JSON: fields that do not change keep every byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLANK = " \t\r\n"
 
 
 class Sample(NamedTuple):
-    """`text` is the line without its end, `item` what it says, `number` that of the line, from 1."""
+    """`text` is the line without its end, `item` its value, `number` the number of the line, from 1."""
 
     number: int
     text: str
@@ -23,9 +23,9 @@ class Sample(NamedTuple):
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """The samples of a jsonl file, gzipped or not, one by one; blank lines are passed over.
+    """The samples of a jsonl file, gzipped or not, one by one; blank lines are skipped.
 
-    Raises ComponentFailed naming file and line for what is not a sample.
+    Raises ComponentFailed with file and line for a line that is not a sample.
     """
     for line in read_lines(path):
         text = line.text.removeprefix("\ufeff").strip(_BLANK)
@@ -34,12 +34,12 @@ def read_samples(path: Path) -> Iterator[Sample]:
         except (ValueError, RecursionError) as error:
             raise line.error(f"not JSON: {error}") from error
         if not isinstance(item, dict):
-            raise line.error(f"a sample is an object, not {text[:40]}")
+            raise line.error(f"a sample must be an object, not {text[:40]}")
         yield Sample(line.number, text, item)
 
 
 def with_value(text: str, path: Sequence[str], value: Any) -> str:
-    """The line `text` with this value at the path of keys, below objects that are made where there are none."""
+    """The line `text` with this value at the path of keys. Missing objects on the way are made."""
     name, *below = path
     if not below:
         return with_fields(text, {name: value})
@@ -48,7 +48,7 @@ def with_value(text: str, path: Sequence[str], value: Any) -> str:
 
 
 def with_fields(text: str, fields: Mapping[str, Any]) -> str:
-    """The line `text` with these fields: replaced where it has them, else added behind the others."""
+    """The line `text` with these fields: existing ones are replaced, new ones are added at the end."""
     return _put(text, {name: _json(value) for name, value in fields.items()})
 
 
@@ -59,7 +59,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _put(text: str, fields: Mapping[str, str]) -> str:
-    """`with_fields` of values that are JSON already."""
+    """`with_fields` for values that are already JSON."""
     added = dict(fields)
     replaced = [(start, end, added.pop(name)) for name, start, end in _values(text) if name in added]
     for start, end, value in reversed(replaced):
@@ -75,8 +75,8 @@ def _put(text: str, fields: Mapping[str, str]) -> str:
 
 
 def _values(text: str) -> Iterator[tuple[str, int, int]]:
-    """The members of the object that `text` is: name, and where the value starts and ends. Of a name that occurs
-    several times, as for a reader, the last."""
+    """The members of the object `text`: the name, and where its value starts and ends. Of a repeated name, the last
+    one, as JSON readers do."""
     found: dict[str, tuple[int, int]] = {}
     at = _skip(text, text.index("{") + 1)
     while text[at] != "}":
@@ -99,6 +99,6 @@ def _json(value: Any) -> str:
     try:
         written = json.dumps(value, ensure_ascii=False)
         written.encode("utf-8")
-    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot write
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot encode
         return json.dumps(value)
     return written

@@ -1,4 +1,4 @@
-"""Inference with vLLM, which batches by itself: it gets as many conversations at once as there are."""
+"""Inference with vLLM, which makes the batches itself: it gets whole chunks of conversations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from components.models.hub import find_model
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 INSTEAD = (
-    "type `vllm` needs an NVIDIA GPU; type `huggingface` takes the same keys and does without, and a job may name an "
-    "`env` of its own with a build of vllm for another device"
+    "type `vllm` needs an NVIDIA GPU; type `huggingface` has the same keys and needs none; or let the job name an "
+    "`env` with a build of vllm for another device"
 )
 
 
 class Engines:
-    """Makes vLLM's engines, and keeps the last one for as long as the next is the same."""
+    """Makes vLLM's engines, and keeps the last one while the next is the same."""
 
     def __init__(self, vllm: Any) -> None:
         self.vllm = vllm
@@ -33,7 +33,7 @@ class Engines:
         folder = find_model(str(settings.model))
         identity = [folder, files_of(Path(folder)), settings.model_params, settings.seed]
         if self._engine is None or identity != self._identity:
-            self._engine = None  # its memory is wanted
+            self._engine = None  # the next one needs its memory
             self._engine, self._identity = self._made(folder, settings), identity
         return self._engine
 
@@ -41,13 +41,13 @@ class Engines:
         params = {"tensor_parallel_size": _gpus(), "seed": settings.seed, **settings.model_params}
         try:
             return self.vllm.LLM(model=folder, **params)
-        except Exception as error:  # whatever torch, CUDA and the engine raise
-            told = f"vLLM cannot start with {folder}: {type(error).__name__}: {error}"
-            raise ComponentFailed(told if _has_gpu() else f"{told}; {INSTEAD}") from error
+        except Exception as error:  # torch, CUDA and the engine raise anything
+            message = f"vLLM cannot start with {folder}: {type(error).__name__}: {error}"
+            raise ComponentFailed(message if _has_gpu() else f"{message}; {INSTEAD}") from error
 
 
 class VllmInferExecutor(InferExecutor):
-    """Hands whole datasets to vLLM: see VllmSettings. The engine is made once a process and model."""
+    """Passes whole datasets to vLLM: see VllmSettings. The engine is made once for each process and model."""
 
     env, needs_gpu = "vllm", True
     required = ("model",)
@@ -68,9 +68,11 @@ class VllmInferExecutor(InferExecutor):
         if settings.model is None:
             raise ConfigError([Problem("inference", "model", "missing")])
         if settings.chunk_size < 1:
-            raise ConfigError([Problem("inference", "chunk_size", "at least one conversation is handed over")])
+            raise ConfigError([Problem("inference", "chunk_size", "must be at least 1")])
         if settings.sampling_params.get("n", 1) != 1:
-            raise ConfigError([Problem("inference", "sampling_params.n", "one answer is taken of each conversation")])
+            raise ConfigError(
+                [Problem("inference", "sampling_params.n", "must be 1: each conversation gets one answer")]
+            )
         return settings
 
     def identity(self, settings: VllmSettings) -> dict[str, Any]:
@@ -90,14 +92,16 @@ class VllmInferExecutor(InferExecutor):
         try:
             sampling = engines.vllm.SamplingParams(**wanted)
         except (TypeError, ValueError) as error:
-            raise ConfigError([Problem("inference", "sampling_params", f"vLLM does not take them: {error}")]) from error
+            raise ConfigError(
+                [Problem("inference", "sampling_params", f"vLLM does not accept them: {error}")]
+            ) from error
         requests = run.open_requests()
         while chunk := list(itertools.islice(requests, settings.chunk_size)):
             self._answer(run, engine, chunk, sampling)
 
     def _answer(self, run: InferRun, engine: Any, chunk: list[Request], sampling: Any) -> None:
-        """Where vLLM refuses a chunk for one of its conversations, as it does for one that is too long, the halves are
-        tried, down to the one that is refused."""
+        """Answer a chunk. vLLM refuses a whole chunk if one of its conversations is, for instance, too long: then each
+        half is tried, down to the refused conversation."""
         try:
             outputs = engine.chat([request.messages for request in chunk], sampling, use_tqdm=True)
         except ValueError as error:

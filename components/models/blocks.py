@@ -1,4 +1,4 @@
-"""Tokens of texts as sequences to train on."""
+"""Sequences of tokens to train on."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from components.models.tokens import encode
 
-PASSED_OVER = -100
-"""A label that torch's cross entropy leaves out."""
+IGNORED = -100
+"""A label that torch's cross entropy ignores."""
 
 
 class Sequences(NamedTuple):
-    """`items` are tensors of tokens; `stack` makes a batch of several. `tokens` is how many there were before they
-    were cut, `tokens_each` the mean of an item."""
+    """`items` are tensors of tokens; `stack` makes a batch of several. `tokens` is their total before they were cut,
+    `tokens_each` the mean length of an item."""
 
     items: list[Any]
     stack: Callable[[list[Any]], dict[str, Any]]
@@ -22,7 +22,7 @@ class Sequences(NamedTuple):
 
 
 def packed(tokenizer: Any, texts: list[str], size: int) -> Sequences:
-    """Blocks of `size` tokens, the end-of-text token after each text; what does not fill a block is left out."""
+    """Blocks of `size` tokens, with the end-of-text token after each text; the rest that fills no block is dropped."""
     import torch
 
     flat = encode(tokenizer, texts)
@@ -31,7 +31,7 @@ def packed(tokenizer: Any, texts: list[str], size: int) -> Sequences:
 
 
 def padded(tokenizer: Any, texts: list[str], size: int) -> Sequences:
-    """Each text a sequence of at most `size` tokens, the end-of-text token its last one where there is room."""
+    """Each text as a sequence of at most `size` tokens, with the end-of-text token at its end if there is room."""
     import torch
 
     encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
@@ -49,7 +49,7 @@ def _stacked(blocks: list[Any]) -> dict[str, Any]:
 
 
 def _padded(rows: list[Any], filling: int) -> dict[str, Any]:
-    """Padding is neither looked at nor predicted."""
+    """Padding is neither attended to nor predicted."""
     import torch
 
     def fill(each: list[Any], value: int) -> Any:
@@ -58,13 +58,13 @@ def _padded(rows: list[Any], filling: int) -> dict[str, Any]:
     return {
         "input_ids": fill(rows, filling),
         "attention_mask": fill([torch.ones_like(row) for row in rows], 0),
-        "labels": _labels(fill(rows, PASSED_OVER)),
+        "labels": _labels(fill(rows, IGNORED)),
     }
 
 
 def _labels(batch: Any) -> Any:
-    """What is to be predicted. Nothing predicts the first token: the Trainer, which divides by the number of labels,
-    would else tell a loss that is too small by one in `size`."""
+    """The tokens to predict. The first one has no context and is ignored: the Trainer divides by the number of labels,
+    so its loss would otherwise be too small by one part in `size`."""
     labels = batch.clone()
-    labels[:, 0] = PASSED_OVER
+    labels[:, 0] = IGNORED
     return labels

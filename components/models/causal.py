@@ -1,4 +1,4 @@
-"""Causal language models: made with random weights, or loaded from a folder, and copied for a run that changes them."""
+"""Causal language models: made with random weights or loaded from a folder, and copied for a run that changes them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 
 class CausalModels:
-    """Makes and loads models, and keeps the last one for as long as the next is to be the same.
+    """Makes and loads models, and keeps the last one while the next is the same.
 
-    A model from a folder is the same while the files in it are: a path alone does not tell, because a later iteration
-    may have written another model there. It lies on the GPU where there is one, and is in evaluation mode.
+    A model from a folder is identified by its path and its files, because a later iteration may have written another
+    model there. It is on the GPU if there is one, and in evaluation mode.
     """
 
     def __init__(self) -> None:
@@ -33,22 +33,22 @@ class CausalModels:
         identity = files_of(Path(folder)) if folder else [wanted, seed]
         key = hashlib.sha256(json.dumps([folder, identity, dtype], sort_keys=True).encode()).hexdigest()
         if key != self._key:
-            self._key, self._model = "", None  # not two at once
+            self._key, self._model = "", None  # so that two models are never in memory
             self._model = _placed(_read(folder, dtype) if isinstance(wanted, str) else _made(wanted, dtype, seed))
             self._key = key
         return self._model
 
 
 def files_of(folder: Path) -> list[list[Any]]:
-    """The files of a model's folder by name, with size and time of change."""
+    """The files in a model's folder, by name, with size and time of change."""
     found = ((path, path.stat()) for path in sorted(folder.iterdir()) if path.is_file())
     return [[path.name, status.st_size, status.st_mtime_ns] for path, status in found]
 
 
 @contextmanager
 def working_copy(model: Any, shares_weights: bool) -> Iterator[Any]:
-    """A copy of `model` to be trained. With `shares_weights` its weights are those of `model`, for a run that adds
-    some of its own and lets these be; whether they take gradients is then as before when the block ends."""
+    """A copy of `model` to be trained. With `shares_weights` it has the weights of `model` itself, for a run that
+    trains only weights that it adds; `requires_grad` of each is restored when the block ends."""
     if not shares_weights:
         yield copy.deepcopy(model)
         return
@@ -81,7 +81,7 @@ def _made(architecture: dict[str, Any], dtype: str, seed: int) -> Any:
         kind = torch.float32 if dtype == "auto" else getattr(torch, dtype)
         return AutoModelForCausalLM.from_config(config, dtype=kind)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ConfigError([Problem("the model", "model", f"transformers cannot make it: {error}")]) from error
+        raise ConfigError([Problem("the model", "model", f"transformers cannot make this model: {error}")]) from error
 
 
 def _placed(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The checkpoints of one training, and whether the next run may go on from them."""
+"""The checkpoints of one training, and whether the next run may continue from them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ RECORD = "training.json"
 class Checkpoints:
     """Checkpoints below `output_dir`, of a training with the settings `identity` on the tokens of `items`.
 
-    A record beside them tells which training they belong to and whether it came to its end. A run goes on from the
-    last one if it belongs to the same training, which did not; otherwise it begins anew, and they are removed.
+    A record beside them identifies their training, and says whether it has finished. A run continues from the last one
+    if that belongs to the same, unfinished training; otherwise the checkpoints are removed.
     """
 
     def __init__(self, output_dir: Path, identity: dict[str, Any], items: list[Any]) -> None:
@@ -27,7 +27,7 @@ class Checkpoints:
         self._digest = _digest(identity, items)
 
     def begin(self, resume: bool | str) -> str | None:
-        """The checkpoint to go on from, if there is one. Raises ComponentFailed where `resume` names none."""
+        """The checkpoint to continue from, if there is one. Raises ComponentFailed if `resume` names none."""
         if isinstance(resume, str):
             return resume_from(resume)
         last = self.last() if resume and self._read() == {"training": self._digest, "finished": False} else None
@@ -37,7 +37,7 @@ class Checkpoints:
         return last
 
     def last(self) -> str | None:
-        """The newest complete checkpoint: one that was cut off while it was written does not count."""
+        """The newest complete checkpoint; a partly written one does not count."""
         steps = {int(path.name.rpartition("-")[2]): path for path in self._all() if is_complete(path)}
         return str(steps[max(steps)]) if steps else None
 
@@ -63,9 +63,9 @@ class Checkpoints:
 
 
 def resume_from(checkpoint: str) -> str:
-    """Raises ComponentFailed where there is none."""
+    """`checkpoint`, if it is complete. Raises ComponentFailed."""
     if not is_complete(Path(checkpoint)):
-        raise ComponentFailed(f"resume: {checkpoint} is no checkpoint: there is no trainer_state.json in it")
+        raise ComponentFailed(f"resume: {checkpoint} is not a checkpoint: it has no trainer_state.json")
     return checkpoint
 
 

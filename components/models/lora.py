@@ -1,4 +1,4 @@
-"""LoRA: low-rank adapters trained beside weights that stay as they are, by peft."""
+"""LoRA, by peft: low-rank adapters are trained, the weights of the model stay unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sandbox_actors.errors import ConfigError, Problem
 
 
 def with_adapter(model: Any, wanted: bool | dict[str, Any], who: str) -> Any:
-    """`model` with a new adapter in it, and nothing but that to be trained. `wanted` are fields of peft's LoraConfig.
+    """`model` with a new adapter, the only part to be trained. `wanted` are fields of peft's LoraConfig.
 
     Raises ConfigError in the name of `who`.
     """
@@ -26,5 +26,5 @@ def with_adapter(model: Any, wanted: bool | dict[str, Any], who: str) -> Any:
 
 
 def merged(model: Any) -> Any:
-    """A model of its own with the adapter of `model` in its weights; `model` and what it shares stay as they are."""
+    """A copy with the adapter merged into the weights; `model` and the weights that it shares are unchanged."""
     return copy.deepcopy(model).merge_and_unload()

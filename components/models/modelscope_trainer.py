@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from components.base import BaseModelExecutor, Watcher, keep_imports
+from components.models.hub import find_modelscope_model
 from components.models.process_state import unchanged_process
 from components.models.texts import read_items
 from components.struct_settings import read_settings
@@ -29,15 +30,15 @@ _TIMES = {"eta", "iter_time", "data_load_time", "memory"}
 
 
 class ModelscopeTraining(msgspec.Struct, frozen=True, kw_only=True):
-    """Of these, all but the first group are sections of modelscope's configuration, put over those of the model.
+    """The second group are sections of modelscope's configuration, merged into those of the model.
 
     model_name     a model's folder, or its name on modelscope's hub
     trainer_name   which of modelscope's trainers, such as `nlp-base-trainer`
     train_dataset  jsonl in Data-Juicer's format, a folder with shards, a list of these, or a name on the hub
     eval_dataset   the same
-    work_dir       where logs, checkpoints and `output`, the trained model, go
-    key_remapping  names of the samples' fields, and what the trainer calls them
-    seed           of everything random (default 42)
+    work_dir       the folder of logs, checkpoints, and `output`, the trained model
+    key_remapping  from the names of the samples' fields to those that the trainer needs
+    seed           of all random numbers (default 42)
 
     train          such as `max_epochs`, `optimizer`, `lr_scheduler`, `hooks`, `dataloader`
     evaluation, preprocessor, dataset, model, pipeline, task, framework   likewise
@@ -68,8 +69,8 @@ class ModelscopeTraining(msgspec.Struct, frozen=True, kw_only=True):
 class ModelscopeTrainExecutor(BaseModelExecutor):
     """Trains a model as modelscope does; returns its `work_dir`. The keys are those of `ModelscopeTraining`.
 
-    What stays warm are the imports: modelscope's trainers make the model themselves, anew for each run. Metrics by
-    step, counted over all epochs, are what modelscope's lines say: `loss`, `learning_rate`, `eval.<metric>`.
+    Only the imports stay warm: modelscope's trainers load the model themselves in each run. Metrics by step, counted
+    over all epochs, are those in modelscope's lines: `loss`, `learning_rate`, `eval.<metric>`.
     """
 
     env = "modelscope"
@@ -96,33 +97,36 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
             given = getattr(training, name)
             settings[name] = self.data_connector(given, split, training.key_remapping) if given else None
         with unchanged_process(), _local_models_are_not_looked_up():
-            self.executor = build(name=training.trainer_name, default_args={**settings, "model": self._model()})
+            self.executor = build(
+                name=training.trainer_name,
+                default_args={**settings, "model": find_modelscope_model(training.model_name)},
+            )
             self.executor.train()
         return work_dir
 
     def cfg_modify_fn(self, cfg: Any) -> Any:
-        """The model's own configuration with the sections of the job's config put over it."""
+        """The model's own configuration with the sections of the job's config merged into it."""
         cfg.merge_from_dict({**self._training.sections})
         return cfg
 
     def data_connector(
         self, input_data: Any, split: str = "train", key_remapping: dict[str, str] | None = None, **kwargs: Any
     ) -> Any:
-        """A dataset of Hugging Face's `datasets` from files here, or from modelscope's hub; fields renamed."""
+        """A dataset of Hugging Face's `datasets` from local files or from modelscope's hub, with renamed fields."""
         from datasets import Dataset
 
         paths = [input_data] if isinstance(input_data, str) else input_data
         if all(Path(path).expanduser().exists() for path in paths):
             items = [_without_marks(item) for item in read_items(paths)]
             if not items:
-                raise ComponentFailed(f"{', '.join(paths)} holds no sample")
+                raise ComponentFailed(f"{', '.join(paths)} contains no samples")
             dataset = Dataset.from_list(items)
         elif len(paths) == 1 and not paths[0].endswith((".jsonl", ".json", ".gz")):
             from modelscope.msdatasets import MsDataset
 
             dataset = MsDataset.load(paths[0], split=split).ds_instance
         else:
-            raise ComponentFailed(f"cannot read the dataset {', '.join(paths)}: there is no such file or folder")
+            raise ComponentFailed(f"cannot read the dataset {', '.join(paths)}: no such file or folder")
         known = {old: new for old, new in (key_remapping or {}).items() if old in dataset.column_names}
         return dataset.rename_columns(known)
 
@@ -137,7 +141,7 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
             self.watcher.watch(float(found[1]), "loss", step=self._lines_without_step)
 
     def _watch_line(self, match: re.Match[str]) -> None:
-        """A line after some steps of an epoch, or after its evaluation, whose numbers in brackets count batches."""
+        """A line after some steps of an epoch, or after its evaluation: then its numbers in brackets count batches."""
         assert self.watcher is not None
         items = {name: float(value) for name, value in _ITEM.findall(match["rest"]) if name not in _TIMES}
         epoch = int(match["epoch"])
@@ -150,15 +154,6 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
         renamed = {"learning_rate" if name == "lr" else name: value for name, value in items.items()}
         self.watcher.watch(renamed, step=step)
 
-    def _model(self) -> str:
-        """The absolute path of a folder: modelscope asks its hub about any other name that has one slash in it."""
-        folder = Path(self._training.model_name).expanduser()
-        if folder.is_dir():
-            return str(folder.absolute())
-        if folder.is_absolute() or self._training.model_name.startswith((".", "~")):
-            raise ComponentFailed(f"there is no folder {folder.absolute()}: a model's holds configuration.json")
-        return self._training.model_name
-
     @cached_property
     def _training(self) -> ModelscopeTraining:
         return read_settings(self.model_config, ModelscopeTraining, WHO)
@@ -166,8 +161,8 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
 
 @contextmanager
 def _local_models_are_not_looked_up() -> Iterator[None]:
-    """Without this, a trainer of a model in a folder asks modelscope's hub whether there is a newer one of it, only to
-    say so in its log: where no hub answers, that takes 20 seconds."""
+    """Turns off the search of modelscope's hub for a newer version of a model in a folder. It only adds a line to the
+    log, and takes 20 seconds if the hub does not answer."""
     base: Any = importlib.import_module("modelscope.trainers.base")
     check = base.check_local_model_is_latest
     base.check_local_model_is_latest = lambda *args, **kwargs: None
@@ -178,5 +173,5 @@ def _local_models_are_not_looked_up() -> Iterator[None]:
 
 
 def _without_marks(item: dict[str, Any]) -> dict[str, Any]:
-    """A sample without what Data-Juicer notes in it for itself."""
+    """A sample without the fields that Data-Juicer adds."""
     return {name: value for name, value in item.items() if not name.startswith("__dj__")}

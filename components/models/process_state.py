@@ -1,4 +1,4 @@
-"""What a training run changes of its process as a whole, put back: the next run finds what a new process would."""
+"""Restores the process-wide state that a training changes, so that the next run starts as in a new process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def unchanged_process() -> Iterator[None]:
-    """Environment variables (accelerate tells itself the precision by one) and torch's switches are as before when
-    the block ends, and cached memory of the GPU is given back."""
+    """Restore the environment variables (accelerate stores the precision in one) and torch's global settings at the end
+    of the block, and release cached GPU memory."""
     import torch
 
     environ = dict(os.environ)

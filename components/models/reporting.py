@@ -1,4 +1,4 @@
-"""How a trainer tells of itself in its log: a bar, and one JSON line a logged step; and how such lines are read."""
+"""The log of a training: a progress bar, and a JSON line for each logged step; and the parser of these lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 SERIES = ("loss", "learning_rate", "grad_norm", "eval_loss", "tokens_per_second", "samples_per_second")
-"""What is told by step. A sample is one sequence."""
+"""The metrics by step. A sample is one sequence."""
 
 _MAPPING = re.compile(r"\{.*\}")
 _ITEM = re.compile(r"'(\w+)': '?([^\s',}]+)'?")
@@ -23,14 +23,14 @@ def say(record: dict[str, Any]) -> None:
 
 
 def note(line: str) -> None:
-    """Write a line of the log on the stream of the bar, so that neither cuts the other in two."""
+    """Write a line of the log through the progress bar, so that neither splits the other."""
     _bars().write(line, file=sys.stderr)
 
 
 def parse(line: str) -> dict[str, Any]:
-    """What a line of the log says: a record that was `said`, or one that transformers prints itself; else nothing.
+    """The record in a line of the log, written by `say` or by transformers itself; else an empty one.
 
-    transformers prints a dict as Python does, its values floats up to 4.57 and strings in 5.x.
+    transformers prints a Python dict. Its values are floats up to version 4.57, and strings in 5.x.
     """
     found = _MAPPING.search(line)
     if found is None:
@@ -46,8 +46,8 @@ def parse(line: str) -> dict[str, Any]:
 
 
 def final_loss(history: list[dict[str, Any]]) -> float | None:
-    """The mean loss over the last tenth of the steps; None where nothing was logged. `history`: what the Trainer has
-    logged, that of the run it went on from too."""
+    """The mean loss over the last tenth of the steps; None if nothing was logged. `history`: the records of the
+    Trainer, with those of the run that it continued."""
     losses = [(int(each["step"]), float(each["loss"])) for each in history if "loss" in each]
     if not losses:
         return None
@@ -68,8 +68,8 @@ def _number(text: str) -> float | None:
 
 
 def make_reporter(done: Callable[[Any], tuple[int, int]]) -> Any:
-    """A callback for the Trainer that shows the bar and writes the lines. `done(state)` are the tokens and the
-    sequences trained on so far."""
+    """A callback for the Trainer that shows the bar and writes the lines. `done(state)` returns the numbers of tokens
+    and of sequences trained on so far."""
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):  # type: ignore[misc]
@@ -97,7 +97,7 @@ def make_reporter(done: Callable[[Any], tuple[int, int]]) -> Any:
             self.bar.close()
 
         def _throughput(self, state: Any) -> dict[str, float]:
-            """Since the line before."""
+            """Since the previous line."""
             now = (time.perf_counter(), *done(state))
             seconds, tokens, samples = (new - old for new, old in zip(now, self._mark, strict=True))
             self._mark = now

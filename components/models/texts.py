@@ -12,29 +12,29 @@ from typing import Any
 from sandbox_actors.errors import ComponentFailed
 
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-"""Of the shards in a folder. A file of statistics that Data-Juicer has put beside them is none, nor a hidden one."""
+"""Suffixes of the shards in a folder. Data-Juicer's files of statistics and hidden files are not shards."""
 
 _OTHER_FORMATS = {
-    ".parquet": "this is Parquet; export jsonl (an `export_path` that ends in .jsonl), or convert it",
-    ".zst": "this is packed by zstd; unpack it, or pack it by gzip",
+    ".parquet": "Parquet is not supported; export jsonl (an `export_path` that ends in .jsonl), or convert it",
+    ".zst": "zstd is not supported; unpack it, or compress it with gzip",
 }
-"""What Data-Juicer can also read or write."""
+"""Formats that Data-Juicer also reads or writes."""
 
 
 def read_texts(dataset_path: str | list[str], text_key: str = "text") -> list[str]:
-    """The texts of jsonl files, plain or gzipped, in the order of their lines; of a folder those in its shards, by
-    name. Samples whose text is empty or missing are passed over.
+    """The texts of jsonl files, plain or gzipped, in the order of their lines; of a folder, those of its shards by
+    name. Samples whose text is empty or missing are skipped.
 
-    Raises ComponentFailed naming file and line for what is not a sample, and for a dataset without any text.
+    Raises ComponentFailed with file and line for a line that is not a sample, and for a dataset without text.
     """
     texts = [text for item in read_items(dataset_path) if isinstance(text := item.get(text_key), str) and text]
     if not texts:
-        raise ComponentFailed(f"{_named(dataset_path)} holds no sample with text under {text_key!r}")
+        raise ComponentFailed(f"{_named(dataset_path)} contains no sample with text under {text_key!r}")
     return texts
 
 
 def read_items(dataset_path: str | list[str]) -> Iterator[dict[str, Any]]:
-    """The samples of the same files, whole. Raises ComponentFailed too."""
+    """The whole samples of these files. Raises ComponentFailed likewise."""
     paths = [dataset_path] if isinstance(dataset_path, str) else dataset_path
     for path in paths:
         for file in _files(Path(path).expanduser()):
@@ -50,7 +50,9 @@ def _files(path: Path) -> list[Path]:
         return [path]
     shards = sorted(each for each in path.iterdir() if _is_shard(each.name) and each.is_file())
     if not shards:
-        raise ComponentFailed(f"the folder {path} holds no shard of a dataset: no file in it ends with {SUFFIXES}")
+        raise ComponentFailed(
+            f"the folder {path} contains no shards of a dataset: no file in it ends in {', '.join(SUFFIXES)}"
+        )
     return shards
 
 
@@ -79,5 +81,5 @@ def _sample(line: str, path: Path, number: int) -> dict[str, Any]:
     except ValueError as error:
         raise ComponentFailed(f"{path}, line {number}: not JSON: {error}") from error
     if not isinstance(sample, dict):
-        raise ComponentFailed(f"{path}, line {number}: a sample is an object, not {line[:40]}")
+        raise ComponentFailed(f"{path}, line {number}: a sample must be an object, not {line[:40]}")
     return sample

@@ -1,4 +1,4 @@
-"""A tokenizer of one's own: byte-level BPE trained on a dataset, in the form that transformers loads."""
+"""Trains a byte-level BPE tokenizer on a dataset, in the format of transformers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from components.base import BaseDataPoolManipulator
 from components.models.texts import read_texts
 
 END_OF_TEXT = "<|endoftext|>"
-"""Stands between two texts, and for padding."""
+"""Separates texts, and is used for padding."""
 
 
 class TokenizerTraining(BaseDataPoolManipulator):
     """Writes a tokenizer into the folder `export_path` and returns that path.
 
     dataset_path  jsonl, one file or a list
-    vocab_size    at most so many tokens, the 256 bytes and the end of text among them (default 4096)
-    text_key      where the text of a sample is (default `text`)
+    vocab_size    the most tokens, with the 256 bytes and the end of text (default 4096)
+    text_key      the key of the text (default `text`)
 
-    Pipelines whose models are compared have to share one: perplexity is a figure a token.
+    Pipelines whose models are compared must share a tokenizer, because perplexity is a figure per token.
     """
 
     env, is_light = "transformers", True
@@ -52,5 +52,5 @@ class TokenizerTraining(BaseDataPoolManipulator):
             "clean_up_tokenization_spaces": False,
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        print(f"{tokenizer.get_vocab_size()} tokens learnt from {len(texts)} texts: {folder}")
+        print(f"{tokenizer.get_vocab_size()} tokens learned from {len(texts)} texts: {folder}")
         return str(folder)

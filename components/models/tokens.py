@@ -1,4 +1,4 @@
-"""Tokenizers from folders, and what they make of texts."""
+"""Tokenizers from folders, and the tokens of texts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from sandbox_actors.errors import ComponentFailed
 
 _SUFFIXES = (".jinja", ".json", ".model", ".txt")
-"""Of the files that a tokenizer is made of; weights have others."""
+"""Suffixes of a tokenizer's files; weights have others."""
 
 
 class Tokenizers:
-    """Loads tokenizers, and keeps the last one for as long as the files of the next are the same.
+    """Loads tokenizers, and keeps the last one while the files of the next are the same.
 
-    With tokenizers 0.23 each one that has encoded something leaves its cache behind when it is dropped, 4 MB after the
-    texts of the demo: a process that loads one a run would grow by that with every run.
+    Each tokenizer of tokenizers 0.23 that has encoded something leaks its cache, 4 MB after the texts of the demo: a
+    process that loads one for each run would grow by that with every run.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Tokenizers:
         self._tokenizer: Any = None
 
     def load(self, path: str) -> Any:
-        """The tokenizer in the folder `path`. Raises ComponentFailed where there is none."""
+        """The tokenizer in the folder `path`. Raises ComponentFailed if there is none."""
         from transformers import AutoTokenizer
 
         try:
@@ -38,7 +38,7 @@ class Tokenizers:
 
 
 def encode(tokenizer: Any, texts: list[str]) -> list[int]:
-    """The tokens of all texts one after the other, the end-of-text token after each."""
+    """The tokens of all texts in one list, with the end-of-text token after each text."""
     encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
     return [token for text in encoded for token in (*text, tokenizer.eos_token_id)]
 

@@ -1,4 +1,4 @@
-"""What the `transformers` trainer can be told: the keys of its config, their defaults, and what they become."""
+"""The settings of the `transformers` trainer: its config keys, their defaults, and the TrainingArguments from them."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ Amount = Annotated[float, msgspec.Meta(ge=0)]
 class Training(msgspec.Struct, frozen=True, kw_only=True):
     """Three groups of keys.
 
-    What is trained, on what:
+    The model and the data:
 
     model          the architecture as a mapping: `model_type` and fields of its transformers config, `vocab_size` among
                    them, for random weights; or a folder with a model, or a model's name on the hub
-    dtype          of the weights in memory, `auto` as they are stored (default float32)
-    lora           train a LoRA adapter in place of all weights: `true`, or fields of peft's LoraConfig (default r 8,
-                   lora_alpha 16, all linear layers); output_dir then gets the merged model, `adapter` in it the adapter
+    dtype          of the weights in memory; `auto`: as they are stored (default float32)
+    lora           train a LoRA adapter instead of all weights: `true`, or fields of peft's LoraConfig (default r 8,
+                   lora_alpha 16, all linear layers); output_dir then gets the merged model and `adapter`
     tokenizer      a folder with one, or a name on the hub (default: that of the model)
     train_dataset  jsonl, a folder with shards, or a list of these
     eval_dataset   the same, for `eval_loss`: at the end, and every `eval_steps` steps
-    text_key       where the text of a sample is (default `text`)
-    packing        texts one after the other, cut into blocks, so that every step has the same number of tokens (the
-                   default); or each text a sequence of its own, cut off at block_size, padded to the longest of a batch
+    text_key       the key of the text (default `text`)
+    packing        true (default): texts are concatenated and cut into blocks, so that every step has the same number of
+                   tokens; false: each text is a sequence, cut at block_size, padded to the longest of its batch
     block_size     tokens of a sequence (default 128)
-    output_dir     where the model goes
+    output_dir     the folder of the model
 
-    How it is trained:
+    The training:
 
-    tokens         to train on, rounded up to whole steps (default 100000); the data are gone through as often as needed
-    epochs, max_steps   in place of `tokens`
-    batch_size     sequences of a step and device (default 8); eval_batch_size as large unless given
-    gradient_accumulation_steps   batches of a step (default 1)
+    tokens         to train on, rounded up to whole steps (default 100000); the data are repeated as needed
+    epochs, max_steps   instead of `tokens`
+    batch_size     sequences of a step and device (default 8); the default of eval_batch_size is the same
+    gradient_accumulation_steps   batches in a step (default 1)
     learning_rate  default 1e-3
     lr_scheduler_type   a name that transformers knows (default linear), after `warmup_steps` (below 1: a share of all)
     weight_decay   default 0
-    max_grad_norm  longer gradients are shortened to this (default 1, 0: never)
+    max_grad_norm  gradients are clipped to this norm (default 1, 0: never)
     precision      of the computation: fp32, bf16, fp16, or auto (default): bf16 on a GPU that has it, else fp32
-    seed           of random weights, of the order of the data, and of dropout (default 42)
-    arguments      anything else that TrainingArguments take
+    seed           of random weights, the order of the data, and dropout (default 42)
+    arguments      any other TrainingArguments
 
-    What is kept:
+    Logs and checkpoints:
 
     logging_steps  steps between two losses in the log (default 1)
     save_steps     steps between two checkpoints below output_dir (default: none)
-    save_total_limit    checkpoints that are kept (default 2)
-    resume         go on from the last checkpoint of an interrupted run with the same settings and data (default true);
-                   or the folder of a checkpoint to go on from
+    save_total_limit    the number of checkpoints to keep (default 2)
+    resume         continue from the last checkpoint of an interrupted run with the same settings and data (default
+                   true); or the folder of a checkpoint to continue from
     """
 
     model: str | dict[str, Any]
@@ -91,29 +91,29 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         lengths = [name for name in ("tokens", "epochs", "max_steps") if getattr(self, name) is not None]
         if len(lengths) > 1:
-            raise ValueError(f"{' and '.join(lengths)} say each how long to train: give one")
+            raise ValueError(f"{' and '.join(lengths)} exclude each other: give one")
         if isinstance(self.model, dict) and not isinstance(self.model.get("model_type"), str):
             raise ValueError("`model` is a mapping without `model_type`, such as gpt2 or llama")
         if isinstance(self.model, dict) and not self.tokenizer:
-            raise ValueError("`tokenizer` is needed: a model with random weights has none of its own")
+            raise ValueError("`tokenizer` is needed: a model with random weights has none")
         if self.eval_steps and not self.eval_dataset:
             raise ValueError("`eval_steps` needs an `eval_dataset`")
 
     @property
     def saves(self) -> bool:
-        """Whether there are to be checkpoints."""
+        """Whether checkpoints are written."""
         return self.save_steps is not None or self.arguments.get("save_strategy", "no") != "no"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What has to be the same for a run to go on where another was interrupted."""
+        """The settings that must be the same for a run to continue an interrupted one."""
         aside = {"output_dir", "train_dataset", "eval_dataset", "tokenizer", "resume", "save_total_limit"}
         return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in aside}
 
 
 def training_arguments(training: Training, folder: str, tokens_each: float) -> Any:
-    """TrainingArguments for sequences of so many tokens each, their mean. Raises ConfigError for an unknown argument,
-    and for what the device has not."""
+    """TrainingArguments for sequences with a mean of `tokens_each` tokens. Raises ConfigError for an unknown argument,
+    and for a precision that the device does not have."""
     import torch
     from transformers import TrainingArguments
 
@@ -168,7 +168,7 @@ def _precision(torch: Any, wanted: str, has_gpu: bool) -> str:
     if wanted == "auto":
         return "bf16" if has_bf16 else "fp32"
     if wanted == "fp16" and not has_gpu:
-        raise ConfigError([Problem(WHO, "precision", "fp16 needs a GPU; fp32, bf16 and auto run here")])
+        raise ConfigError([Problem(WHO, "precision", "fp16 needs a GPU; use fp32, bf16 or auto")])
     if wanted == "bf16" and has_gpu and not has_bf16:
-        raise ConfigError([Problem(WHO, "precision", "this GPU has no bf16; fp32, fp16 and auto run on it")])
+        raise ConfigError([Problem(WHO, "precision", "this GPU has no bf16; use fp32, fp16 or auto")])
     return wanted

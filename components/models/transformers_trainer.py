@@ -26,8 +26,8 @@ from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 @dataclasses.dataclass
 class Base:
-    """What runs share: the last model and the last tokenizer. The model is never trained itself: a run trains a copy,
-    or an adapter beside it."""
+    """The last model and the last tokenizer, which runs share. The model itself is never trained: a run trains a copy
+    or an adapter."""
 
     models: CausalModels
     tokenizers: Tokenizers
@@ -36,7 +36,7 @@ class Base:
 class TransformersTrainExecutor(BaseModelExecutor):
     """Trains a causal language model; returns the folder of the model. The keys of its config are those of `Training`.
 
-    The model is loaded once a process, and every random state is set anew for a run. Metrics by step are `loss`,
+    The model is loaded once a process, and each run sets every random state. Metrics by step are `loss`,
     `learning_rate`, `grad_norm`, `tokens_per_second`, `samples_per_second` and `eval_loss`; results are `samples` (the
     texts), `tokens`, `final_loss` (the mean loss over the last tenth of the steps), `train_seconds`,
     `trained_parameters`, and `eval_loss`.
@@ -55,7 +55,7 @@ class TransformersTrainExecutor(BaseModelExecutor):
         training = self._training
         import transformers
 
-        _ = transformers.Trainer  # imported when it is first looked at, which takes seconds
+        _ = transformers.Trainer  # imported on first access, which takes seconds
         if training.lora:
             import peft  # noqa: F401
         keep_imports()
@@ -91,9 +91,9 @@ class TransformersTrainExecutor(BaseModelExecutor):
             model = with_adapter(model, training.lora, WHO)
         trainer = self._trainer(model, arguments, sequences, tokenizer)
         note(f"{_size(trainer.model)} on {arguments.device}, computing in {_precision(arguments)}")
-        begun = time.perf_counter()
+        started = time.perf_counter()
         trainer.train(resume_from_checkpoint=_start(checkpoints, training.resume))
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
         results = self._results(trainer, len(texts), seconds)
         self._save(trainer, tokenizer, output)
         if checkpoints:
@@ -142,7 +142,7 @@ class TransformersTrainExecutor(BaseModelExecutor):
         )
         for printer in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(printer)
-        trainer.evaluate = _without_a_trace(trainer)
+        trainer.evaluate = _without_side_effects(trainer)
         trainer.add_callback(make_reporter(lambda state: self._done(state, arguments)))
         return trainer
 
@@ -175,14 +175,14 @@ class TransformersTrainExecutor(BaseModelExecutor):
     def _check_amount(self, sequences: Sequences, batch: int) -> None:
         if self._training.packing and len(sequences.items) < batch:
             raise ComponentFailed(
-                f"{self._training.train_dataset} has {sequences.tokens} tokens, which is less than one step takes: "
-                f"{batch} blocks of {self._training.block_size}; make batch_size or block_size smaller, set `packing` "
+                f"{self._training.train_dataset} has {sequences.tokens} tokens, fewer than one step needs: "
+                f"{batch} blocks of {self._training.block_size}; reduce batch_size or block_size, set `packing` "
                 f"to false, or keep more samples"
             )
 
 
 def _start(checkpoints: Checkpoints | None, resume: bool | str) -> str | None:
-    """The checkpoint to go on from."""
+    """The checkpoint to continue from."""
     if checkpoints is not None:
         return checkpoints.begin(resume)
     return resume_from(resume) if isinstance(resume, str) else None
@@ -201,15 +201,15 @@ def _precision(arguments: Any) -> str:
 
 
 def _align(model: Any, tokenizer: Any) -> None:
-    """Let the model's configs name the special tokens of the tokenizer."""
+    """Set the special tokens of the tokenizer in the model's configs."""
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         for described in (model.config, model.generation_config):
             setattr(described, name, getattr(tokenizer, name))
 
 
-def _without_a_trace(trainer: Any) -> Callable[..., Any]:
-    """`trainer.evaluate` on all of the data, also the last batch if it is smaller; it leaves torch's random state as it
-    was, so that measuring does not change what is trained after it."""
+def _without_side_effects(trainer: Any) -> Callable[..., Any]:
+    """`trainer.evaluate` on all of the data, with a smaller last batch; torch's random state is restored, so that an
+    evaluation does not change the training after it."""
     import torch
 
     measure, arguments = trainer.evaluate, trainer.args

@@ -18,7 +18,7 @@ from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
 
 HELD = 32 << 20
-"""Bytes of a second pool that are held in memory; one that is larger is read again for each sample of the first."""
+"""The largest second pool that is kept in memory, in bytes; a larger one is read for each sample of the first."""
 
 
 class CartesianJoinSettings(PoolSettings, frozen=True, kw_only=True):
@@ -35,10 +35,10 @@ class DataPoolCartesianJoin(PoolJob):
     dataset_path_1  pools, one or a list
     dataset_path_2  pools, one or a list
     export_path     the folder of `<prefix of the first>_<prefix of the second>_cartesian_join_<i>_<j>.jsonl`
-    default_prefix  the whole prefix where neither list's names have one in common (default `default_prefix`)
+    default_prefix  the whole prefix if the names have none in common in either list (default `default_prefix`)
 
-    The first sample of pool i comes with each of pool j, then the second one does, and so on. A joined sample has the
-    keys of the first and then those of the second, as they are. Pools that have a key in common are refused.
+    The first sample of pool i is joined with each one of pool j, then the second one, and so on. A joined sample has
+    the keys of the first and then those of the second, unchanged. Pools with a common key are refused.
     """
 
     settings_type = CartesianJoinSettings
@@ -105,7 +105,7 @@ def _join_lines(one: Any, other: Any, outputs: Outputs, target: str) -> None:
 
 
 def _insides(pool: Any) -> Iterator[list[bytes]]:
-    """What stands between the braces of the samples, some samples at a time."""
+    """The text between the braces of the samples, several samples at a time."""
     for _, _, block in pool.blocks():
         yield [line.strip()[1:-1].strip() for line in block.removesuffix(b"\n").split(b"\n")]
 

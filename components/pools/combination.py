@@ -1,4 +1,4 @@
-"""Combination: what pools have in common, for every choice of pools."""
+"""Combination: the common samples of pools, for every subset of the pools."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
 
 MOST_RANKS = 63
-"""Pools that can be combined: a bit each."""
+"""The most pools that can be combined: each has a bit."""
 
 MOST_FILES = 1 << 16
-"""Pools that a combination may give."""
+"""The most pools that a combination may write."""
 
 
 class CombinationSettings(PoolSettings, frozen=True, kw_only=True):
@@ -27,14 +27,14 @@ class CombinationSettings(PoolSettings, frozen=True, kw_only=True):
 
 
 class DataPoolCombination(PoolJob):
-    """Writes, for every choice of pools, the samples that are in all of them; returns the paths of those not empty.
+    """Writes, for every subset of the pools, the samples that are in all of them; returns the paths of non-empty ones.
 
     dataset_path    the pools, best first: their ranks are 0, 1, ...
     export_path     the folder of `<common prefix of the pools' names>_top_<ranks joined by _>_num_<samples>.jsonl`
-    default_prefix  the prefix where the names have none in common (default `default_prefix`)
+    default_prefix  the prefix if the names have none in common (default `default_prefix`)
 
-    Samples are the same where their content is, which components/pools/digests.py defines; each is written once, as
-    the bytes and in the order of the best pool of the choice. Paths come by the number of pools, then by the last rank.
+    Samples are equal if their content is (see components/pools/digests.py). Each is written once, with the bytes and in
+    the order of the best pool of the subset. Paths are sorted by the number of pools, then by the last rank.
     """
 
     settings_type = CombinationSettings
@@ -60,14 +60,14 @@ class DataPoolCombination(PoolJob):
                 for pool, choice, _, target in planned:
                     with pool.writer(outputs, target, format) as out:
                         pool.write(out, _rows(members[pools.index(pool)], choice), bar)
-        print(f"{len(written)} pools of the samples in common written into {folder}")
+        print(f"{len(written)} pools of common samples written into {folder}")
         return written
 
 
 def membership(pools: list[Pool]) -> list[Any]:
-    """For each sample of each pool, in which pools its content is: bit r for the pool of rank r.
+    """For each sample of each pool, the pools that contain it: bit r for the pool of rank r.
 
-    0 for a sample whose content its pool has before.
+    0 for a sample that is a duplicate of an earlier one of its pool.
     """
     import numpy as np
 
@@ -79,7 +79,7 @@ def membership(pools: list[Pool]) -> list[Any]:
         first[end - len(pool) : end], second[end - len(pool) : end] = digests[:, 0], digests[:, 1]
         del digests
     order = np.lexsort((second, first))
-    is_new = np.ones(len(order), bool)  # the first of its content; equal ones follow each other, in order of the pools
+    is_new = np.ones(len(order), bool)  # the first of equal samples, which are adjacent now, in the order of the pools
     is_new[1:] = np.diff(first[order]).astype(bool) | np.diff(second[order]).astype(bool)
     del first, second
     rank = np.searchsorted(ends, order, "right").astype(np.uint8)
@@ -92,9 +92,9 @@ def membership(pools: list[Pool]) -> list[Any]:
 
 
 def choices(members: list[Any]) -> list[int]:
-    """The choices of pools, as bits, that have a sample in common: by the number of pools, then by the last rank.
+    """The subsets of the pools, as bits, with a common sample: by the number of pools, then by the last rank.
 
-    Raises ComponentFailed where there are too many.
+    Raises ComponentFailed if there are too many.
     """
     import numpy as np
 

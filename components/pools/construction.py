@@ -1,4 +1,4 @@
-"""Construction: an analysed dataset sorted by each of its stats, and cut into pools."""
+"""Construction: sorts an analysed dataset by each of its stats, and cuts it into pools."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class DataPoolConstruction(PoolJob):
     """Writes the parts of each dataset by each stat; returns the paths, dataset by dataset, stat by stat.
 
     dataset_path  analysed datasets, one or a list: each sample has its stats under `__dj__stats__`
-    export_path   the folder of `<stat>/<name>_<stat>_<part>.jsonl`; parts are numbered from 0, the smallest values
-    split_ratios  where the samples are cut, as shares of their number, ascending between 0 and 1; numbers, or texts
-                  like "1/3" (default 1/3 and 2/3). A share is rounded half up to a whole number of samples
-    split_num     cut after so many samples each instead; goes before `split_ratios`
+    export_path   the folder of `<stat>/<name>_<stat>_<part>.jsonl`; part 0 has the smallest values
+    split_ratios  the shares of the samples at which they are cut, ascending between 0 and 1; numbers, or texts like
+                  "1/3" (default 1/3 and 2/3). A cut is rounded half up to a whole number of samples
+    split_num     the number of samples in each part instead; overrides `split_ratios`
     ignore_stats  cut in the given order instead, into `<name>_ignore_stats_<part>.jsonl` (default false)
 
-    The sort is stable, and each starts from the order that the one before has left: samples that are equal in a stat
-    come in the order of the stat before it, at first in that of the dataset, as in Data-Juicer Sandbox.
+    The sort is stable, and each one starts from the result of the previous one: samples with equal values of a stat are
+    in the order of the previous stat, for the first stat in that of the dataset, as in Data-Juicer Sandbox.
     """
 
     settings_type = ConstructionSettings
@@ -83,7 +83,7 @@ def split_ratios(settings: ConstructionSettings) -> list[float]:
 
 
 def split_points(total: int, ratios: Sequence[float], count: int | None) -> list[int]:
-    """Where parts begin, and where the last one ends."""
+    """The start of each part, and the end of the last one."""
     inner = range(count, total, count) if count else [int(total * ratio + 0.5) for ratio in ratios]
     return [0, *inner, total]
 
@@ -101,7 +101,7 @@ def _sort(pool: Pool, points: list[int], folder: str, outputs: Outputs) -> list[
     stats = pool.stats()
     for stat in list(stats):
         if os.sep in stat or stat in ("", ".", ".."):
-            raise ComponentFailed(f"{pool.path}: a stat called {stat!r} gives no folder a name; rename it")
+            raise ComponentFailed(f"{pool.path}: the stat {stat!r} cannot be the name of a folder; rename it")
         values = stats.pop(stat) if order is None else stats.pop(stat)[order]
         steps = np.argsort(values, kind="stable")
         del values

@@ -1,9 +1,8 @@
-"""When two samples are equal: by what they say, not by the bytes that say it.
+"""Digests of samples: equal for samples with equal content, whatever bytes represent it.
 
-Two samples have the same content where their keys and values are the same, in whatever order the keys come. Numbers
-are equal by value (1 and 1.0), but no number is equal to true or false. A key whose value is null counts as one that
-is not there, as it does in every table that Data-Juicer reads. Stats are part of the content. A key given twice has
-its last value.
+Two samples have the same content if their keys and values are equal, in any order of the keys. Numbers are equal by
+value (1 and 1.0), but no number equals true or false. A key whose value is null counts as missing, as in every table
+that Data-Juicer reads. Stats are part of the content. A repeated key has its last value.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ import msgspec
 from components.pools.parsing import Lines, misfit
 
 DIGEST = 16
-"""Bytes: among 10^12 different samples two have equal digests with a probability of 10^-15."""
+"""Bytes: the probability that two of 10^12 different samples have equal digests is 10^-15."""
 
 
 def canonical(sample: Any) -> bytes:
-    """One text for all samples of the same content. Numbers have to be as `number` gives them."""
+    """The same text for all samples with the same content. Numbers must be results of `number`."""
     text = _encode(sample)
     return _encode(_without_nulls(sample)) if b"null" in text else text
 
 
 def number(text: str) -> int | float:
-    """The number of a JSON text, an int where it is whole. Raises ValueError beyond the range of floats."""
+    """The number in a JSON text, an int if it is whole. Raises ValueError beyond the range of floats."""
     return whole(float(text))
 
 
 def whole(value: float) -> int | float:
-    """The same number, as an int where it is whole. Raises ValueError where it is none."""
+    """The same number, as an int if it is whole. Raises ValueError if it is not finite."""
     if not -float("inf") < value < float("inf"):
         raise ValueError("a number out of range")
     return int(value) if value.is_integer() else value
@@ -42,7 +41,7 @@ def digest(sample: Any) -> bytes:
 
 
 def digests_of_lines(lines: Lines) -> Any:
-    """A numpy array of two 64-bit numbers a sample. Raises ComponentFailed naming file and line for what is no JSON."""
+    """A numpy array of two 64-bit numbers a sample. Raises ComponentFailed with file and line for invalid JSON."""
     import numpy as np
 
     decode = msgspec.json.Decoder(dict[str, Any], float_hook=number).decode

@@ -1,4 +1,4 @@
-"""Downsampling: as many samples of each pool, drawn at random."""
+"""Downsampling: draws the same number of samples from each pool at random."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class DownsamplingSettings(PoolSettings, frozen=True, kw_only=True):
 
 
 class DataPoolDownsampling(PoolJob):
-    """Draws `target_num_samples` of each pool, none twice, in random order; returns the paths, pool by pool.
+    """Draws `target_num_samples` from each pool without repetition, in random order; returns the paths, pool by pool.
 
     dataset_path        the pools, one or a list
     export_path         the folder of `<name>_<target_num_samples>.jsonl`
-    target_num_samples  default: the size of the smallest pool. A pool that has fewer is taken whole, in random order
+    target_num_samples  default: the size of the smallest pool. A smaller pool is written whole, in random order
     shuffle_seed        of the draw, the same for each pool (default 42)
 
-    Drawn are the first of numpy's `default_rng(shuffle_seed).permutation`, as by Hugging Face datasets: equal seeds
-    draw the samples that Data-Juicer Sandbox draws.
+    The samples are the first ones of numpy's `default_rng(shuffle_seed).permutation`, as in Hugging Face datasets: the
+    same seed draws the same samples as in Data-Juicer Sandbox.
     """
 
     settings_type = DownsamplingSettings
@@ -51,5 +51,5 @@ def _draw(pool: Pool, count: int, seed: int, outputs: Outputs, target: str) -> N
     drawn = np.random.default_rng(seed).permutation(len(pool))[:count]
     with pool.writer(outputs, target) as out, Bar(f"writing {os.path.basename(target)}", len(drawn)) as bar:
         pool.write(out, drawn, bar)
-    short = f", all there are: fewer than the {count} asked for" if len(drawn) < count else ""
+    short = f", the whole pool: {count} were asked for" if len(drawn) < count else ""
     print(f"{len(drawn)} of {len(pool)} samples of {pool.path} written to {target}{short}")

@@ -1,4 +1,4 @@
-"""Duplication: a pool several times over."""
+"""Duplication: repeats a pool several times."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class DuplicationSettings(PoolSettings, frozen=True, kw_only=True):
 
 
 class DataPoolDuplication(PoolJob):
-    """Writes each pool times each of `duplicating_times`; returns the paths, pool by pool.
+    """Writes each pool repeated by each of `duplicating_times`; returns the paths, pool by pool.
 
     dataset_path       the pools, one or a list
     export_path        the folder of `<name>_x<times>.jsonl`
-    duplicating_times  whole numbers of at least 1, none twice
-    shuffle            whether the samples come in random order (default: whether there is a `shuffle_seed`);
-                       otherwise the whole pool comes again and again
+    duplicating_times  different whole numbers of at least 1
+    shuffle            whether the samples are in random order (default: if there is a `shuffle_seed`);
+                       otherwise the whole pool is repeated
     shuffle_seed       of that order (default 42)
 
     The random order is numpy's `default_rng(shuffle_seed).permutation` of all samples written, as in Hugging Face
-    datasets: equal seeds give the order that Data-Juicer Sandbox gives.
+    datasets: the same seed gives the same order as in Data-Juicer Sandbox.
     """
 
     settings_type = DuplicationSettings

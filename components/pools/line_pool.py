@@ -1,7 +1,7 @@
-"""Pools of JSON lines: an index over the samples, and their bytes copied by it.
+"""Pools of JSON lines: an index of the samples, by which their bytes are copied.
 
-In memory is where each sample begins, 8 bytes a sample; never the text. A sample is its line without the line feed:
-it is written as those bytes and a line feed. A carriage return before the line feed is a blank of the JSON and stays.
+Only the offsets of the samples are in memory, 8 bytes each, never the text. A sample is its line without the line feed,
+and is written as these bytes and a line feed. A carriage return before the line feed is white space and is kept.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from components.pools.writing import LineWriter, Outputs
 from sandbox_actors.errors import ComponentFailed
 
 SCANNED = 1 << 18
-"""Bytes looked at together for line ends: they stay in the processor's cache."""
+"""Bytes searched for line ends at a time: they stay in the processor's cache."""
 
 GATHERED = 48 << 20
-"""Bytes of samples, about, that are gathered in memory before they are written."""
+"""Approximate bytes of samples that are collected in memory before they are written."""
 
 MOST_GATHERED = 100_000
-"""Samples gathered in memory at most."""
+"""The most samples collected in memory."""
 
 NEAR = 1 << 13
-"""Bytes between two samples that it is cheaper to read as well than to start another read."""
+"""A gap between two samples of up to so many bytes is read too, which is faster than another read."""
 
 WRITTEN = 8192
-"""Samples written together."""
+"""Samples in one write."""
 
 PARSED = 1 << 20
-"""Bytes of samples, about, that are handed out together to be parsed."""
+"""Approximate bytes of samples that are parsed together."""
 
 
 @dataclass
 class _Part:
-    """One file of a pool. Its samples are those from `first` on; its bytes begin at `base` in the row of all files."""
+    """One file of a pool. Its samples start at number `first`, its bytes at `base` in the sequence of all files."""
 
     path: str
     plain: Plain
@@ -55,8 +55,8 @@ class _Part:
 class LinePool:
     """The samples of one or several files of JSON lines, by their numbers. `close` it, or `with` it.
 
-    `folder` is where copies of packed files are put. Raises ComponentFailed naming file and line for a line that is no
-    JSON object as far as its first and last character tell: what needs the values of a sample parses it.
+    `folder` is for copies of compressed files. Raises ComponentFailed with file and line for a line that does not begin
+    and end like a JSON object; it is only parsed if its values are needed.
     """
 
     schema = None
@@ -90,7 +90,7 @@ class LinePool:
         self._parts = []
 
     def writer(self, outputs: Outputs, path: str, format: str = "") -> LineWriter:
-        """A file for samples of this pool, in its own format or another one of lines."""
+        """A file for samples of this pool, in its own or another format of lines."""
         return outputs.lines(path, format or self.format)
 
     @property
@@ -99,12 +99,12 @@ class LinePool:
         return self._starts[-1]
 
     def place(self, row: int) -> str:
-        """Where a sample is, for people: `pool.jsonl, line 17`."""
+        """The place of a sample in messages: `pool.jsonl, line 17`."""
         part = next(part for part in reversed(self._parts) if part.first <= row)
         return f"{part.path}, {part.plain.place(row - part.first)}"
 
     def blocks(self, label: str = "") -> Iterator[tuple[int, int, bytes]]:
-        """All samples in order, some at a time: the number of the first, how many, and their lines."""
+        """All samples in order, several at a time: the number of the first, their count, and their lines."""
         starts = self._index()
         with Bar(label or f"reading {os.path.basename(self.path)}", len(self)) as bar:
             for part in self._parts:
@@ -130,7 +130,7 @@ class LinePool:
         return self._bytes(part, self._starts[row], self._starts[row + 1]).removesuffix(b"\n")
 
     def write(self, out: LineWriter, rows: Any = None, bar: Bar | None = None) -> None:
-        """Write samples as the bytes that they are. `rows`: their numbers, a range or a numpy array; default: all."""
+        """Copy the bytes of samples. `rows`: their numbers, a range or a numpy array; default: all."""
         if rows is None or isinstance(rows, range):
             self._copy(out, rows if rows is not None else range(len(self)), bar)
             return
@@ -156,7 +156,7 @@ class LinePool:
                 bar.advance(end - first)
 
     def _gather(self, out: LineWriter, rows: Any) -> None:
-        """Read in the order of the file, neighbours at once; written in the order of `rows`."""
+        """Reads in the order of the file, neighbours together; writes in the order of `rows`."""
         import numpy as np
 
         starts = self._index()
@@ -217,7 +217,7 @@ class LinePool:
         self._scan(part)
         if blank := part.plain.blank:
             lines = "1 blank line is" if len(blank) == 1 else f"{len(blank)} blank lines are"
-            print(f"{path}: {lines} no sample (line {blank[0]}{' is the first' if len(blank) > 1 else ''})")
+            print(f"{path}: {lines} skipped (line {blank[0]}{' is the first' if len(blank) > 1 else ''})")
         return part
 
     def _open(self, path: str, source: Plain) -> _Part:
@@ -226,7 +226,7 @@ class LinePool:
         return _Part(path, source, len(self._starts), self._size(), size, is_ended)
 
     def _scan(self, part: _Part) -> bool:
-        """Note where the samples of a file begin. False where a line is blank or a byte order mark begins the file."""
+        """Store where the samples of a file begin. False if it has a blank line, or a byte order mark."""
         doubtful = array("q")
         ended = part.first
         for begins, is_odd_begin, is_odd_end in _line_ends(part):
@@ -246,7 +246,7 @@ class LinePool:
             return False
         if line and not (line.startswith(b"{") and line.endswith(b"}")):
             where = f"{part.path}, {part.plain.place(row - part.first)}"
-            raise ComponentFailed(f"{where}: not JSON, or no object: {excerpt(line)}")
+            raise ComponentFailed(f"{where}: not a JSON object: {excerpt(line)}")
         return bool(line)
 
     def _bytes(self, part: _Part, start: int, end: int) -> bytes:
@@ -256,7 +256,7 @@ class LinePool:
         return read
 
     def _changed(self, part: _Part) -> ComponentFailed:
-        return ComponentFailed(f"{part.path} became shorter while it was read")
+        return ComponentFailed(f"{part.path} was truncated while it was read")
 
     def _size(self) -> int:
         return self._parts[-1].base + self._parts[-1].size if self._parts else 0
@@ -267,7 +267,7 @@ class LinePool:
         return self._parts[index].first if index < len(self._parts) else len(self)
 
     def _index(self) -> Any:
-        """Where the samples begin, and where the last one ends, as a numpy array."""
+        """The offsets of the samples, and the end of the last one, as a numpy array."""
         import numpy as np
 
         return np.frombuffer(self._starts, np.int64)
@@ -280,17 +280,17 @@ def excerpt(line: bytes) -> str:
 
 
 def _line_ends(part: _Part) -> Iterator[tuple[Any, Any, Any]]:
-    """Block by block: where lines begin, whether each of these begins with something else than a brace, and whether
-    each line that ends there ends with something else than one.
+    """For each block: where lines begin, whether each of these begins with another character than a brace, and whether
+    each line that ends in the block ends with another character than a brace.
 
-    A line begins after a line feed. A block is looked at behind the last byte of the one before, at first a line feed.
+    A line begins after a line feed. A block is examined after the last byte of the previous one, at first a line feed.
     """
     import numpy as np
 
     buffer = bytearray(b"\n" * (SCANNED + 1))
     seen = np.frombuffer(buffer, np.uint8)
     offset = 0
-    with Bar(f"looking through {os.path.basename(part.path)}", part.size, "B") as bar:
+    with Bar(f"scanning {os.path.basename(part.path)}", part.size, "B") as bar:
         while count := os.preadv(part.plain.fd, [memoryview(buffer)[1:]], offset):
             feeds = np.flatnonzero(seen[: count + 1] == ord("\n"))
             begins = feeds[feeds < count]

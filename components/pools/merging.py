@@ -1,4 +1,4 @@
-"""Merging: pools one after the other."""
+"""Merging: concatenates pools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DataPoolMerging(PoolJob):
 
     dataset_path    the pools, one or a list
     export_path     the folder of `<common prefix of the pools' names>_merged.jsonl`
-    default_prefix  the prefix where the names have none in common (default `default_prefix`)
+    default_prefix  the prefix if the names have none in common (default `default_prefix`)
     """
 
     settings_type = MergingSettings

@@ -1,4 +1,4 @@
-"""Pools of any format behind one face: samples by number, written as they are.
+"""Pools of any format behind one interface: samples by number, written unchanged.
 
 with open_pool("pool.jsonl", folder) as pool, Outputs() as outputs:
     with pool.writer(outputs, "part.jsonl") as out:
@@ -22,7 +22,7 @@ from sandbox_actors.errors import ComponentFailed
 
 
 class Pool(Protocol):
-    """A dataset whose samples are asked for by number."""
+    """A dataset with access to samples by number."""
 
     path: str
     format: str
@@ -31,43 +31,43 @@ class Pool(Protocol):
     def __len__(self) -> int: ...
 
     def place(self, row: int) -> str:
-        """Where a sample is, for people: `pool.jsonl, line 17`."""
+        """The place of a sample in messages: `pool.jsonl, line 17`."""
 
     def writer(self, outputs: Outputs, path: str, format: str = "") -> Any:
-        """A file for samples of this pool, in its format or another one of lines.
+        """A file for samples of this pool, in its own or another format of lines.
 
-        `with` it: at the end of the block it is complete.
+        A context manager: the file is complete at the end of the block.
         """
 
     def write(self, out: Any, rows: Any = None, bar: Bar | None = None) -> None:
-        """Write samples as they are. `rows`: their numbers, a range or a numpy array; default: all of them."""
+        """Write samples unchanged. `rows`: their numbers, a range or a numpy array; default: all of them."""
 
     def stats(self) -> dict[str, Any]:
-        """The numeric stats of all samples in the order in which they appear, as numpy arrays by name."""
+        """The numeric stats of all samples in order, as numpy arrays by name."""
 
     def digests(self) -> Any:
-        """128 bits of each sample's content, as a numpy array of two numbers a sample: equal where contents are."""
+        """128 bits for each sample, as a numpy array of two numbers a sample: equal for equal content."""
 
     def close(self) -> None: ...
 
 
 def open_pool(path: str, folder: str) -> Pool:
-    """The pool at a path, a file or the folder of a sharded export. Copies of what is packed are put into `folder`.
+    """The pool at a path, a file or the folder of a sharded export. `folder` is for copies of compressed files.
 
-    Raises ComponentFailed for what cannot be read, with file and line, and for a pool without any sample.
+    Raises ComponentFailed for unreadable data, with file and line, and for an empty pool.
     """
     files = files_of(path)
     is_table = any(format_of(file) == PARQUET for file in files)
     pool: Pool = ParquetPool(path, files, folder) if is_table else LinePool(path, files, folder)
     if not len(pool):
         pool.close()
-        raise ComponentFailed(f"{path} holds no sample; leave it out, or see why the job that wrote it kept none")
+        raise ComponentFailed(f"{path} contains no samples; remove it, or see why the job that wrote it kept none")
     return pool
 
 
 @contextmanager
 def open_pools(paths: Sequence[str], folder: str) -> Iterator[list[Pool]]:
-    """Several pools, open together."""
+    """Several pools, open at the same time."""
     with ExitStack() as stack:
         pools = []
         for path in paths:
@@ -77,9 +77,9 @@ def open_pools(paths: Sequence[str], folder: str) -> Iterator[list[Pool]]:
 
 
 def meet(pools: Sequence[Pool], is_join: bool = False) -> str:
-    """What samples of several pools are written as together. Raises ComponentFailed where they cannot be.
+    """The output format for samples of several pools. Raises ComponentFailed if there is none.
 
-    Plain lines where lines are packed differently. Tables have to have the same columns, unless they are joined.
+    Plain lines if lines are compressed differently. Tables must have the same columns, unless they are joined.
     """
     format = common_format([pool.format for pool in pools], [pool.path for pool in pools])
     for pool in pools if format == PARQUET and not is_join else ():
@@ -89,13 +89,15 @@ def meet(pools: Sequence[Pool], is_join: bool = False) -> str:
 
 
 def claim(settings: PoolSettings, inputs: Sequence[str], outputs: Sequence[str], key: str = "dataset_path") -> None:
-    """Refuse outputs of which two have one name, or that would replace one of the inputs."""
+    """Raises ConfigError if two outputs have the same name, or if one would replace an input."""
     taken: set[str] = set()
     replaced = {os.path.realpath(path) for path in inputs}
     for path in outputs:
         if path in taken:
             stems = ", ".join(each for each in inputs if name_of(each) in os.path.basename(path))
-            raise settings.problem(key, f"{stems} have one name, and would both be written to {path}: one job for each")
+            raise settings.problem(
+                key, f"{stems} have the same name, and would both be written to {path}: use one job for each"
+            )
         if os.path.realpath(path) in replaced:
-            raise settings.problem("export_path", f"the job would write over its own input {path}")
+            raise settings.problem("export_path", f"the job would overwrite its own input {path}")
         taken.add(path)

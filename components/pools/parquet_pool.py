@@ -1,4 +1,4 @@
-"""Pools of parquet: the same schema and the same values out as in, some rows at a time."""
+"""Pools of parquet: schema and values are kept; only some rows are in memory at a time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from components.pools.writing import Outputs
 from sandbox_actors.errors import ComponentFailed
 
 ROWS = 8192
-"""Rows in memory together, of what is read."""
+"""Rows that are read at a time."""
 
 GATHERED = 65536
-"""Rows in memory together, of what is written in another order."""
+"""Rows that are written at a time in another order."""
 
 
 class ParquetPool:
     """The rows of one or several parquet files of one schema, by their numbers. `close` it.
 
-    Rows in another order than that of the files are read from an unnamed copy in `folder`, which is mapped and not
-    held in memory.
+    Rows in another order than that of the files are read from an unnamed copy in `folder`, which is memory-mapped.
     """
 
     format = PARQUET
@@ -76,7 +75,7 @@ class ParquetPool:
         return RowWriter(outputs.binary(path), path, self.schema, self._codec())
 
     def batches(self, columns: list[str] | None = None) -> Iterator[Any]:
-        """All rows in order, some at a time."""
+        """All rows in order, several at a time."""
         import pyarrow
 
         for name, file in zip(self._names, self._files, strict=True):
@@ -104,14 +103,14 @@ class ParquetPool:
             for column in columns:
                 values = [row.get(column.name) for row in rows]
                 if (position := column.extend(values)) is not None:
-                    told = f"stat {column.name!r}: a number is wanted here, not {values[position]!r}"
-                    raise ComponentFailed(f"{self.place(first + position)}: {told}")
+                    message = f"stat {column.name!r}: must be a number, not {values[position]!r}"
+                    raise ComponentFailed(f"{self.place(first + position)}: {message}")
             first += len(rows)
         kept = numeric(self.path, columns)
         for name, values in kept.items():
             if (wrong := np.flatnonzero(~np.isfinite(values))).size:
-                told = f"stat {name!r}: a finite number is wanted here, not {values[wrong[0]]}"
-                raise ComponentFailed(f"{self.place(int(wrong[0]))}: {told}")
+                message = f"stat {name!r}: must be a finite number, not {values[wrong[0]]}"
+                raise ComponentFailed(f"{self.place(int(wrong[0]))}: {message}")
         return kept
 
     def digests(self) -> Any:
@@ -163,7 +162,7 @@ class ParquetPool:
         return pyarrow.Table.from_batches(pieces, self.schema).combine_chunks().take(pyarrow.array(place))
 
     def _mapped(self) -> tuple[Any, Any]:
-        """The copy, made when it is first asked for, and where its batches begin."""
+        """The copy, made on first use, and where its batches begin."""
         import numpy as np
         import pyarrow
 
@@ -190,7 +189,7 @@ class ParquetPool:
 
 
 class RowWriter:
-    """Writes tables of one schema into a parquet file. `with` it: at the end of the block it is complete."""
+    """Writes tables of one schema into a parquet file. A context manager: complete at the end of the block."""
 
     def __init__(self, file: BinaryIO, path: str, schema: Any, codec: str) -> None:
         from pyarrow import parquet
@@ -221,20 +220,20 @@ class RowWriter:
 
 
 def other_columns(path: str, schema: Any, first: str, wanted: Any) -> ComponentFailed:
-    """What to say where parquet files that have to have one schema have two."""
+    """The error for parquet files with different schemas."""
     ours = {field.name: str(field.type) for field in wanted}
     theirs = {field.name: str(field.type) for field in schema}
     name = next((name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name)), "the order of columns")
     return ComponentFailed(
-        f"{path} has other columns than {first}: {name} is {theirs.get(name, 'not there')},"
+        f"{path} has different columns from {first}: {name} is {theirs.get(name, 'not there')},"
         f" not {ours.get(name, 'absent')}"
     )
 
 
 def _plain(value: Any) -> Any:
-    """A value of parquet as JSON says it; what JSON has no word for, as an object that no JSON sample is likely to be.
+    """A value of parquet as a JSON value. Types that JSON does not have become an object that is unlikely in samples.
 
-    Whole floats become ints, as in JSON. Not a number is equal to itself.
+    Whole floats become ints, as in JSON. NaN equals NaN.
     """
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}

@@ -1,4 +1,4 @@
-"""Samples as values: many lines parsed at once, and errors that name the line."""
+"""Parses samples: many lines at once, with errors that name the line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox_actors.errors import ComponentFailed
 
 
 class Lines(Protocol):
-    """What holds lines, and knows where they come from."""
+    """A source of lines that knows their places."""
 
     path: str
 
@@ -21,9 +21,9 @@ class Lines(Protocol):
 
 
 def parsed(lines: Lines, kind: Any, label: str = "") -> Iterator[tuple[int, list[Any]]]:
-    """All samples in order as values of a type, some at a time: the number of the first, and the values.
+    """All samples in order as values of a type, several at a time: the number of the first, and the values.
 
-    Raises ComponentFailed naming file and line for what is no JSON, or does not fit the type.
+    Raises ComponentFailed with file and line for invalid JSON and for values of another type.
     """
     decoder = msgspec.json.Decoder(kind)
     for first, count, block in lines.blocks(label):
@@ -37,7 +37,7 @@ def parsed(lines: Lines, kind: Any, label: str = "") -> Iterator[tuple[int, list
 
 
 def misfit(lines: Lines, row: int, error: Exception) -> ComponentFailed:
-    """What is wrong with a sample that could not be parsed."""
+    """The error for a sample that could not be parsed."""
     if isinstance(error, msgspec.ValidationError):
         return ComponentFailed(f"{lines.place(row)}: {error}")
     return ComponentFailed(f"{lines.place(row)}: not JSON: {error}")

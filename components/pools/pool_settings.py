@@ -1,4 +1,4 @@
-"""The configs of the jobs on data pools, and what about them only the disk can tell."""
+"""The settings of the jobs on data pools, and the checks of their paths."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Seed = Annotated[int, msgspec.Meta(ge=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Texts = Text | Annotated[list[Text], msgspec.Meta(min_length=1)]
 Prefix = Annotated[str, msgspec.Meta(pattern=r"^[^/]+$")]
-"""Of a file's name."""
+"""Prefix of the name of a file."""
 
 S = TypeVar("S", bound="JobSettings")
 
 
 class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Base. `job` is what the config's `type` is called, for messages."""
+    """Base. `job` is the config's `type`, for messages."""
 
     job: ClassVar[str]
 
     @classmethod
     def read(cls: type[S], config: Mapping[str, Any]) -> S:
-        """Raises ConfigError for the first key that is not known, or whose value does not fit."""
+        """Raises ConfigError for an unknown key, and for a value that does not fit."""
         return read_settings(config, cls, cls.job, strict=True)
 
     def problem(self, key: str, message: str) -> ConfigError:
@@ -37,15 +37,15 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoolSettings(JobSettings, frozen=True, kw_only=True):
-    """Of a job that writes into a folder: `export_path`, made where it is not there yet."""
+    """Settings of a job that writes into the folder `export_path`."""
 
     export_path: Text
 
     def paths(self, key: str = "dataset_path") -> list[str]:
-        """The pools that `key` names, as absolute paths, each of them there and none of them twice."""
+        """The pools as absolute paths. Raises ConfigError if one does not exist or is named twice."""
         paths = [os.path.abspath(os.path.expanduser(path)) for path in as_list(getattr(self, key))]
         if missing := [path for path in paths if not os.path.exists(path)]:
-            raise self.problem(key, f"there is no {' and no '.join(missing)}")
+            raise self.problem(key, f"not found: {', '.join(missing)}")
         named: dict[str, str] = {}
         for path in paths:
             real = os.path.realpath(path)
@@ -56,7 +56,7 @@ class PoolSettings(JobSettings, frozen=True, kw_only=True):
         return paths
 
     def folder(self) -> str:
-        """`export_path` as an absolute path, made where it is not there yet."""
+        """`export_path` as an absolute path; made if it does not exist."""
         path = os.path.abspath(os.path.expanduser(self.export_path))
         try:
             os.makedirs(path, exist_ok=True)
@@ -68,7 +68,7 @@ class PoolSettings(JobSettings, frozen=True, kw_only=True):
 
 
 class PoolJob(BaseDataPoolManipulator):
-    """Base of the jobs that read pools and write others."""
+    """Base of the jobs that make pools out of pools."""
 
     env, is_light = "pools", True
     reads: ClassVar[tuple[str, ...]] = ("dataset_path",)

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, in the form of tqdm, which the log watcher reads; nothing for what is over soon."""
+"""Progress bars on standard error, in the format of tqdm, which the log watcher reads; none for short work."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import sys
 import time
 
 PATIENCE = 2.0
-"""Seconds that pass before a bar is shown."""
+"""Seconds before a bar is shown."""
 
 INTERVAL = 0.2
-"""Seconds between two states of a bar."""
+"""Seconds between two updates of a bar."""
 
 _WIDTH = 20
 
 
 class Bar:
-    """Progress of one piece of work: `with Bar("reading a.jsonl", total, "samples") as bar: ... bar.advance(n)`."""
+    """The progress of one task: `with Bar("reading a.jsonl", total, "samples") as bar: ... bar.advance(n)`."""
 
     def __init__(self, label: str, total: int, unit: str = "samples") -> None:
         self._label, self._total, self._unit = label, total, unit
@@ -32,7 +32,7 @@ class Bar:
             self._show("\n")
 
     def advance(self, count: int) -> None:
-        """`count` units more are done."""
+        """`count` more units are done."""
         self._done += count
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + INTERVAL

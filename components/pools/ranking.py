@@ -1,4 +1,4 @@
-"""Ranking: pools in the order of what was measured of them."""
+"""Ranking: sorts pools by their metrics."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class DataPoolRanking(BaseDataPoolManipulator):
     """Returns `dataset_path` in the order of `metrics`; nothing is read or written.
 
     dataset_path  the pools, a list
-    metrics       what was measured of each: as many, in the same order; numbers, or mappings that hold them
-    ranking_keys  dotted keys of numbers in the metrics: by the first, among equals by the second, and so on
-                  (default: the metrics are numbers themselves)
-    descending    whether the highest comes first (default true); equal ones stay in the given order
-                  A null, which is what an evaluator gives that found nothing to measure, comes last either way.
-    top_n         return so many at most (default: all)
+    metrics       the metrics of each pool, in the same order: numbers, or mappings with numbers
+    ranking_keys  dotted keys of numbers in the metrics: sort by the first, then by the second, and so on
+                  (default: the metrics are numbers)
+    descending    whether the highest comes first (default true); equal ones keep their order. A null, the result
+                  of an evaluator that could not measure anything, is always last.
+    top_n         the most pools to return (default: all)
     """
 
     env, is_light = "plain", True

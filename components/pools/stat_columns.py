@@ -1,4 +1,4 @@
-"""The stats that Data-Juicer's analysis adds to samples, as columns of numbers."""
+"""Reads the stats that Data-Juicer's analysis adds to samples as columns of numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATS = "__dj__stats__"
 _NUMBERS = frozenset((int, float, bool))
 
 Kind = Literal["number", "list", "text", "other", "empty", "nothing"]
-"""What a value of a stat is: a list of numbers, or of what is unknown where it is empty; a text, or a list of texts."""
+"""Kinds of values. `list`: of numbers. `empty`: a list of unknown kind. `text`: a text or a list of texts."""
 
 
 class _Analysed(msgspec.Struct):
@@ -25,7 +25,7 @@ class _Analysed(msgspec.Struct):
 
 
 class Column:
-    """The values of one stat. A list counts by the mean of its numbers, an empty one as 0; true counts as 1."""
+    """The values of one stat. A list counts as the mean of its numbers, an empty one as 0; true counts as 1."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -37,13 +37,13 @@ class Column:
         return self.kind not in ("text", "other")
 
     def extend(self, values: list[Any]) -> int | None:
-        """Take the next values; the position of the first that does not go with those before, None if all do."""
+        """Add the next values. Returns the index of the first with another kind than the earlier ones, or None."""
         if self.kind == "number" and _NUMBERS.issuperset(map(type, values)) and self._append(values):
             return None
         return next((position for position, value in enumerate(values) if not self._take(value)), None)
 
     def numbers(self) -> Any:
-        """As a numpy array: of 64-bit integers where all are whole and fit, else of floats."""
+        """A numpy array of 64-bit integers if all values are integers that fit, else of floats."""
         import numpy as np
 
         return np.frombuffer(self._values, np.int64 if self._values.typecode == "q" else np.float64)
@@ -68,7 +68,7 @@ class Column:
         try:
             self._values.extend(values)
             return True
-        except (TypeError, OverflowError):  # those before the one that does not fit are in already
+        except (TypeError, OverflowError):  # the values before the failing one are already added
             del self._values[size:]
         if self._values.typecode == "d":
             return False
@@ -79,8 +79,8 @@ class Column:
 def stats_of_lines(lines: Lines) -> dict[str, Any]:
     """The numeric stats of all samples as numpy arrays, by name, in the order in which the first sample has them.
 
-    Stats that are texts are passed over, which is told. Raises ComponentFailed naming file and line for a sample
-    without stats, with other stats than the first, or with a value that does not go with those before it.
+    Stats that are texts are skipped, which is logged. Raises ComponentFailed with file and line for a sample without
+    stats, with other stats than the first, or with a value of another kind than the earlier ones.
     """
     columns: dict[str, Column] = {}
     for first, samples in parsed(lines, _Analysed):
@@ -96,10 +96,10 @@ def stats_of_lines(lines: Lines) -> dict[str, Any]:
 
 
 def numeric(path: str, columns: Iterable[Column]) -> dict[str, Any]:
-    """Those of the columns that can be sorted by; raises ComponentFailed where there are none."""
+    """The columns that can be sorted by. Raises ComponentFailed if there are none."""
     kept = {column.name: column.numbers() for column in columns if column.is_numeric}
-    if passed_over := [column.name for column in columns if not column.is_numeric]:
-        print(f"{path}: stats that are no numbers are passed over: {', '.join(passed_over)}")
+    if skipped := [column.name for column in columns if not column.is_numeric]:
+        print(f"{path}: stats that are not numbers are skipped: {', '.join(skipped)}")
     if not kept:
         raise ComponentFailed(f"{path}: no sample has a numeric stat; analyse it first, or set ignore_stats")
     return kept
@@ -117,9 +117,9 @@ def _other_stats(lines: Lines, first: int, rows: list[Any], columns: dict[str, C
 
 
 def _misfit(lines: Lines, row: int, column: Column, value: Any) -> ComponentFailed:
-    wanted = {None: "a value", "number": "a number", "list": "a list of numbers"}.get(column.kind, "a text")
+    kind = {None: "a value", "number": "a number", "list": "a list of numbers"}.get(column.kind, "a text")
     got = "null" if value is None else repr(value)
-    return ComponentFailed(f"{lines.place(row)}: stat {column.name!r}: {wanted} is wanted here, not {got}")
+    return ComponentFailed(f"{lines.place(row)}: stat {column.name!r}: must be {kind}, not {got}")
 
 
 def _kind_of(value: Any) -> Kind:

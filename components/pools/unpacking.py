@@ -1,7 +1,7 @@
-"""Plain lines out of what is packed: gzip, zstd, JSON arrays, and files with blank lines or a byte order mark.
+"""Makes plain lines from gzip, zstd, JSON arrays, and files with blank lines or a byte order mark.
 
-Samples are read by their places in a file. Where the file itself is no plain sequence of samples, an unnamed copy
-that is one is made in the folder that the job writes to; it goes when it is closed, or with the process.
+Samples are read by their offsets in a file. If the file is not a plain sequence of lines, they are copied to an unnamed
+file in the output folder of the job, which disappears when it is closed or when the process ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from components.pools.formats import GZIP, ZSTD
 from sandbox_actors.errors import ComponentFailed
 
 BLOCK = 1 << 20
-"""Bytes read at a time."""
+"""Bytes in one read."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -26,10 +26,10 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
 
 @dataclass
 class Plain:
-    """A file of plain lines: its descriptor, which the holder closes, and how its lines are called.
+    """A file of plain lines: its descriptor, which the owner closes, and the numbers of its lines in the original.
 
-    blank  numbers of the lines of the original that are not among them, ascending
-    unit   what the original is made of
+    blank  the numbers of the skipped lines of the original, ascending
+    unit   the name of a unit of the original
     """
 
     fd: int
@@ -37,7 +37,7 @@ class Plain:
     unit: str = "line"
 
     def place(self, number: int) -> str:
-        """Where in the original the line with that number (from 0) is."""
+        """The place in the original of the line with that number (from 0)."""
         line = number + 1
         for blank in self.blank:
             if blank > line:
@@ -47,7 +47,7 @@ class Plain:
 
 
 def plain(path: str, format: str, folder: str) -> Plain:
-    """The file itself, or a copy in `folder` where it is packed or an array. Raises OSError, ComponentFailed."""
+    """The file itself, or a copy in `folder` if it is compressed or an array. Raises OSError, ComponentFailed."""
     with open(path, "rb", buffering=0) as raw:
         is_packed = format in (GZIP, ZSTD)
         copied = _copy(_unpacked(raw, format, path), folder) if is_packed else Plain(os.dup(raw.fileno()))
@@ -95,7 +95,7 @@ def _unpacked(raw: BinaryIO | Any, format: str, path: str) -> Iterator[bytes]:
         while block := reader.read(BLOCK):
             yield block
     except errors as error:
-        raise ComponentFailed(f"{path}: cannot be unpacked: {error}; the file is damaged or was cut off") from error
+        raise ComponentFailed(f"{path}: cannot be decompressed: {error}; the file is damaged or truncated") from error
 
 
 def _samples(fd: int, blank: list[int]) -> Iterator[bytes]:
@@ -119,7 +119,7 @@ def _is_array(fd: int) -> bool:
 
 
 def _elements(fd: int, path: str) -> Iterator[bytes]:
-    """The elements of a JSON array, each as a line. Raises ComponentFailed for what is no array."""
+    """The elements of a JSON array, each as a line. Raises ComponentFailed for an invalid array."""
     splitter = _Splitter(path)
     offset = 0
     while block := os.pread(fd, BLOCK, offset):
@@ -129,20 +129,20 @@ def _elements(fd: int, path: str) -> Iterator[bytes]:
 
 
 class _Splitter:
-    """Cuts a JSON array, fed block by block, at the commas between its elements."""
+    """Splits a JSON array, given block by block, at the commas between its elements."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._rest = b""
         self._scanned = self._depth = self._count = 0
-        self._is_begun = False
+        self._has_started = False
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         self._rest += block
         start = 0
         for token in _TOKEN.finditer(self._rest, self._scanned):
             mark = token[0]
-            if mark == b'"':  # of a string whose end is in a later block
+            if mark == b'"':  # the start of a string that ends in a later block
                 self._scanned = token.start()
                 break
             if len(mark) > 1:
@@ -161,19 +161,19 @@ class _Splitter:
 
     def end(self) -> None:
         if self._depth or self._rest.strip():
-            what = "does not end" if self._depth else "goes on after its end"
+            what = "does not end" if self._depth else "continues after its end"
             raise ComponentFailed(f"{self._path}: the array of samples {what} (after sample {self._count})")
 
     def _begin(self, mark: bytes, before: bytes) -> None:
-        if self._is_begun or mark != b"[" or before.removeprefix(BYTE_ORDER_MARK).strip():
-            raise ComponentFailed(f"{self._path}: the array of samples goes on after its end (sample {self._count})")
-        self._is_begun = True
+        if self._has_started or mark != b"[" or before.removeprefix(BYTE_ORDER_MARK).strip():
+            raise ComponentFailed(f"{self._path}: the array of samples continues after its end (sample {self._count})")
+        self._has_started = True
 
     def _element(self, text: bytes, is_last: bool) -> Iterator[bytes]:
-        """Line ends in it lie between its tokens, where JSON means the same by a blank."""
+        """Line ends in an element are between its tokens, where JSON allows blanks instead."""
         line = text.strip().replace(b"\r", b" ").replace(b"\n", b" ")
         if line:
             self._count += 1
             yield line + b"\n"
         elif self._count or not is_last:
-            raise ComponentFailed(f"{self._path}, sample {self._count + 1}: there is nothing between two commas")
+            raise ComponentFailed(f"{self._path}, sample {self._count + 1}: no value between two commas")

@@ -1,8 +1,9 @@
-"""Writing pools: every file whole, and all files of a job or none of them.
+"""Writes pools: all files of a job appear complete, or none of them.
 
-A file has no name until it is complete: it is written to an unnamed file in the folder where it will lie, which the
-system gives up when the process ends, however it ends. Where a file system knows no unnamed files (NFS does not), it
-has a hidden name meanwhile, and a killed process leaves that.
+A file is written without a name (O_TMPFILE) in its folder and gets its name when all files of the job are complete, so
+the kernel removes it however the process ends. That is why `sandbox_actors.files`, which publishes one file at a time,
+is not used here. On a file system without unnamed files (NFS), it has a hidden name until then, which a killed process
+leaves behind.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from components.pools.formats import GZIP, PARQUET, ZSTD
 from sandbox_actors.errors import ComponentFailed
 
 BLOCK = 1 << 20
-"""Bytes copied at a time where the kernel cannot do it by itself."""
+"""Bytes copied at a time if the kernel cannot copy them itself."""
 
 _NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 _NO_COPY_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class Outputs:
-    """The files of one job. `with Outputs() as outputs`: all of them appear at the end of the block, or none does.
+    """The files of one job. `with Outputs() as outputs`: all of them appear at the end of the block, or none.
 
-    A job that writes more files than the process may have open publishes those that are complete in between.
+    If a job writes more files than the process may have open, the complete ones are published earlier.
     """
 
     def __init__(self) -> None:
@@ -47,11 +48,11 @@ class Outputs:
                 file.discard()
 
     def lines(self, path: str, format: str) -> LineWriter:
-        """A file of JSON lines that will be `path`; packed as `format` says."""
+        """A file of JSON lines that will be `path`, compressed by `format`."""
         return LineWriter(self._add(path), format)
 
     def binary(self, path: str) -> BinaryIO:
-        """A file of any other kind that will be `path`; to be closed when it is complete."""
+        """A file of any other kind that will be `path`. The caller closes it when it is complete."""
         return os.fdopen(os.dup(self._add(path).fd), "wb")
 
     def _add(self, path: str) -> _File:
@@ -68,7 +69,7 @@ class Outputs:
 
 
 class LineWriter:
-    """Writes lines, given as bytes or as parts of other files. `with` it: at the end of the block it is complete."""
+    """Writes lines, given as bytes or as parts of other files. A context manager: complete at the end of the block."""
 
     def __init__(self, file: _File, format: str) -> None:
         self.path = file.path
@@ -82,14 +83,14 @@ class LineWriter:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
             if self._packed is not None and kind is None:
-                with _told(self.path):
+                with _explained(self.path):
                     self._packed.close()
         finally:
             self._raw.close()
 
     def write(self, lines: bytes) -> None:
-        """Whole lines, each with its end."""
-        with _told(self.path):
+        """Write whole lines, each with its line feed."""
+        with _explained(self.path):
             if self._packed is not None:
                 self._packed.write(lines)
                 return
@@ -98,7 +99,7 @@ class LineWriter:
                 view = view[os.write(self._fd, view) :]
 
     def copy(self, fd: int, start: int, end: int) -> None:
-        """The bytes from `start` to `end` of a file. Raises EOFError where it ends earlier."""
+        """Copy the bytes from `start` to `end` of a file. Raises EOFError if it ends earlier."""
         while start < end:
             copied = self._copy_some(fd, start, end - start)
             if not copied:
@@ -111,7 +112,7 @@ class LineWriter:
                 return os.copy_file_range(fd, self._fd, count, start)
             except OSError as error:
                 if error.errno not in _NO_COPY_IN_KERNEL:
-                    with _told(self.path):
+                    with _explained(self.path):
                         raise
         block = os.pread(fd, min(count, BLOCK), start)
         self.write(block)
@@ -119,17 +120,17 @@ class LineWriter:
 
 
 class _File:
-    """A file without a name, that gets one when it is published."""
+    """A file without a name, which gets one when it is published."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         folder = os.path.dirname(path) or "."
         self._hidden = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}")
         self._is_named = False
-        with _told(path):
+        with _explained(path):
             os.makedirs(folder, exist_ok=True)
             if os.path.isdir(path):
-                raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+                raise IsADirectoryError(errno.EISDIR, "a folder has that name")
             try:
                 self.fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
             except OSError as error:
@@ -139,8 +140,8 @@ class _File:
                 self._is_named = True
 
     def publish(self) -> None:
-        """Under its name at once, in place of what had it."""
-        with _told(self.path):
+        """Give the file its name atomically, and replace an older file of that name."""
+        with _explained(self.path):
             if not self._is_named:
                 Path(self._hidden).unlink(missing_ok=True)
                 _name(self.fd, self._hidden)
@@ -165,8 +166,8 @@ def _name(fd: int, path: str) -> None:
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Says which file could not be written, and why."""
+def _explained(path: str) -> Iterator[None]:
+    """Translates an OSError into a ComponentFailed that names the file."""
     try:
         yield
     except OSError as error:
@@ -175,7 +176,7 @@ def _told(path: str) -> Iterator[None]:
 
 
 def _packer(raw: Any, format: str) -> Any:
-    """What packs bytes on their way into `raw`, None for plain lines. The same lines always give the same bytes."""
+    """A compressor that writes into `raw`, None for plain lines. The same lines always give the same bytes."""
     if format == GZIP:
         import gzip
 

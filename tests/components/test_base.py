@@ -109,7 +109,7 @@ def test_an_executor_without_a_log_watcher_of_its_own_watches_nothing() -> None:
     ],
 )
 def test_a_component_without_its_method_says_which(unfinished: Any) -> None:
-    with pytest.raises(NotImplementedError, match="has to define"):
+    with pytest.raises(NotImplementedError, match="must define"):
         unfinished()
 
 
@@ -134,7 +134,7 @@ def test_a_script_that_fails_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ComponentFailed, match=r"bash train.sh 1 exited with status 3"):
         Trainer(nested()).run_subprocess("train.sh", [1], str(tmp_path))
     (tmp_path / "train.sh").write_text("kill -9 $$")
-    with pytest.raises(ComponentFailed, match="ended by signal 9"):
+    with pytest.raises(ComponentFailed, match="killed by signal 9"):
         Trainer(nested()).run_subprocess("train.sh", [], str(tmp_path))
 
 

@@ -102,8 +102,8 @@ def test_a_sample_without_a_video_is_left_out_and_the_log_says_so(
     (path,) = convert(DataJuicerToEasyAnimate, source)
     assert len(json.loads(Path(path).read_text())) == 1
     said = capsys.readouterr().out
-    assert "videos.json, line 2: has no video and is left out" in said
-    assert "1 sample (1 without a video left out)" in said
+    assert "videos.json, line 2: has no video and is omitted" in said
+    assert "1 sample (1 without a video omitted)" in said
 
 
 def test_without_any_video_the_list_is_empty(tmp_path: Path) -> None:
@@ -117,13 +117,13 @@ def test_without_any_video_the_list_is_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "line", "message"),
     [
-        (CocoCaptionToDataJuicer, '{"image": 3, "conversations": []}', "`image` has to be a path"),
-        (CocoCaptionToDataJuicer, '{"image": "a.jpg", "conversations": [{}]}', "the caption has to be text"),
+        (CocoCaptionToDataJuicer, '{"image": 3, "conversations": []}', "`image` must be a path"),
+        (CocoCaptionToDataJuicer, '{"image": "a.jpg", "conversations": [{}]}', "the caption must be text"),
         (CocoCaptionToDataJuicer, '{"image": "a.jpg"', "not a sample"),
         (CocoCaptionToDataJuicer, "[1]", "not a sample"),
         (CocoCaptionMeta, "{,}", "not a sample"),
-        (DataJuicerToEasyAnimate, '{"text": "x"}', "`videos` has to be a list of paths"),
-        (DataJuicerToEasyAnimate, '{"videos": ["a"], "text": null}', "`text` has to be text"),
+        (DataJuicerToEasyAnimate, '{"text": "x"}', "`videos` must be a list of paths"),
+        (DataJuicerToEasyAnimate, '{"videos": ["a"], "text": null}', "`text` must be text"),
     ],
 )
 def test_what_does_not_fit_the_format_is_told_with_its_line(coco: Path, kind: Any, line: str, message: str) -> None:
@@ -147,7 +147,7 @@ def test_a_file_that_is_cut_off_or_of_another_form_is_told(tmp_path: Path) -> No
     with pytest.raises(ComponentFailed, match=r"cannot read the dataset .*x\.jsonl\.gz"):
         convert(DataJuicerToEasyAnimate, source)
     (parquet := source.with_name("x.parquet")).touch()
-    with pytest.raises(ComponentFailed, match=r"\.parquet files are not read here"):
+    with pytest.raises(ComponentFailed, match=r"\.parquet files are not supported"):
         convert(DataJuicerToEasyAnimate, parquet)
 
 

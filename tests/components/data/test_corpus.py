@@ -74,13 +74,13 @@ def test_more_samples_than_there_are_means_all_of_them() -> None:
 
 
 def test_holding_everything_out_is_refused() -> None:
-    with pytest.raises(ConfigError, match="corpus: heldout: 2 is more than there is: 2 different"):
+    with pytest.raises(ConfigError, match="corpus: heldout: 2 is too many: there are 2 distinct"):
         split([Paragraph("a", "x"), Paragraph("b", "x"), Paragraph("a", "y")], 1, 2, 1)
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"heldout": -1}, {"samples": "10"}, {"heldout": True}])
 def test_numbers_of_samples_are_numbers(tmp_path: Path, wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=f"corpus: {next(iter(wrong))}: a number of samples"):
+    with pytest.raises(ConfigError, match=f"corpus: {next(iter(wrong))}: must be a number of samples"):
         PythonDocsCorpus(Config(export_path=str(tmp_path), **wrong)).run()
 
 
@@ -93,7 +93,7 @@ def test_the_corpus_is_made_once_and_found_again(
     made = Path(train).stat().st_mtime_ns
     assert corpus_of(config).run() == (train, heldout)
     assert Path(train).stat().st_mtime_ns == made
-    assert "found again" in capsys.readouterr().out
+    assert "reused" in capsys.readouterr().out
 
 
 def test_a_corpus_that_was_tampered_with_or_of_other_settings_is_made_anew(

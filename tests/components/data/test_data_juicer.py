@@ -177,7 +177,7 @@ def test_a_sample_is_drawn_without_processing_it(
     assert read(asked["export_path"]) == sorted(longest, key=lambda sample: sample["id"])
     assert not Path(asked["export_path"].replace(".jsonl", "_stats.jsonl")).exists()
     refused = executor.run({**asked, "data_probe_algo": {"topk": {"field_key": "absent"}}}, "sample")
-    assert "no sample has anything at 'absent'" in str(refused.error)
+    assert "no sample has the key 'absent'" in str(refused.error)
 
 
 def test_a_result_without_samples_is_no_error(executor: ComponentProcess, dataset: Path) -> None:
@@ -229,11 +229,11 @@ def test_a_dataset_rewritten_with_the_same_size_and_time_is_read_anew(
         ({"process": [{"text_lenght_filter": {}}]}, "recipe: process.text_lenght_filter: Unknown operator"),
         ({"process": [{"text_length_filter": {"min": 1}}]}, "recipe: process.text_length_filter: Unknown parameter"),
         ({"process": [{"text_length_filter": {"min_len": "x"}}]}, "expects type 'int', got 'str'"),
-        ({"process": [{"a": 1, "b": 2}]}, "recipe: process: an entry is one operator"),
-        ({"process": [{"text_length_filter": 3}]}, "recipe: process: an entry is one operator"),
+        ({"process": [{"a": 1, "b": 2}]}, "recipe: process: an entry must be one operator"),
+        ({"process": [{"text_length_filter": 3}]}, "recipe: process: an entry must be one operator"),
         ({"exprot_type": "jsonl"}, "recipe: exprot_type: Data-Juicer has no such setting; did you mean 'export_type'?"),
         ({"np": 0}, "not of type PositiveInt"),
-        ({"executor_type": "ray"}, "recipe: executor_type: 'ray' is not to be had here"),
+        ({"executor_type": "ray"}, "recipe: executor_type: 'ray' is not supported"),
         ({"export_path": None}, "recipe: export_path: missing"),
         ({"export_path": "s3://bucket/x.jsonl"}, "recipe: export_path: s3://bucket/x.jsonl is not a local path"),
         (
@@ -280,13 +280,13 @@ def test_a_package_that_is_missing_is_named_and_not_installed(executor: Componen
     failed = executor.run(recipe(dataset, process=[{"fix_unicode_mapper": {}}]))
     assert failed.error is not None
     assert "'ftfy'" in failed.error
-    assert "which its env lacks" in failed.error
+    assert "which is not in its env" in failed.error
 
 
 def test_a_recipe_without_statistics_cannot_be_analysed(analyzer: ComponentProcess, dataset: Path) -> None:
     error = analyzer.run(recipe(dataset, process=[{"clean_email_mapper": {}}])).error
     assert (
-        error == "ConfigError: recipe: process: no operator in it computes statistics, so there is nothing to analyse"
+        error == "ConfigError: recipe: process: none of its operators computes statistics, so nothing can be analysed"
     )
 
 

@@ -222,7 +222,7 @@ def test_of_several_values_any_or_all_have_to_be_inside(tmp_path: Path, how: str
 
 @pytest.mark.parametrize("path", [None, "recipe.txt", 3])
 def test_a_recipe_needs_a_place_of_a_form_that_data_juicer_reads(path: object) -> None:
-    with pytest.raises(ConfigError, match=r"path_k_sigma_recipe: the path of a \.yaml"):
+    with pytest.raises(ConfigError, match=r"path_k_sigma_recipe: must be the path of a \.yaml"):
         KSigmaRefiner(Config(recipe={"process": []}, path_k_sigma_recipe=path)).run()
 
 

@@ -29,7 +29,7 @@ def test_datasets_that_are_there_are_fine(tmp_path: Path) -> None:
     [
         ({}, "recipe: dataset_path: missing"),
         ({"dataset_path": ""}, "recipe: dataset_path: missing"),
-        ({"dataset_path": "absent.jsonl"}, r"recipe: dataset_path: absent\.jsonl does not exist, looked up from /"),
+        ({"dataset_path": "absent.jsonl"}, r"recipe: dataset_path: absent\.jsonl does not exist \(searched from /"),
         ({"dataset_path": "0.5 absent.jsonl"}, r"absent\.jsonl does not exist"),
         ({"dataset_path": "empty.jsonl"}, r"empty\.jsonl is empty"),
     ],

@@ -91,10 +91,10 @@ def test_a_model_that_is_measured_again_stays_loaded(
     [
         (
             {"tasks": "next_wrod"},
-            "the lm_eval evaluator: tasks: there is no task 'next_wrod'; known: next_word",
+            "the lm_eval evaluator: tasks: no task 'next_wrod'; known: next_word",
         ),
-        ({"include_path": "/absent"}, "include_path: there is no folder /absent"),
-        ({"model": "/absent"}, "there is no folder /absent"),
+        ({"include_path": "/absent"}, "include_path: no folder /absent"),
+        ({"model": "/absent"}, "no folder /absent"),
         ({"num_shots": 3}, "num_shots: unknown key; did you mean 'num_fewshot'?"),
     ],
 )

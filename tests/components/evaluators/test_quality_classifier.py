@@ -144,7 +144,7 @@ def test_a_classifier_of_pieces_takes_a_sentencepiece_model(
     model = make_model(python, tmp_path / "model", has_tokenizer=False)
     data = write(tmp_path / "x.jsonl", ["good bad", "bad good"])
     refused = start().run({"dataset_path": data, "model": str(model)}, "data")
-    assert "was trained with a `tokenizer` of its own" in str(refused.error)
+    assert "needs the `tokenizer` that it was trained with" in str(refused.error)
     (tmp_path / "words.txt").write_text("good bad\n" * 50)
     prefix = str(tmp_path / "pieces")
     subprocess.run([str(python), "-c", TRAIN_TOKENIZER, str(tmp_path / "words.txt"), prefix], check=True)
@@ -156,12 +156,12 @@ def test_a_classifier_of_pieces_takes_a_sentencepiece_model(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "'gpt3' is not on this machine: fetch https://"),
-        ({}, "gpt3_quality_model.zip and unpack it, so that "),
-        ({"model": "chinese"}, "chinese_quality_model is its folder; or set `model_path`"),
-        ({"model_path": "absent"}, "so that absent is its folder"),
-        ({"model": "absent"}, "there is no folder absent: `model` is gpt3, chinese, code or a classifier's folder"),
-        ({"model_path": "."}, "is no Spark pipeline of HashingTF, LogisticRegressionModel, Tokenizer"),
+        ({}, "'gpt3' is not on this machine: download https://"),
+        ({}, "gpt3_quality_model.zip and unpack it to "),
+        ({"model": "chinese"}, "chinese_quality_model, or set `model_path`"),
+        ({"model_path": "absent"}, "to absent, or set"),
+        ({"model": "absent"}, "no folder absent: `model` must be gpt3, chinese, code or a classifier's folder"),
+        ({"model_path": "."}, "is not a Spark pipeline of HashingTF, LogisticRegressionModel, Tokenizer"),
     ],
 )
 def test_a_model_that_is_not_there_is_told_with_what_to_fetch(

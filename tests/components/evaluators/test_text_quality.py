@@ -104,11 +104,11 @@ def test_a_recipe_says_what_share_it_would_keep(quality: ComponentProcess, tmp_p
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"near_duplicate": 2}, "near_duplicate: a similarity above 0 and up to 1, or false"),
+        ({"near_duplicate": 2}, "near_duplicate: must be a similarity above 0 and up to 1, or false"),
         ({"recipe": {"process": []}}, "recipe: has no operators"),
         ({"recipe": "absent.yaml"}, "recipe: cannot be read"),
         ({"text_key": "absent"}, "none of the 1 samples has text"),
-        ({"dataset_path": "absent.jsonl"}, "dataset_path: absent.jsonl is no file"),
+        ({"dataset_path": "absent.jsonl"}, "dataset_path: absent.jsonl is not a file"),
         ({"text_key": "text.0"}, "none of the 1 samples has text"),
     ],
 )

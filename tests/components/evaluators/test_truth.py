@@ -90,11 +90,11 @@ def test_files_that_do_not_match_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ground_truth_value_key": "truht"}, "no sample of .* has anything at 'truht'"),
-        ({"predicted_value_key": "grades.0"}, "no sample of .* has anything at 'grades.0'"),
+        ({"ground_truth_value_key": "truht"}, "no sample of .* has the key 'truht'"),
+        ({"predicted_value_key": "grades.0"}, "no sample of .* has the key 'grades.0'"),
         ({"predicted_value_key": None}, "predicted_value_key: missing"),
-        ({"ground_truth_dataset_path": "absent.jsonl"}, "ground_truth_dataset_path: absent.jsonl is no file"),
-        ({"predicted_dataset_path": ["absent.jsonl"]}, "predicted_dataset_path: absent.jsonl is no file"),
+        ({"ground_truth_dataset_path": "absent.jsonl"}, "ground_truth_dataset_path: absent.jsonl is not a file"),
+        ({"predicted_dataset_path": ["absent.jsonl"]}, "predicted_dataset_path: absent.jsonl is not a file"),
     ],
 )
 def test_a_config_that_fits_no_data_is_told(tmp_path: Path, settings: dict[str, Any], message: str) -> None:

@@ -210,12 +210,12 @@ def test_a_pause_longer_than_one_wants_to_wait_ends_the_run(api: ComponentProces
     [
         (refused(400, "temperature must be at most 2"), "answered 400: temperature must be at most 2; it refuses the"),
         (refused(401, "who are you"), "no key was sent: the environment variable OPENAI_API_KEY is not set; set it"),
-        (refused(404, "no such model"), "answered 404: no such model; is `model` one that it has"),
+        (refused(404, "no such model"), "answered 404: no such model; does it have this `model`"),
         (Reply(307, {}, {"location": "https://elsewhere.example/v1"}), "write that address as `api_endpoint`"),
         (Reply(429, {"error": {"message": "pay", "code": "insufficient_quota"}}), "see its billing"),
         (Reply(body={"choices": []}), "the answer has nothing at choices.0.message.content: choices is a list of 0"),
         (said(None), "has null at choices.0.message.content, finish_reason 'stop'"),
-        (Reply(body=b"x" * 100_000), "more than max_answer_bytes allows, 50000"),
+        (Reply(body=b"x" * 100_000), "answered with more than max_answer_bytes, 50000"),
     ],
     ids=["400", "401", "404", "307", "quota", "empty", "null", "huge"],
 )
@@ -263,7 +263,7 @@ def test_too_many_samples_without_an_answer_fail_the_run_and_the_answers_are_kep
     with serving(behave) as server:
         ran = api.run(config(server, data, max_failed_share=0.3, max_concurrency=1), "api")
         assert "7 of 20 requests got no answer, and max_failed_share is 0.3" in (ran.error or "")
-        assert (ran.error or "").endswith("run it again, and it goes on from there")
+        assert (ran.error or "").endswith("run it again to continue from there")
         assert not (tmp_path / "out" / "data_inference.jsonl").exists()
         is_strict = False
         before = len(server.asked)
@@ -322,20 +322,20 @@ def test_without_a_model_the_first_that_the_server_lists_is_taken(api: Component
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"dataset_path": "absent.jsonl"}, "dataset_path: no file absent.jsonl, looked up from"),
+        ({"dataset_path": "absent.jsonl"}, "dataset_path: not found from"),
         ({"modl": "tiny"}, "modl: unknown key; did you mean 'model'?"),
         ({"model_params": {"api_key": "sk-1"}}, "model_params.api_key: a key in an experiment file is seen by"),
         ({"model_params": {"default_headers": {"Authorization": "x"}}}, "default_headers.Authorization: a key in"),
-        ({"api_endpoint": "http://me:secret@host/v1"}, "api_endpoint: holds a password"),
-        ({"api_endpoint": "ftp://host"}, "'ftp://host' is no address"),
-        ({"sampling_params": {"stream": True}}, "sampling_params.stream: is not for the sampling to say"),
+        ({"api_endpoint": "http://me:secret@host/v1"}, "api_endpoint: contains a password"),
+        ({"api_endpoint": "ftp://host"}, "'ftp://host' is not an address"),
+        ({"sampling_params": {"stream": True}}, "sampling_params.stream: cannot be set in sampling_params"),
         ({"build_messages_func": "build_mesages"}, "no function 'build_mesages', did you mean 'build_messages'?"),
-        ({"build_messages_func": "absent_module:f"}, "has to lie in the job's component_path"),
+        ({"build_messages_func": "absent_module:f"}, "must be in the job's component_path"),
         (
             {"func_kwargs": {"query_key": "text"}},
             "data.jsonl, line 1: build_messages cannot make messages of it: there",
         ),
-        ({"max_failed_share": 2}, "max_failed_share: a share lies between 0 and 1"),
+        ({"max_failed_share": 2}, "max_failed_share: must be between 0 and 1"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -384,7 +384,7 @@ def test_an_inference_that_was_killed_goes_on_where_it_stopped(start_component: 
     taken_over = results(ran)["taken_over"]
     assert taken_over >= 30
     assert asked_again == 65 - taken_over
-    assert f"goes on: {taken_over} of 65 requests were answered before" in ran.log
+    assert f"continues: {taken_over} of 65 requests were answered before" in ran.log
     for path, count in zip(ran.result, (5, 60), strict=True):
         rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
         assert rows == [{"query": f"q{n}", "n": n, "response": f"echo of q{n}"} for n in range(count)]

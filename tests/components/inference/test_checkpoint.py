@@ -30,7 +30,7 @@ def test_answers_are_found_again_by_the_same_inference_only(tmp_path: Path) -> N
     assert other.count == 0
     other.close()
     again.remove()
-    assert partials(tmp_path) == [], "nobody goes on with the other either"
+    assert partials(tmp_path) == [], "the other one is outdated too"
 
 
 @pytest.mark.parametrize("end", [b"[1, ", b'[1, "whole but for its end"]', b"\xff\xfe\n[0", b"[7, 1]\n", b"[-1, 1]\n"])
@@ -66,6 +66,6 @@ def test_a_file_with_half_a_first_line_is_begun_anew(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     export = tmp_path / "x_inference.jsonl"
     first = Unfinished(export, IDENTITY, 1)
-    with pytest.raises(ComponentFailed, match="another process infers"):
+    with pytest.raises(ComponentFailed, match="another process is writing"):
         Unfinished(export, IDENTITY, 1)
     first.close()

@@ -130,7 +130,7 @@ def test_a_prompt_that_the_model_cannot_see_whole_is_no_answer(
     rows = exported(run(huggingface, config(tiny_chat, data, max_failed_share=0.4, sampling_params={"max_tokens": 40})))
     assert rows[0]["response"].count(".") == 40
     assert rows[1]["response"] is None
-    assert "the prompt has 3018 tokens, and the model sees 2048" in rows[1]["response_error"]
+    assert "the prompt has 3018 tokens, and the model has room for 2048" in rows[1]["response_error"]
     assert 0 < rows[2]["response"].count(".") < 40, "what fits is generated"
 
 
@@ -148,15 +148,15 @@ def test_a_tokenizer_without_a_chat_template_gets_the_contents(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"model": "./absent/model"}, "there is no folder"),
+        ({"model": "./absent/model"}, "no folder"),
         ({"model": None}, "inference: model: missing"),
-        ({"sampling_params": {"max_tokens": 0}}, "sampling_params.max_new_tokens: a number of tokens, not 0"),
-        ({"batch_size": 0}, "batch_size: at least one prompt makes a batch"),
+        ({"sampling_params": {"max_tokens": 0}}, "sampling_params.max_new_tokens: must be a number of tokens, not 0"),
+        ({"batch_size": 0}, "batch_size: must be at least 1"),
         (
             {"sampling_params": {"num_return_sequences": 2}},
-            "sampling_params.num_return_sequences: is not for the sampl",
+            "sampling_params.num_return_sequences: cannot be set in",
         ),
-        ({"sampling_params": {"max_new_tokns": 3}}, "transformers does not generate with these sampling_params"),
+        ({"sampling_params": {"max_new_tokns": 3}}, "transformers does not accept these sampling_params"),
         ({"api_endpoint": "http://localhost"}, "api_endpoint: unknown key"),
     ],
     ids=["absent", "model", "tokens", "batch", "sequences", "sampling", "key"],

@@ -111,12 +111,16 @@ def test_new_prompts_join_what_the_model_is_shown_and_old_ones_are_asked_for_aga
     [
         ({}, said("A"), "the model made no new prompt in 9 attempts"),
         ({"output_pattern": "<(.*)>"}, said("x"), "the model made no new prompt in 9 attempts"),
-        ({}, refused(400, "too much"), "the model makes no prompts"),
-        ({"output_pattern": "("}, said("x"), "output_pattern: no regular expression"),
-        ({"gen_num": 0}, said("x"), "gen_num: a number from 1 on"),
-        ({"example_template": "none"}, said("x"), "example_template: has to hold {}"),
-        ({"prompt_key": "text"}, said("x"), "prompts.jsonl, line 1: no prompt under 'text'; it has prompt, by, n"),
-        ({"dataset_path": "absent.jsonl"}, said("x"), "absent.jsonl is no file"),
+        ({}, refused(400, "too much"), "cannot ask the model for prompts"),
+        ({"output_pattern": "("}, said("x"), "output_pattern: not a regular expression"),
+        ({"gen_num": 0}, said("x"), "gen_num: must be at least 1"),
+        ({"example_template": "none"}, said("x"), "example_template: must contain {}"),
+        (
+            {"prompt_key": "text"},
+            said("x"),
+            "prompts.jsonl, line 1: no prompt under 'text'; its keys are prompt, by, n",
+        ),
+        ({"dataset_path": "absent.jsonl"}, said("x"), "absent.jsonl is not a file"),
     ],
 )
 def test_what_makes_no_prompts_is_told(

@@ -110,8 +110,8 @@ def test_a_text_longer_than_the_model_sees_is_measured_in_blocks(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"model": "./absent"}, "there is no folder"),
-        ({"dataset_path": "absent.jsonl"}, "absent.jsonl is no file"),
+        ({"model": "./absent"}, "no folder"),
+        ({"dataset_path": "absent.jsonl"}, "absent.jsonl is not a file"),
         ({"text_key": "body"}, "no sample could be measured"),
         ({"batchsize": 3}, "batchsize: unknown key; did you mean 'batch_size'?"),
     ],

@@ -71,8 +71,8 @@ def test_each_sample_gets_its_score_and_a_warm_run_the_same(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"model": "./absent"}, "there is no folder"),
-        ({"task": "text-clasification"}, "modelscope makes no pipeline of"),
+        ({"model": "./absent"}, "no folder"),
+        ({"task": "text-clasification"}, "modelscope cannot make a pipeline of"),
         ({"ground_truth_key": "text"}, "no score by text in what the pipeline says"),
         ({"response_path": "labels"}, "no score by labels in what the pipeline says"),
         ({"text_key": "body"}, "no sample could be measured"),

@@ -48,16 +48,16 @@ def test_the_backoff_doubles_up_to_a_limit_and_at_most_half_of_it_is_chance() ->
         assert whole * 0.9 < max(waits) <= whole
 
 
-def test_a_refusal_halves_what_may_be_under_way_and_answers_bring_it_back() -> None:
+def test_a_refusal_halves_the_requests_in_flight_and_answers_restore_them() -> None:
     pace = Pace(8)
-    assert pace.delay(now=0, under_way=7) == 0
-    assert pace.delay(now=0, under_way=8) == math.inf
+    assert pace.delay(now=0, in_flight=7) == 0
+    assert pace.delay(now=0, in_flight=8) == math.inf
     pace.throttled(now=0, wait=5)
     pace.throttled(now=1, wait=5)
     assert pace.limit == 4, "those that are refused together count once"
-    assert pace.delay(now=2, under_way=0) == 4
-    assert pace.delay(now=6, under_way=3) == 0
-    assert pace.delay(now=6, under_way=4) == math.inf
+    assert pace.delay(now=2, in_flight=0) == 4
+    assert pace.delay(now=6, in_flight=3) == 0
+    assert pace.delay(now=6, in_flight=4) == math.inf
     for now in (10, 20, 30, 40):
         pace.throttled(now, wait=1)
     assert pace.limit == 1

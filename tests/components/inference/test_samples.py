@@ -82,7 +82,11 @@ def test_samples_are_read_line_by_line_with_their_numbers(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b'{"a": 1}\n{"a"', "line 2: not JSON"), (b"[1]\n", "line 1: a sample is an object"), (b"\xff\n", "line 1: not")],
+    [
+        (b'{"a": 1}\n{"a"', "line 2: not JSON"),
+        (b"[1]\n", "line 1: a sample must be an object"),
+        (b"\xff\n", "line 1: not"),
+    ],
 )
 def test_what_is_no_sample_is_named(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "in").write_bytes(content)

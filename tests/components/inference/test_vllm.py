@@ -58,10 +58,10 @@ def test_a_conversation_that_vllm_refuses_costs_no_other_its_answer(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"sampling_params": {"max_new_tokens": 3}}, "sampling_params: vLLM does not take them"),
-        ({"sampling_params": {"n": 2}}, "sampling_params.n: one answer is taken"),
+        ({"sampling_params": {"max_new_tokens": 3}}, "sampling_params: vLLM does not accept them"),
+        ({"sampling_params": {"n": 2}}, "sampling_params.n: must be 1"),
         ({"model_params": {"gpus": 3}}, "vLLM cannot start with"),
-        ({"model": "./absent"}, "there is no folder"),
+        ({"model": "./absent"}, "no folder"),
     ],
     ids=["sampling", "n", "model_params", "model"],
 )

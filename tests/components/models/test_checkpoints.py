@@ -1,4 +1,4 @@
-"""Checkpoints: which run goes on from which, and that it then ends as if it had never been cut off."""
+"""Checkpoints: which run continues from which, with the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_checkpoint_is_gone_on_from_by_its_path(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", 3)
     named = str(tmp_path / "elsewhere" / "checkpoints" / "checkpoint-3")
     assert checkpoints(tmp_path).begin(resume=named) == named
-    with pytest.raises(ComponentFailed, match="is no checkpoint"):
+    with pytest.raises(ComponentFailed, match="is not a checkpoint"):
         checkpoints(tmp_path).begin(resume=str(tmp_path))
 
 

@@ -130,8 +130,8 @@ def test_scores_on_held_out_data_are_metrics_too(modelscope: ComponentProcess, b
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_name": "./absent"}, "there is no folder /"),
-        ({"train_dataset": "absent.jsonl"}, "cannot read the dataset absent.jsonl: there is no such file or folder"),
+        ({"model_name": "./absent"}, "no folder /"),
+        ({"train_dataset": "absent.jsonl"}, "cannot read the dataset absent.jsonl: no such file or folder"),
         ({"trainer": "x"}, "trainer: unknown key; did you mean 'train'?"),
         ({"trainer_name": "no-such-trainer"}, "no-such-trainer"),
     ],

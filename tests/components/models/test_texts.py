@@ -28,8 +28,8 @@ def test_samples_without_text_are_passed_over(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ('{"text": "a"}\n{"text": \n', r"a\.jsonl, line 2: not JSON"),
-        ("[1]\n", r"a\.jsonl, line 1: a sample is an object, not \[1\]"),
-        ('{"other": 1}\n', r"a\.jsonl holds no sample with text under 'text'"),
+        ("[1]\n", r"a\.jsonl, line 1: a sample must be an object, not \[1\]"),
+        ('{"other": 1}\n', r"a\.jsonl contains no sample with text under 'text'"),
     ],
 )
 def test_what_is_no_dataset_is_told_with_file_and_line(tmp_path: Path, content: str, message: str) -> None:
@@ -60,8 +60,8 @@ def test_shards_of_a_folder_are_read_by_name_packed_or_not(tmp_path: Path) -> No
     [
         ("a.jsonl.gz", b"no gzip", "Not a gzipped file"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "cut off"}', mtime=0)[:-9], "ended before the end-of-stream"),
-        ("a.parquet", b"PAR1", "this is Parquet; export jsonl"),
-        ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", "this is packed by zstd; unpack it"),
+        ("a.parquet", b"PAR1", "Parquet is not supported; export jsonl"),
+        ("a.jsonl.zst", b"\x28\xb5\x2f\xfd", "zstd is not supported; unpack it"),
     ],
 )
 def test_what_is_packed_otherwise_or_cut_off_is_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -71,5 +71,5 @@ def test_what_is_packed_otherwise_or_cut_off_is_told(tmp_path: Path, name: str, 
 
 
 def test_a_folder_without_shards_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ComponentFailed, match="holds no shard of a dataset"):
+    with pytest.raises(ComponentFailed, match="contains no shards of a dataset"):
         read_texts(str(tmp_path))

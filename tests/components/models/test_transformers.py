@@ -44,7 +44,7 @@ def test_the_tokenizer_has_the_size_asked_for_and_loads_without_its_texts(data: 
     vocabulary = json.loads((Path(data.tokenizer) / "tokenizer.json").read_text())["model"]["vocab"]
     assert len(vocabulary) == VOCABULARY
     assert vocabulary["<|endoftext|>"] == 0
-    assert f"{VOCABULARY} tokens learnt from 200 texts" in data.ran.log
+    assert f"{VOCABULARY} tokens learned from 200 texts" in data.ran.log
 
 
 def test_the_loss_of_every_step_is_watched_and_falls(trainer: ComponentProcess, data: Data, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_half_precision_is_used_where_it_is_asked_for_and_refused_where_it_is_no
     if not this_machine().gpus:
         refused = trainer.run(training(data, tmp_path / "model", precision="fp16"), "transformers")
         assert refused.error == (
-            "ConfigError: the transformers trainer: precision: fp16 needs a GPU; fp32, bf16 and auto run here"
+            "ConfigError: the transformers trainer: precision: fp16 needs a GPU; use fp32, bf16 or auto"
         )
 
 
@@ -168,12 +168,12 @@ def test_a_model_that_is_nowhere_is_told_with_all_places_where_it_was_looked_for
     trainer: ComponentProcess, data: Data, tmp_path: Path
 ) -> None:
     error = trainer.run(training(data, tmp_path, model="someone/no-such-model"), "transformers").error or ""
-    assert error.startswith("ComponentFailed: no model 'someone/no-such-model': there is no folder /")
+    assert error.startswith("ComponentFailed: no model 'someone/no-such-model': not a folder /")
     assert "the cache" in error
     assert "Put the model's folder" in error
     absent = tmp_path / "absent"
     error = trainer.run(training(data, tmp_path, model=str(absent)), "transformers").error or ""
-    assert error == f"ComponentFailed: there is no folder {absent}: a model's folder holds config.json and weights"
+    assert error == f"ComponentFailed: no folder {absent}: a model's folder contains config.json and weights"
 
 
 @pytest.mark.parametrize(

@@ -135,17 +135,17 @@ def test_a_pool_smaller_than_the_target_is_taken_whole_and_that_is_told(
     ran = downsampling.run({"dataset_path": pool, "export_path": str(tmp_path), "target_num_samples": 5})
     assert ran.result == [f"{tmp_path}/a_5.jsonl"]
     assert "2 of 2 samples" in ran.log
-    assert "fewer than the 5 asked for" in ran.log
+    assert "the whole pool: 5 were asked for" in ran.log
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": 1}\n{"a": \n', r"p\.jsonl, line 2: not JSON, or no object: '\{\"a\":'"),
-        (b'{"a": 1}\n\n\n[1]\n', r"p\.jsonl, line 4: not JSON, or no object: '\[1\]'"),
-        (b'{"a": 1}\nnot a sample', r"p\.jsonl, line 2: not JSON, or no object: 'not a sample'"),
-        (b"", r"p\.jsonl holds no sample; leave it out"),
-        (b"\n \n", r"p\.jsonl holds no sample"),
+        (b'{"a": 1}\n{"a": \n', r"p\.jsonl, line 2: not a JSON object: '\{\"a\":'"),
+        (b'{"a": 1}\n\n\n[1]\n', r"p\.jsonl, line 4: not a JSON object: '\[1\]'"),
+        (b'{"a": 1}\nnot a sample', r"p\.jsonl, line 2: not a JSON object: 'not a sample'"),
+        (b"", r"p\.jsonl contains no samples; remove it"),
+        (b"\n \n", r"p\.jsonl contains no samples"),
     ],
 )
 def test_what_is_no_pool_is_refused_with_file_and_line(
@@ -161,7 +161,7 @@ def test_what_is_no_pool_is_refused_with_file_and_line(
 def test_blank_lines_are_passed_over_and_told(tmp_path: Path, merging: ComponentProcess) -> None:
     (tmp_path / "p.jsonl").write_bytes(b'{"a": 1}\n\n{"a": 2}\n\n')
     ran = merging.run({"dataset_path": str(tmp_path / "p.jsonl"), "export_path": str(tmp_path)})
-    assert "p.jsonl: 2 blank lines are no sample (line 2 is the first)" in ran.log
+    assert "p.jsonl: 2 blank lines are skipped (line 2 is the first)" in ran.log
 
 
 def test_settings_that_cannot_be_are_refused_by_their_key(
@@ -172,7 +172,7 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
     gone = str(tmp_path / "gone.jsonl")
     base: dict[str, Any] = {"dataset_path": pool, "export_path": str(tmp_path / "out")}
 
-    assert f"data_pool_merging: dataset_path: there is no {gone}" in refused(
+    assert f"data_pool_merging: dataset_path: not found: {gone}" in refused(
         merging, {**base, "dataset_path": [pool, gone]}
     )
     assert f"{pool} is named twice" in refused(merging, {**base, "dataset_path": [pool, pool]})
@@ -181,7 +181,7 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
     linked = str(tmp_path / "link.jsonl")
     assert f"which is the same as {pool}, is named twice" in refused(merging, {**base, "dataset_path": [pool, linked]})
     for process, more in ((duplication, {"duplicating_times": [2]}), (downsampling, {})):
-        assert "have one name, and would both be written to" in refused(
+        assert "have the same name, and would both be written to" in refused(
             process, {**base, **more, "dataset_path": [pool, other]}
         )
     for wrong in (0, -1, True, "2", 1.5, [], [2, 0], [2, 2]):
@@ -194,5 +194,5 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
     assert "data_pool_merging: export_path: " in refused(merging, {**base, "export_path": None})
     merged = write_pool(tmp_path / "out" / "a_merged.jsonl", [{"n": 1}])
     itself = {**base, "dataset_path": [pool, merged]}
-    assert f"export_path: the job would write over its own input {merged}" in refused(merging, itself)
+    assert f"export_path: the job would overwrite its own input {merged}" in refused(merging, itself)
     assert read_pool(merged) == [{"n": 1}]

@@ -144,16 +144,14 @@ def test_a_sharded_export_is_one_pool_by_the_name_of_its_folder(tmp_path: Path, 
     config: dict[str, Any] = {"dataset_path": str(folder), "export_path": str(tmp_path / "o")}
     ran = process(DRAWING).run(config)
     assert ran.result == [f"{tmp_path}/o/shards_30.jsonl"]
-    assert "p_stats.jsonl holds statistics only" in ran.log
+    assert "p_stats.jsonl contains only statistics" in ran.log
     assert sorted(row["n"] for row in read_pool(ran.result[0])) == list(range(30))
     merged = done(process(MERGING), config)
     assert [row["n"] for row in read_pool(merged)] == list(range(30))
     (tmp_path / "empty").mkdir()
-    assert "there is no pool in this folder" in refused(
-        process(MERGING), {**config, "dataset_path": str(tmp_path / "empty")}
-    )
+    assert "no pool in this folder" in refused(process(MERGING), {**config, "dataset_path": str(tmp_path / "empty")})
     (tmp_path / "a.txt").write_text("x")
-    assert "a pool is a file that ends in .jsonl" in refused(
+    assert "a pool must be a file that ends in .jsonl" in refused(
         process(MERGING), {**config, "dataset_path": str(tmp_path / "a.txt")}
     )
 
@@ -193,9 +191,9 @@ def test_parquet_meets_only_its_like(tmp_path: Path, process: Get, convert: Conv
     one = convert("to", lines, str(tmp_path / "one.parquet"))
     two = convert("to", write_pool(tmp_path / "b.jsonl", [{"a": "x"}]), str(tmp_path / "two.parquet"))
     out = {"export_path": str(tmp_path / "o")}
-    assert "pools that meet have to be of one kind" in refused(process(MERGING), {**out, "dataset_path": [lines, one]})
+    assert "pools of one job must be of one kind" in refused(process(MERGING), {**out, "dataset_path": [lines, one]})
     told = refused(process(MERGING), {**out, "dataset_path": [one, two]})
-    assert f"{two} has other columns than {one}: a is string, not int64" in told
+    assert f"{two} has different columns from {one}: a is string, not int64" in told
     (tmp_path / "no.parquet").write_text("no")
     told = refused(process(MERGING), {**out, "dataset_path": str(tmp_path / "no.parquet")})
     assert f"cannot read {tmp_path}/no.parquet" in told

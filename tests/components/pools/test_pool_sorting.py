@@ -189,11 +189,11 @@ def analysed_with(**stats: Any) -> dict[str, Any]:
         ({"text": "x"}, "line 2: no stats (__dj__stats__); analyse the dataset"),
         ({"text": "x", "__dj__stats__": {"a": 1}}, "line 2: no stat 'b', which"),
         (analysed_with(c=1), "line 2: a stat 'c', which"),
-        (analysed_with(a="1"), "line 2: stat 'a': a number is wanted here, not '1'"),
-        (analysed_with(a=None), "line 2: stat 'a': a number is wanted here, not null"),
-        (analysed_with(a=[1]), "line 2: stat 'a': a number is wanted here, not [1]"),
-        (analysed_with(b=1), "line 2: stat 'b': a list of numbers is wanted here, not 1"),
-        (analysed_with(b=["x"]), "line 2: stat 'b': a list of numbers is wanted here, not ['x']"),
+        (analysed_with(a="1"), "line 2: stat 'a': must be a number, not '1'"),
+        (analysed_with(a=None), "line 2: stat 'a': must be a number, not null"),
+        (analysed_with(a=[1]), "line 2: stat 'a': must be a number, not [1]"),
+        (analysed_with(b=1), "line 2: stat 'b': must be a list of numbers, not 1"),
+        (analysed_with(b=["x"]), "line 2: stat 'b': must be a list of numbers, not ['x']"),
         (analysed_with(a=math.nan), "line 2: not JSON: JSON is malformed: invalid character"),
         (analysed_with(a=10**400), "line 2: "),
         ({"text": "x", "__dj__stats__": [1]}, "line 2: Expected `object | null`, got `array`"),
@@ -226,7 +226,7 @@ def test_what_is_passed_over_is_told(tmp_path: Path, construction: ComponentProc
     ran = construction.run({"dataset_path": pool, "export_path": str(tmp_path)})
     assert len(ran.result) == 6, "two stats, three parts each, of one sample"
     assert [len(read_pool(path)) for path in ran.result] == [0, 1, 0] * 2
-    assert "stats that are no numbers are passed over: lang, tags, box" in ran.log
+    assert "stats that are not numbers are skipped: lang, tags, box" in ran.log
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,9 @@ def test_a_cut_that_cannot_be_made_is_refused_by_its_key(
 
 def test_a_stat_whose_name_leads_out_of_the_folder_is_refused(tmp_path: Path, construction: ComponentProcess) -> None:
     pool = write_pool(tmp_path / "p.jsonl", [{"__dj__stats__": {"../x": 1}}])
-    assert "a stat called '../x'" in refused(construction, {"dataset_path": pool, "export_path": str(tmp_path / "o")})
+    assert "the stat '../x' cannot be the name of a folder" in refused(
+        construction, {"dataset_path": pool, "export_path": str(tmp_path / "o")}
+    )
 
 
 def test_pools_that_meet_in_too_many_ways_are_refused(tmp_path: Path, combination: ComponentProcess) -> None:
