@@ -213,7 +213,7 @@ def test_a_pause_longer_than_one_wants_to_wait_ends_the_run(api: ComponentProces
         (refused(404, "no such model"), "answered 404: no such model; does it have this `model`"),
         (Reply(307, {}, {"location": "https://elsewhere.example/v1"}), "write that address as `api_endpoint`"),
         (Reply(429, {"error": {"message": "pay", "code": "insufficient_quota"}}), "see its billing"),
-        (Reply(body={"choices": []}), "the answer has nothing at choices.0.message.content: choices is a list of 0"),
+        (Reply(body={"choices": []}), "the answer has nothing at choices.0.message.content: no '0' in a list of 0"),
         (said(None), "has null at choices.0.message.content, finish_reason 'stop'"),
         (Reply(body=b"x" * 100_000), "answered with more than max_answer_bytes, 50000"),
     ],

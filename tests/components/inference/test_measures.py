@@ -136,7 +136,7 @@ def test_a_model_behind_an_api_grades_the_samples(scores: ComponentProcess, data
     stats = [row["__dj__stats__"] for row in rows(result["export_path"])]
     assert [each["model_score"] for each in stats] == [0.3, None, 0.3, 0.0]
     assert stats[0]["text_len"] == 3.0
-    assert "no number in 'I am not sure.'" in rows(result["export_path"])[1]["model_score_error"]
+    assert "no number found in 'I am not sure.'" in rows(result["export_path"])[1]["model_score_error"]
     assert (result["samples"], result["failed"], result["score"]["mean"]) == (4, 1, pytest.approx(0.2))
     assert result["measure_key"] == "__dj__stats__.model_score"
 

@@ -73,8 +73,8 @@ def test_each_sample_gets_its_score_and_a_warm_run_the_same(
     [
         ({"model": "./absent"}, "no folder"),
         ({"task": "text-clasification"}, "modelscope cannot make a pipeline of"),
-        ({"ground_truth_key": "text"}, "no score by text in what the pipeline says"),
-        ({"response_path": "labels"}, "no score by labels in what the pipeline says"),
+        ({"ground_truth_key": "text"}, "no score by text in the result of the pipeline"),
+        ({"response_path": "labels"}, "no score by labels in the result of the pipeline"),
         ({"text_key": "body"}, "no sample could be measured"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -180,10 +180,10 @@ def test_a_model_that_is_nowhere_is_told_with_all_places_where_it_was_looked_for
     ("settings", "message"),
     [
         ({"train_dataset": "absent.jsonl"}, "ComponentFailed: cannot read the dataset absent.jsonl"),
-        ({"model": {"model_type": "gtp2"}}, "ConfigError: the model: model: transformers cannot make it"),
+        ({"model": {"model_type": "gtp2"}}, "ConfigError: the model: model: transformers cannot make this model"),
         ({"lr_scheduler_type": "linaer"}, "ConfigError: the transformers trainer: transformers refuses the settings"),
         ({"arguments": {"adam_beta_1": 1}}, "arguments.adam_beta_1: unknown key; did you mean 'adam_beta1'?"),
-        ({"batch_size": 100_000}, "which is less than one step takes: 100000 blocks of 32"),
+        ({"batch_size": 100_000}, "fewer than one step needs: 100000 blocks of 32"),
     ],
 )
 def test_what_cannot_be_trained_on_is_told_and_the_process_goes_on(
