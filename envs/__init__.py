@@ -1,6 +1,6 @@
-"""Isolated Python environments: named ones, as in the seed (`ENV_ROUTER`), and ones built from specs (`EnvSpec`).
+"""Isolated Python environments: named ones, as in Data-Juicer Sandbox (`ENV_ROUTER`), and ones built from specs.
 
-The names below are loaded when they are used: who only reads a spec does not wait for what builds envs.
+The names below are imported when they are used: reading a spec does not import what builds envs.
 """
 
 import importlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENV_ROUTER", "CondaEnv", "Env", "EnvSpec", "VirtualEnv", "load_spec"]
 
-_HOMES = {
+_MODULES = {
     "ENV_ROUTER": "router",
     "CondaEnv": "conda",
     "Env": "base",
@@ -26,6 +26,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"envs.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"envs.{_MODULES[name]}"), name)

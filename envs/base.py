@@ -1,4 +1,4 @@
-"""The face of every env: five verbs, a python, and the variables of what runs with it."""
+"""The interface of every env: the five methods of Data-Juicer Sandbox, a python, and the variables of its processes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _UNREACHABLE = (
 )
 Output = Callable[[bytes], object]
 PIP = installer.Request(lines=("pip",))
-"""In every env: without a pip of its own, `pip install` in it would run the host's, and fill the host's env."""
+"""Installed in every env: without it, `pip install` in an env would run the host's pip, and install into the host."""
 
 
 class Env(ABC):
-    """One env: named, made by one manager, and lying in one folder.
+    """One env: it has a name, a manager that creates it, and a folder.
 
-    A name with a slash in it is a path. An env that is there already, whoever made it, is used as it is and only
-    added to. Raises EnvError; what the manager and the installer print goes to `output`, by default standard error.
+    A name that contains a slash is a path. An env that exists already is used as it is, and packages are only added.
+    Methods raise EnvError; what the manager and the installer print goes to `output`, by default standard error.
     `env_manager` is one of the class's `managers`, by default its `default_manager`.
     """
 
@@ -63,10 +63,10 @@ class Env(ABC):
         self.output = output or _to_stderr
         self._prefix = prefix
 
-    # --- what the seed names ---------------------------------------------------------------------------------------
+    # --- the interface of Data-Juicer Sandbox ----------------------------------------------------------------------
 
     def create(self, cancel: threading.Event | None = None) -> None:
-        """Make the env, unless it exists. When this raises, or the process dies in it, there is no env."""
+        """Create the env, unless it exists. If this raises, or the process is killed meanwhile, there is no env."""
         if self.exists():
             return
         self.require_manager()
@@ -77,7 +77,7 @@ class Env(ABC):
             if folder.is_left_over():
                 folder.clear()
             elif folder.prefix.exists() and any(folder.prefix.iterdir()):
-                raise EnvError(f"{folder.prefix} is there already and is no env: remove it, or take another name")
+                raise EnvError(f"{folder.prefix} exists and is not an env: remove it, or use another name")
             control, started = processes.control(cancel), time.time()
             with folder.changing(control.tag):
                 self.make_with_pip(control)
@@ -88,18 +88,18 @@ class Env(ABC):
                 )
 
     def check_availability(self) -> bool:
-        """Whether this machine has the manager. `why_unavailable` says why not."""
+        """Whether this machine has the manager; `why_unavailable` gives the reason if it does not."""
         return not self.why_unavailable
 
     def exists(self) -> bool:
-        """There is a finished env of this name."""
+        """Whether there is a complete env of this name."""
         return self.folder.is_finished()
 
     def install_py_deps(
         self, deps: str | Path | Sequence[str], *, timeout: float | None = None, cancel: threading.Event | None = None
     ) -> None:
-        """Return when the env holds `deps`: a requirements file, a list of requirements, or the folder of a code base,
-        which is installed editable. What is there already is not looked for again."""
+        """Install `deps`: a requirements file, a list of requirements, or the folder of a code base, which is installed
+        editable. Does nothing if they were installed before and nothing has changed since."""
         self._require_env()
         request = installer.Request(lines=tuple(installer.lines_of(deps)))
         stamps = installer.Stamps(self.prefix)
@@ -119,11 +119,11 @@ class Env(ABC):
         timeout: float | None = None,
         cancel: threading.Event | None = None,
     ) -> int:
-        """Run a command in the env and return its exit status. A string goes to /bin/sh, a list to no shell.
+        """Run a command in the env and return its exit status. A string is run by /bin/sh, a list without a shell.
 
-        What it writes goes to `output` as it comes, by default to standard output. `environ` is added to the env's
+        What it writes goes to `output` immediately, by default to standard output. `environ` is added to the env's
         variables. A status other than 0 raises CommandFailed with the last lines, unless `check` is false. `timeout`
-        (seconds), `cancel` and KeyboardInterrupt end the command and all that it started.
+        (seconds), `cancel` and KeyboardInterrupt end the command and every process that it started.
         """
         self._require_env()
         self.folder.touch()
@@ -138,16 +138,16 @@ class Env(ABC):
             raise processes.CommandFailed(processes.shown(cmd), processes.described(done.status), done.tail)
         return done.status
 
-    # --- beyond the seed -------------------------------------------------------------------------------------------
+    # --- additions -------------------------------------------------------------------------------------------------
 
     @property
     def why_unavailable(self) -> str:
-        """What this machine lacks, and how to get it; empty when nothing."""
+        """What this machine lacks, and how to get it; empty if the manager can be used."""
         try:
             uv_binary()
         except EnvManagerMissing as error:
             return str(error)
-        return self.lacking()
+        return self.missing_manager()
 
     @property
     def prefix(self) -> Path:
@@ -165,12 +165,12 @@ class Env(ABC):
         return str(self.folder.python)
 
     def environ(self, host: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The variables of a process in this env, on top of `host`, by default this process's; nothing of the host's
-        Python environment is in them."""
+        """The variables of a process in this env: those of `host`, by default this process, without the host's Python
+        environment, and the env's own."""
         return worker_environ(self.prefix, host)
 
     def remove(self) -> None:
-        """Remove an env that was made by `create`. One that its user made himself is refused."""
+        """Remove an env that `create` made. Raises EnvError for any other env."""
         folder = self.folder
         with folder.claimed():
             if folder.is_finished() and folder.read_marker() is None:
@@ -179,26 +179,26 @@ class Env(ABC):
                 folder.clear()
 
     def install(self, request: installer.Request, control: processes.Control) -> None:
-        """Fulfil a request by one call of the resolver, whether or not it is fulfilled already."""
+        """Install what is requested in one call of the resolver, whether or not it is installed already."""
         if not request.lines:
             return
         with installer.arguments(uv_binary(), self.folder.python, request) as command:
             self.call([*command, "--compile-bytecode", *self.installer_options()], control)
 
     def make_with_pip(self, control: processes.Control) -> None:
-        """Make an env with a python and a pip at `prefix`, where there is nothing."""
+        """Create an env with a python and pip at `prefix`, where nothing exists."""
         self.make(control)
         if (self.prefix / "bin" / "pip").exists():
             return
-        # Not compiled, which would take longer than all else. And any pip will do: one from the cache, without asking
-        # an index for the newest, unless there is none.
+        # pip is not byte-compiled, which would take longer than all other steps. Any version will do: a cached one is
+        # taken without asking an index for the newest, if there is one.
         with installer.arguments(uv_binary(), self.folder.python, PIP) as command:
             command += self.installer_options()
             if processes.run([*command, "--offline"], environ=tool_environ(), control=control).status:
                 self.call(command, control)
 
     def call(self, command: Sequence[str], control: processes.Control) -> None:
-        """Run a manager or installer; CommandFailed with its last lines when it fails."""
+        """Run a manager or installer. Raises CommandFailed, with its last lines."""
         self.output(f"$ {processes.shown(command)}\n".encode())
         processes.check(command, environ=tool_environ(), control=control, output=self.output, hint=_hint)
 
@@ -207,45 +207,45 @@ class Env(ABC):
             raise EnvManagerMissing(why)
 
     def configured(self) -> list[str]:
-        """The requirements that `env_config_path` brings in."""
+        """The requirements in the file `env_config_path`."""
         return []
 
     def conda_packages(self) -> list[str]:
-        """The conda packages that are asked for."""
+        """The conda packages that are requested."""
         return []
 
     def conda_channels(self) -> list[str]:
-        """Where they are looked for; empty for what the manager is set up with."""
+        """Where conda packages are looked for; empty for the channels that the manager is configured with."""
         return []
 
     def installer_options(self) -> list[str]:
-        """What the installer has to be told about envs of this kind."""
+        """Options that the installer needs for envs of this kind."""
         return []
 
     @abstractmethod
     def find_prefix(self) -> Path:
-        """Where the env of this name lies, or would be made."""
+        """The folder that the env of this name has, or would have."""
 
     @abstractmethod
-    def lacking(self) -> str:
-        """Why the manager cannot be used; empty when it can."""
+    def missing_manager(self) -> str:
+        """Why the manager cannot be used; empty if it can."""
 
     @abstractmethod
     def make(self, control: processes.Control) -> None:
-        """Make an env with a python at `prefix`, where there is nothing."""
+        """Create an env with a python at `prefix`, where nothing exists."""
 
     def _require_env(self) -> None:
         if not self.exists():
-            raise EnvError(f"there is no env {self.env_name!r} at {self.prefix}: make it with create()")
+            raise EnvError(f"there is no env {self.env_name!r} at {self.prefix}: create() makes it")
 
 
 def _hint(tail: list[str]) -> str:
-    """What to do about the failures that people meet most."""
+    """What to do about the most common failures."""
     text = "\n".join(tail).lower()
     if "no space left" in text or "os error 28" in text:
-        return "the disk is full: free some space, for instance by removing envs that are not used"
+        return "the disk is full: free some space, for example by removing unused envs: `sandbox env prune`"
     if any(sign in text for sign in _UNREACHABLE):
-        return "the package index cannot be reached: check the network, and the index that pip or uv is set up with"
+        return "the package index cannot be reached: check the network, and the index that pip or uv is configured with"
     if "no solution found" in text:
         return f"if versions of a lock are gone or do not fit this Python, {NEWEST_VARIABLE}=1 takes the newest ones"
     return ""

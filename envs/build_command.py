@@ -1,8 +1,9 @@
-"""Build the env of a spec once, and find it again: `python -m envs.build_command --root DIR --spec JSON`.
+"""Build the env of a spec, unless it exists: `python -m envs.build_command --root DIR --spec SPEC`.
 
-SPEC is an EnvSpec as JSON, or the name or path of one. The env lies in `DIR/<name>-<fingerprint[:12]>/`, the log of its
-building beside it in `.log`, also after a failure. Any number of builders may run at once: one builds, the others wait
-for it. Ended by SIGTERM or SIGINT, a builder ends all it started and leaves no env; killed, the next one cleans up.
+SPEC is an EnvSpec as JSON, or the name or path of one. The env is the folder `DIR/<name>-<fingerprint[:12]>/`; the log
+of the build is beside it in `.log`, also after a failure. Any number of builders may run at once: one builds, and the
+others wait for it. On SIGTERM, SIGINT or SIGHUP, a builder ends every process that it started, and removes the
+incomplete env; what a killed builder leaves is removed by the next one.
 
 Standard output is one JSON object a line:
     {"event": "progress", "message": ..., "done": STAGE, "total": STAGES}
@@ -35,7 +36,7 @@ FOLDER = Path(__file__).resolve().parents[1]
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
-    """`command` and its last lines are empty where no command failed."""
+    """`command` and `tail`, its last lines, are empty if no command failed."""
 
     message: str
     command: str = ""
@@ -52,7 +53,7 @@ Event = Progress | Ready | Failed
 
 
 class _Stopped(BaseException):
-    """A signal asked this process to end. Passes through everything that would carry on after an error."""
+    """A signal asked this process to end. No `except Exception` catches it."""
 
 
 def command_for(spec: EnvSpec, root: Path) -> list[str]:
@@ -63,7 +64,7 @@ def command_for(spec: EnvSpec, root: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m envs.build_command", description="Build the env of a spec, or find it."
+        prog="python -m envs.build_command", description="Build the env of a spec, unless it exists."
     )
     parser.add_argument("--root", type=Path, default=default_root(), help="folder of the envs")
     parser.add_argument("--spec", required=True, help="a spec as JSON, or the name or path of one")
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spec = _read_spec(options.spec)
         root = options.root.expanduser().absolute()
         root.mkdir(parents=True, exist_ok=True)
-        os.chdir(root)  # installers heed project files in the current folder, and no spec says that they should
+        os.chdir(root)  # installers read project files in the current folder, which must not affect an env
         fingerprint = spec.fingerprint
         log = str(folder_of(spec, root, fingerprint).log)
         _print(build(spec, root, _print, fingerprint))
@@ -102,13 +103,13 @@ def _read_spec(text: str) -> EnvSpec:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # cleaning up is not to be cut short
+    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a second signal must not interrupt the clean-up
         signal.signal(other, signal.SIG_IGN)
     raise _Stopped(number)
 
 
 def _print(event: Event) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more; whoever comes next finds the env
+    with contextlib.suppress(BrokenPipeError):  # no reader: the build continues, and the next builder finds the env
         sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
         sys.stdout.buffer.flush()
 

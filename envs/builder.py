@@ -1,4 +1,4 @@
-"""Building the env of a spec, once, and finding it again."""
+"""Build the env of a spec, or find the one that was built before."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from envs.specs import EnvSpec
 from sandbox_actors.errors import EnvError
 
 WORKER_DEPS = ("pyzmq>=26", "msgspec>=0.18")
-"""What the worker half of the sandbox needs in an env."""
+"""What `sandbox_actors/worker` needs in an env."""
 PROBE = "import msgspec, zmq"
 PROGRESS_INTERVAL = 0.1
-"""Seconds between two lines of an installer that are reported on."""
+"""Seconds between two lines of an installer that are reported."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
-    """A built env. `seconds` is what building it took; `reused` is true where it was there already."""
+    """A built env. `seconds` is the time that the build took; `reused` says that the env existed already."""
 
     python: str
     path: str
@@ -37,7 +37,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="r
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
-    """`done` of `total` stages are over; `message` says what is being done."""
+    """`done` of `total` stages are finished; `message` says what is being done."""
 
     message: str
     done: int | None = None
@@ -52,9 +52,9 @@ def folder_of(spec: EnvSpec, root: Path, fingerprint: str) -> EnvFolder:
 
 
 def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None:
-    """The env of a spec if it has been built and nothing that it was built from has changed since; marks it as used.
+    """The env of a spec, if it has been built and nothing that it was built from has changed since. Marks it as used.
 
-    Of an env that its user manages: if it is known to hold what the spec asks for.
+    An env that its user manages (`path`) is found if it is known to contain what the spec asks for.
     """
     fingerprint = fingerprint or spec.fingerprint
     if spec.path:
@@ -70,12 +70,12 @@ def find_built(spec: EnvSpec, root: Path, fingerprint: str = "") -> Ready | None
 
 
 def requirements_of(spec: EnvSpec, env: Env) -> list[str]:
-    """The lines of a requirements file that a spec asks for. EnvError if a file that it names is gone."""
+    """What a spec asks for, as lines of a requirements file. EnvError if a file that it names is missing."""
     return [*spec.deps, *flattened(spec.requirements), *env.configured()]
 
 
 def request_of(spec: EnvSpec, env: Env) -> installer.Request:
-    """All that the env of a spec has to hold, for one call of the resolver."""
+    """Everything that is installed into the env of a spec, for one call of the resolver."""
     asked = requirements_of(spec, env)
     names = {package_name(line) for line in asked}
     asked += [line for line in WORKER_DEPS if package_name(line) not in names]
@@ -86,7 +86,7 @@ def request_of(spec: EnvSpec, env: Env) -> installer.Request:
 
 
 def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:
-    """Build the env of a spec, or find it. EnvError, and no env, when that fails."""
+    """Build the env of a spec, or find it. If that fails, raises EnvError and leaves no env."""
     fingerprint = fingerprint or spec.fingerprint
     root.mkdir(parents=True, exist_ok=True)
     folder = folder_of(spec, root, fingerprint)
@@ -108,7 +108,7 @@ def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprin
 
 
 def _complete(spec: EnvSpec, folder: EnvFolder, fingerprint: str, report: Report) -> Ready:
-    """Add what is missing to an env that its user manages."""
+    """Install what is missing in an env that its user manages."""
     started = time.time()
     with folder.log.open("ab") as log:
         _Builder(spec, Path(spec.path), log, report, processes.control()).complete()
@@ -122,7 +122,7 @@ def _ready(folder: EnvFolder, fingerprint: str, seconds: float, *, reused: bool)
 
 
 class _Builder:
-    """The stages of one build. Everything goes to the log; what an installer prints is progress, too."""
+    """The stages of one build. All output goes to the log; lines that an installer prints are reported as progress."""
 
     def __init__(self, spec: EnvSpec, prefix: Path, log: IO[bytes], report: Report, control: processes.Control) -> None:
         self._spec, self._log, self._report, self._control = spec, log, report, control
@@ -137,10 +137,10 @@ class _Builder:
         self._fill(request_of(self._spec, self._env))
 
     def complete(self) -> None:
-        """Add to an env that exists what is missing in it."""
+        """Install what is missing in an existing env."""
         if not self._env.exists():
             raise EnvError(f"env {self._spec.name!r}: there is no env with a python at {self._env.prefix}")
-        self._total -= 1  # it need not be made
+        self._total -= 1  # the env is not created
         request = request_of(self._spec, self._env)
         self._fill(request)
         installer.Stamps(self._env.prefix).add(request)
@@ -150,9 +150,9 @@ class _Builder:
         with self._stage(f"installing the packages of {self._spec.name}"):
             self._env.install(request, self._control)
         self._commands("commands after the installation", self._spec.post_install)
-        with self._stage("trying it out"):
+        with self._stage("testing the env"):
             self._env.call([self._env.python_executable, "-I", "-c", PROBE], self._control)
-        processes.end_tree(self._control.tag)  # what commands left running must not go on writing into a finished env
+        processes.end_tree(self._control.tag)  # what the commands left running must not write into a finished env
 
     def _commands(self, what: str, commands: Sequence[str | Sequence[str]]) -> None:
         if not commands:

@@ -1,4 +1,4 @@
-"""Conda environments, made by conda, mamba or micromamba; or without any of them, by the py-rattler library."""
+"""Conda environments, created by conda, mamba or micromamba, or without any of them by the py-rattler library."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _INFO_DEADLINE = 60.0
 class CondaEnv(Env):
     """An env of the manager `conda`, `mamba`, `micromamba` or `rattler`.
 
-    conda, mamba and micromamba find and make a name in their own folders of envs, so that what they activate and what
-    is used here is the same; rattler, which needs nothing but a network or a channel in a local folder, among the
-    user's sandbox envs. `env_config_path` is conda's environment file. Without a python version, in it or as an
-    argument, the env gets the host's. conda's own packages go into `packages`; `install_py_deps` installs Python's.
+    conda, mamba and micromamba look up and create a name in their own folders of envs, so that the same env can be
+    activated by its name. rattler, which needs only a network or a channel in a local folder, uses the folder of the
+    sandbox's envs. `env_config_path` is a conda environment file. Without a python version in that file or as an
+    argument, the env gets the host's. `packages` are conda packages; `install_py_deps` installs Python packages.
     """
 
     kind, managers, default_manager = "conda", CONDA_MANAGERS, "conda"
@@ -70,10 +70,10 @@ class CondaEnv(Env):
         writable = [prefix for prefix in prefixes if _can_write(prefix)]
         return [*existing, *writable, *prefixes][0]
 
-    def lacking(self) -> str:
+    def missing_manager(self) -> str:
         if self.env_manager == "rattler" or self._program:
             return ""
-        return f"{self.env_manager} is not on the PATH; the manager rattler makes conda environments without it"
+        return f"{self.env_manager} is not on the PATH; the manager rattler creates conda environments without it"
 
     def make(self, control: Control) -> None:
         channels = self.conda_channels()
@@ -85,7 +85,7 @@ class CondaEnv(Env):
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         self.call(command, control)
         if not self.folder.python.exists():
-            raise EnvError(f"{self.env_manager} made {self.prefix}, and there is no python in it")
+            raise EnvError(f"{self.env_manager} created {self.prefix} without python: add it to the packages")
         if self._file.variables:
             state = self.prefix / "conda-meta" / "state"
             state.write_text(json.dumps({"env_vars": self._file.variables}), encoding="utf-8")
@@ -100,7 +100,7 @@ class CondaEnv(Env):
         return [*self.channels, *self._file.channels]
 
     def installer_options(self) -> list[str]:
-        return ["--break-system-packages"]  # conda marks some of its pythons as managed by it; in this env we are
+        return ["--break-system-packages"]  # some conda pythons are marked as externally managed
 
     def environ(self, host: Mapping[str, str] | None = None) -> dict[str, str]:
         own = {"CONDA_PREFIX": str(self.prefix), "CONDA_DEFAULT_ENV": self.env_name}
@@ -112,7 +112,7 @@ class CondaEnv(Env):
 
     @cached_property
     def _program(self) -> str:
-        """Path of the manager; empty where there is none."""
+        """Path of the manager; empty if it is not installed."""
         if found := shutil.which(self.env_manager):
             return found
         hint = os.environ.get("CONDA_EXE" if self.env_manager == "conda" else "MAMBA_EXE", "")
@@ -122,12 +122,13 @@ class CondaEnv(Env):
 def create_command(
     program: str, manager: str, prefix: Path, channels: Sequence[str], packages: Sequence[str]
 ) -> list[str]:
-    """The arguments with which conda, mamba and micromamba make an env. Channels, where given, replace those set up."""
+    """The command that creates an env with conda, mamba or micromamba. `channels`, if given, replace the configured
+    ones."""
     _refuse_options([*channels, *packages])
     command = [program, "create", "--yes", "--prefix", str(prefix)]
     if channels:
         command.append("--override-channels")
-    elif manager == "micromamba":  # has no channel by itself
+    elif manager == "micromamba":  # has no default channel
         channels = [FORGE]
     for channel in channels:
         command += ["--channel", channel]
@@ -135,7 +136,7 @@ def create_command(
 
 
 def rattler_command(prefix: Path, channels: Sequence[str], packages: Sequence[str]) -> list[str]:
-    """The command that makes an env with py-rattler, which uv fetches on first use and keeps apart."""
+    """The command that creates an env with py-rattler, which uv downloads on first use into an env of its own."""
     _refuse_options([*channels, *packages])
     request = {"prefix": str(prefix), "channels": [*channels] or [FORGE], "specs": [*packages]}
     runner = [uv_binary(), "run", "--no-project", "--isolated", "--no-progress", "--python", host_interpreter()]
@@ -143,7 +144,7 @@ def rattler_command(prefix: Path, channels: Sequence[str], packages: Sequence[st
 
 
 def with_python(packages: Sequence[str], version: str) -> list[str]:
-    """The packages, and a python of that version; the host's where neither says which."""
+    """The packages, with a python of that version; of the host's version if neither names one."""
     has_python = any(re.match(r"(?:[^\s:]+::)?python(?![\w.-])", package) for package in packages)
     if not version and has_python:
         return list(packages)
@@ -151,7 +152,7 @@ def with_python(packages: Sequence[str], version: str) -> list[str]:
 
 
 def manager_info(program: str) -> dict[str, Any]:
-    """What the manager tells of itself. EnvError."""
+    """The output of `info --json`. Raises EnvManagerMissing."""
     command = [program, "info", "--json"]
     try:
         done = subprocess.run(command, capture_output=True, env=tool_environ(), timeout=_INFO_DEADLINE, check=True)
@@ -162,16 +163,16 @@ def manager_info(program: str) -> dict[str, Any]:
 
 
 def env_folders(info: dict[str, Any]) -> tuple[Path, list[Path]]:
-    """The base env, and the folders of the others: conda and mamba 1 use other words than micromamba and mamba 2."""
+    """The base env, and the folders of the others. conda and mamba 1 have other keys than micromamba and mamba 2."""
     root = info.get("root_prefix") or info.get("base environment") or ""
     folders = info.get("envs_dirs") or info.get("envs directories") or []
     if not root or not folders:
-        raise EnvError("the conda-like manager does not say where its envs are: its `info --json` has no folders")
+        raise EnvError("the output of `info --json` does not say where the manager keeps its envs")
     return Path(re.sub(r" \([a-z ]+\)$", "", str(root))), [Path(folder) for folder in folders]
 
 
 def env_variables(prefix: Path) -> dict[str, str]:
-    """The variables that conda's user has set for the env."""
+    """The variables that the user has set for the env with `conda env config vars`."""
     try:
         state = msgspec.json.decode((prefix / "conda-meta" / "state").read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError):
@@ -182,7 +183,7 @@ def env_variables(prefix: Path) -> dict[str, str]:
 def _refuse_options(words: Sequence[str]) -> None:
     for word in words:
         if not word.strip() or word.startswith("-"):
-            raise EnvError(f"{word!r} is no conda package or channel")
+            raise EnvError(f"{word!r} is not a conda package or channel")
 
 
 def _can_write(path: Path) -> bool:

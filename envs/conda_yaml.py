@@ -1,4 +1,4 @@
-"""Conda's environment files (`environment.yml`)."""
+"""Conda environment files (`environment.yml`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sandbox_actors.errors import EnvError
 
 
 class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What such a file asks for. `pip` are lines of a requirements file, `variables` go into the env's environment."""
+    """What such a file asks for. `pip` are lines of a requirements file, `variables` are set in the env's processes."""
 
     channels: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_environment_file(path: Path) -> EnvironmentFile:
-    """EnvError if it cannot be read, or holds what cannot be heeded."""
+    """Raises EnvError if the file cannot be read, or contains entries that are not supported."""
     try:
         with path.open(encoding="utf-8") as stream:
             content = yaml.safe_load(stream)
@@ -39,7 +39,7 @@ def read_environment_file(path: Path) -> EnvironmentFile:
         elif isinstance(entry, Mapping) and set(entry) == {"pip"}:
             pip += _pip_lines(entry["pip"] or [], path.parent)
         else:
-            raise EnvError(f"environment file {path}: {entry!r} is neither a package nor a list of pip's")
+            raise EnvError(f"environment file {path}: {entry!r} is neither a package nor a `pip` list")
     return EnvironmentFile(
         channels=tuple(str(channel) for channel in content.get("channels") or []),
         packages=tuple(packages),

@@ -1,8 +1,26 @@
-"""Where envs lie, and who may make or remove one: files that hold also when processes are killed.
+"""The folder of one env, and the lock under which it is created and removed.
 
-An env is made at its final path, since scripts and links in it name that path. What tells a finished one from a
-half-made one lies beside it: `<path>.lock`, locked while someone makes or removes the env and not empty until that is
-done. An env built from a spec also has a marker inside, written last, whose time is that of the env's last use.
+Theory of operation. Any number of processes may want to create, use or remove the same env, and any of them may be
+killed at any time.
+
+An env is created at its final path, because scripts and links in it contain that path. So the folder alone does not
+show whether the env is complete; the file `<path>.lock` beside it does:
+
+- A process that creates or removes the env holds an exclusive `flock` on it (`claimed`). The kernel releases it when
+  the process ends, however that happens, so that no lock is ever stale. Other processes wait, or give up (`waiting`).
+- While the folder is being changed, the file contains a claim (`changing`): the tag that the commands of the holder
+  carry in their environment. The file is emptied when the change is complete.
+- No lock file, or an empty one, and a python: the env is complete. A file that is not empty: a process is changing the
+  env if the file is locked, and was killed while it changed it if the file is not locked.
+- The next holder after a killed one first ends the commands that still carry its tag, since these would write into
+  the folder. What was left in the folder is removed before an env is created there, and by `prune`.
+- A holder that leaves no claim unlinks the lock file before it releases the lock. A process that waited has then
+  locked a file without a name: it compares that file with the one at the path, and starts again if they differ.
+
+Using an env, and adding packages to one, takes no lock. `inventory.py` does not remove an env whose python runs; one
+that was found may be removed before its python starts, and then its job fails. The marker inside a finished env is
+written last; its modification time is the time of the env's last use. An env that its user manages has no marker, and
+is never removed.
 """
 
 from __future__ import annotations
@@ -27,7 +45,7 @@ MARKER = ".sandbox-env.json"
 
 
 class Marker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of a finished env. `spec` is plain data; an env made by `Env.create` has none. Unix seconds."""
+    """Facts about a finished env. `spec` is plain data; an env made by `Env.create` has none. Times in Unix seconds."""
 
     name: str
     manager: str
@@ -38,19 +56,19 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of the lock file. The tag is that of the commands that the holder runs."""
+    """The content of the lock file. `tag` is what the commands of the holder carry in their environment."""
 
     pid: int
     tag: str
 
 
 def default_root() -> Path:
-    """The folder of the envs that belong to this user."""
+    """The folder of this user's envs."""
     return sandbox_home() / "envs"
 
 
 class EnvFolder:
-    """The path of one env, with what lies beside it."""
+    """The folder of one env, and the files beside it."""
 
     def __init__(self, prefix: Path) -> None:
         self.prefix = prefix
@@ -60,14 +78,14 @@ class EnvFolder:
         self.log = prefix.with_name(f"{prefix.name}.log")
 
     def is_finished(self) -> bool:
-        """There is an env with a python that can be called, and nobody left it half-made."""
+        """Whether there is a python, and the env is complete."""
         try:
             return self.python.exists() and not (self.lock.exists() and self.lock.stat().st_size)
         except OSError:
             return False
 
     def read_marker(self) -> Marker | None:
-        """The marker of a finished env; None where there is none."""
+        """The marker of a finished env, or None."""
         if not self.is_finished():
             return None
         try:
@@ -79,19 +97,19 @@ class EnvFolder:
         write_whole(self.marker, msgspec.json.encode(marker))
 
     def touch(self) -> None:
-        """The env is being used."""
-        with contextlib.suppress(OSError):  # one that its user manages has no marker, or may not be written to
+        """Record that the env is used now."""
+        with contextlib.suppress(OSError):  # an env that its user manages has no marker, and may be read-only
             os.utime(self.marker)
 
     def last_used(self) -> float:
-        """Unix seconds; 0 for an env that keeps no account of it."""
+        """Unix seconds; 0 for an env without a marker."""
         try:
             return self.marker.stat().st_mtime
         except OSError:
             return 0.0
 
     def is_claimed(self) -> bool:
-        """Someone makes or removes the env just now."""
+        """Whether a process is creating or removing the env."""
         try:
             descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -106,7 +124,7 @@ class EnvFolder:
 
     @contextlib.contextmanager
     def claimed(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Hold the lock, having ended whatever a killed holder left running. Calls `waiting` if it has to wait."""
+        """Hold the lock in the block, after ending the commands of a killed holder. Calls `waiting` before it waits."""
         try:
             self.prefix.parent.mkdir(parents=True, exist_ok=True)
             descriptor = self._locked(waiting)
@@ -124,7 +142,7 @@ class EnvFolder:
 
     @contextlib.contextmanager
     def changing(self, tag: str) -> Iterator[None]:
-        """Within `claimed`: the env counts as unfinished until the block ends, and is gone when it ends in an error."""
+        """Within `claimed`: the env is incomplete until the block ends, and is removed if it ends with an error."""
         self.lock.write_bytes(msgspec.json.encode(_Claim(pid=os.getpid(), tag=tag)))
         try:
             yield
@@ -135,19 +153,19 @@ class EnvFolder:
         os.truncate(self.lock, 0)
 
     def is_left_over(self) -> bool:
-        """Within `claimed`: what lies there is what a killed process had made of an env, or had left of it."""
+        """Within `claimed`: whether the folder is what a killed process left of an env."""
         return self.lock.stat().st_size > 0 and self.prefix.exists()
 
     def clear(self) -> None:
-        """Within `claimed`: remove the env, or what there is of it."""
+        """Within `claimed`: remove the env, complete or not."""
         if self.prefix.is_symlink() or self.prefix.is_file():
-            raise EnvError(f"{self.prefix} is in the way: it is no folder")
-        for _ in range(3):  # a process that is just being killed may still be writing
+            raise EnvError(f"{self.prefix} is not a folder: remove it, since an env has that path")
+        for _ in range(3):  # a process that is being killed may still write
             shutil.rmtree(self.prefix, ignore_errors=True)
             if not self.prefix.exists():
                 return
             time.sleep(0.05)
-        raise EnvError(f"{self.prefix} cannot be removed; look at its permissions, and remove it by hand")
+        raise EnvError(f"{self.prefix} cannot be removed: check its permissions, and remove it by hand")
 
     def _locked(self, waiting: Callable[[], object]) -> int:
         while True:
@@ -164,7 +182,7 @@ class EnvFolder:
             except BaseException:
                 os.close(descriptor)
                 raise
-            os.close(descriptor)  # its last holder unlinked it
+            os.close(descriptor)  # the last holder unlinked it: see the theory of operation
 
     def _end_strays(self, descriptor: int) -> None:
         with contextlib.suppress(msgspec.DecodeError):

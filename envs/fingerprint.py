@@ -1,4 +1,4 @@
-"""Digests of what an env is built from: the same digest means that building again would give the same env."""
+"""Digests of what an env is built from. Equal digests mean that one env serves both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from envs.requirement_files import local_path
 from sandbox_actors.errors import EnvError
 
 LAYOUT = 1
-"""Raised when envs are built differently, so that older ones are not taken for what would be built now."""
+"""Increased when envs are built differently, so that envs built by earlier versions are not used."""
 
 SKIPPED = frozenset(
     {".git", ".hg", ".svn", "__pycache__", ".venv", "node_modules", "build", "dist", ".tox", ".eggs"}
@@ -24,17 +24,17 @@ SKIPPED = frozenset(
 )
 METADATA = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "requirements*.txt", "requirements/*.txt")
 WHOLE = 1024 * 1024
-"""Bytes up to which a file counts with its content; a larger one (weights, data) with its size and time."""
+"""Bytes. A file up to this size counts by its content; a larger one (weights, data) by its size and time."""
 
 
 def host_python() -> str:
-    """The python that envs get which ask for none."""
+    """The python of envs whose specs name none."""
     version = ".".join(map(str, sys.version_info[:2]))
     return f"{sys.implementation.name}-{version}-{sysconfig.get_platform()}"
 
 
 def digest(recipe: Any, requirements: Iterable[str]) -> str:
-    """64 hexadecimal digits of a recipe (plain data) and of all that its requirements name on this machine's disk."""
+    """64 hexadecimal digits of a recipe (plain data) and of every local file that its requirements name."""
     total = hashlib.sha256(msgspec.json.encode([LAYOUT, recipe], order="deterministic"))
     for line in requirements:
         total.update(f"\n{line}\n".encode())
@@ -46,12 +46,12 @@ def digest(recipe: Any, requirements: Iterable[str]) -> str:
 
 
 def path_digest(path: Path, metadata_only: bool = False) -> str:
-    """Digest of a file, or of a folder without what builds and tools leave in it.
+    """Digest of a file, or of a folder without what builds and tools write into it.
 
-    `metadata_only` looks at what decides on dependencies alone: the code of an editable install is read where it lies.
+    `metadata_only`: only the files that determine dependencies, for editable installs, whose code is not copied.
     """
     if not path.exists():
-        raise EnvError(f"{path} does not exist; an env is to be built from it")
+        raise EnvError(f"{path} does not exist, and the spec of an env names it")
     total = hashlib.sha256()
     files = [path] if path.is_file() else _metadata(path) if metadata_only else _files(path)
     for file in files:
@@ -77,4 +77,4 @@ def _file_digest(file: Path) -> bytes:
             return f"{status.st_size} {status.st_mtime_ns}".encode()
         return hashlib.sha256(file.read_bytes()).digest()
     except OSError:
-        return b"unreadable"  # a dangling link, a socket: part of the folder, though nothing to install
+        return b"unreadable"  # such as a dangling link or a socket, which installs nothing

@@ -1,4 +1,4 @@
-"""Installing requirements into an env in one call of the resolver, and knowing when there is nothing to install."""
+"""Install requirements into an env in one call of the resolver, and recognize when nothing needs to be installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAMPS = ".sandbox-satisfied.json"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What an env shall hold: lines of a requirements file, with absolute paths, and where else to look for them."""
+    """What to install: lines of a requirements file, with absolute paths, and where else to look for packages."""
 
     lines: tuple[str, ...]
     extra_index: tuple[str, ...] = ()
@@ -40,60 +40,60 @@ def lines_of(deps: str | Path | Sequence[str]) -> list[str]:
     if path.is_file():
         return flattened([path])
     if not path.is_dir():
-        raise EnvError(f"{path} is no requirements file and no folder of a code base; requirements go in a list")
+        raise EnvError(f"{path} is not a requirements file or the folder of a code base; pass requirements as a list")
     if (path / "pyproject.toml").exists() or (path / "setup.py").exists():
         return [f"-e {path}"]
     if (path / "requirements.txt").exists():
         return flattened([path / "requirements.txt"])
-    raise EnvError(f"{path} holds no pyproject.toml, setup.py or requirements.txt: nothing says what to install")
+    raise EnvError(f"{path} contains no pyproject.toml, setup.py or requirements.txt: nothing says what to install")
 
 
 def checked(requirements: Sequence[str]) -> list[str]:
-    """The requirements of a list, each fit to be a line of a file. EnvError if one would be read as something else."""
+    """The requirements of a list, if each can be a line of a requirements file. Raises EnvError otherwise."""
     for entry in requirements:
         if not entry.strip() or "\n" in entry or "\r" in entry:
-            raise EnvError(f"{entry!r} is no requirement")
+            raise EnvError(f"{entry!r} is not a requirement")
         if entry.lstrip().startswith("-") and not is_editable(entry):
-            raise EnvError(f"{entry!r} is an option, not a requirement; options go into a requirements file")
+            raise EnvError(f"{entry!r} is an option, not a requirement; write options into a requirements file")
     return list(requirements)
 
 
 @contextlib.contextmanager
 def arguments(uv: str, python: Path, request: Request) -> Iterator[list[str]]:
-    """The command that fulfils a request; valid until the block ends."""
+    """The command that installs what is requested; valid within the block."""
     command = [uv, "pip", "install", "--python", str(python), "--no-progress"]
     command += [f"--extra-index-url={address}" for address in request.extra_index]
-    command += [f"--find-links={place}" for place in request.find_links]
+    command += [f"--find-links={location}" for location in request.find_links]
     if request.no_deps:
         command.append("--no-deps")
-    if request.extra_index:  # as pip has it: the best version wins, wherever it lies
+    if request.extra_index:  # as with pip, the best version of all indexes
         command.append("--index-strategy=unsafe-best-match")
-    for line in request.lines:  # uv knows what it built from a folder by the times of a few files alone
+    for line in request.lines:  # uv does not notice every change in a folder: it compares the times of a few files
         local = local_path(line)
         if local and (name := project_name(Path(local[0]))):
             command.append(f"--reinstall-package={name}")
-    place = python.parent.parent  # in the env: what a killed builder leaves goes away with it
-    with tempfile.NamedTemporaryFile("w", prefix="requirements-", suffix=".txt", encoding="utf-8", dir=place) as file:
+    env = python.parent.parent  # a file that a killed builder leaves here is removed with the env
+    with tempfile.NamedTemporaryFile("w", prefix="requirements-", suffix=".txt", encoding="utf-8", dir=env) as file:
         file.write("".join(f"{line}\n" for line in request.lines))
         file.flush()
         yield [*command, "--requirements", file.name]
 
 
 class Stamps:
-    """Requests that an env is known to fulfil, each with what was installed when that was found out."""
+    """Requests that were installed into an env, each with the digest of all that was installed then."""
 
     def __init__(self, prefix: Path) -> None:
         self._prefix, self._file = prefix, prefix / STAMPS
 
     def has(self, request: Request) -> bool:
-        """The request was fulfilled, and nothing was installed or removed since."""
+        """Whether the request was installed, and nothing has been installed or removed since."""
         return self._read().get(request.key) == installed_digest(self._prefix)
 
     def add(self, request: Request) -> None:
         installed = installed_digest(self._prefix)
         stamps = {key: value for key, value in self._read().items() if value == installed}
         stamps[request.key] = installed
-        with contextlib.suppress(OSError):  # an env we may not write notes into: the resolver is asked each time
+        with contextlib.suppress(OSError):  # in a read-only env, the resolver is asked every time
             write_whole(self._file, msgspec.json.encode(stamps))
 
     def _read(self) -> dict[str, str]:

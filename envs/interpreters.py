@@ -1,4 +1,4 @@
-"""Pythons to make envs from."""
+"""Python interpreters from which envs are created."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def uv_binary() -> str:
 
 
 def version_text(version: str | float | None) -> str:
-    """A version as text; empty for none. The number 3.1 is what YAML and Python read where someone wrote 3.10."""
+    """A version as text; empty for none. The number 3.1 means 3.10, which YAML and Python read as 3.1."""
     return "3.10" if version == 3.1 else str(version or "")
 
 
 def host_interpreter() -> str:
-    """The python behind this process; in a venv, the one that the venv was made from."""
+    """The python of this process; in a venv, the one from which the venv was created."""
     return getattr(sys, "_base_executable", "") or sys.executable
 
 
 def find_python(version: str, call: Callable[[list[str]], object]) -> str:
-    """A python of that version (`3.11`, `3.11.7`, or a path), installed by uv if this machine has none. EnvError.
+    """A python of that version (`3.11`, `3.11.7`, or a path), installed by uv if this machine has none.
 
-    `call` runs the command that installs one, and raises EnvError if it fails.
+    `call` runs the command that installs it. Raises EnvError.
     """
     if not version:
         return host_interpreter()
     if os.sep in version:
         if not python_version(version):
-            raise EnvError(f"{version} is no python that runs")
+            raise EnvError(f"{version} is not a python that runs")
         return version
     if not VERSION.fullmatch(version):
-        raise EnvError(f"{version!r} is no python version: write one such as 3.11, or the path of a python")
+        raise EnvError(f"{version!r} is not a python version: give one such as 3.11, or the path of a python")
     for candidate in _candidates(version):
         if _matches(version, python_version(candidate)):
             return candidate
@@ -57,7 +57,7 @@ def find_python(version: str, call: Callable[[list[str]], object]) -> str:
     command = [uv_binary(), "python", "find", "--no-project", "--managed-python", "--", version]
     found = subprocess.run(command, capture_output=True, env=tool_environ(), text=True, check=False).stdout.strip()
     if not found:
-        raise EnvError(f"uv says that it installed python {version}, and does not find it again")
+        raise EnvError(f"uv reported that it installed python {version}, and does not find it")
     return found
 
 
@@ -73,7 +73,7 @@ def _candidates(version: str) -> Iterator[str]:
 
 
 def python_version(python: str) -> str:
-    """What a python says it is; empty where it does not run, as a shim for a version that is not there."""
+    """The version of a python; empty if it does not run, such as a shim for a version that is not installed."""
     if python == host_interpreter():
         return ".".join(map(str, sys.version_info[:3]))
     try:

@@ -1,4 +1,4 @@
-"""The envs under one root: what there is, how large, when and by whom used; and how they go again."""
+"""The envs in one folder: their state, size, last use and processes, and their removal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sandbox_actors.errors import NotFound, Refused, did_you_mean
 
 
 class BuiltEnv(msgspec.Struct, frozen=True, kw_only=True):
-    """One env. `state` is ready, building, or unfinished (its maker was killed). Times in Unix seconds.
+    """One env. `state` is ready, building, or unfinished (its builder was killed). Times in Unix seconds.
 
-    `size_bytes` is what its files take on disk; of that, `own_bytes` is not shared with an installer's cache, and is
-    what removing the env sets free. `pids` are the processes that run its python. An env made by name has no
-    fingerprint and no spec.
+    `size_bytes` is what its files take on disk; `own_bytes` is the part that is not shared with an installer's cache,
+    which removing the env frees. `pids` are the processes that run its python. An env that was made by `Env.create` has
+    no fingerprint and no spec.
     """
 
     name: str
@@ -40,11 +40,11 @@ class BuiltEnv(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Refuse = Callable[[BuiltEnv], str]
-"""Why an env is not to be removed; empty when it may be."""
+"""Why an env must not be removed; empty if it may be."""
 
 
 def list_envs(root: Path, *, with_sizes: bool = True) -> list[BuiltEnv]:
-    """Every env under `root`, by name, the last used first. Sizes take a moment for large ones."""
+    """Every env in `root`, by name, the last used first. Computing the sizes of large envs takes a moment."""
     running = _running()
     folders = (EnvFolder(path) for path in root.iterdir() if path.is_dir()) if root.is_dir() else ()
     found = [env for folder in folders if (env := _described(folder, running, with_sizes))]
@@ -52,7 +52,7 @@ def list_envs(root: Path, *, with_sizes: bool = True) -> list[BuiltEnv]:
 
 
 def find_env(root: Path, wanted: str) -> BuiltEnv:
-    """The env of that name, folder name, path, or beginning of a fingerprint. NotFound if none or several are."""
+    """The env of that name, folder name, path, or beginning of a fingerprint. NotFound if there is not exactly one."""
     envs = list_envs(root)
     exact = [env for env in envs if wanted in (env.path, Path(env.path).name)]
     found = exact or [env for env in envs if wanted == env.name or (wanted and env.fingerprint.startswith(wanted))]
@@ -60,20 +60,21 @@ def find_env(root: Path, wanted: str) -> BuiltEnv:
         return found[0]
     if found:
         names = ", ".join(Path(env.path).name for env in found)
-        raise NotFound(f"several envs are called {wanted!r}: say which of {names}")
+        raise NotFound(f"several envs are called {wanted!r}: name one of {names}")
     known = [name for env in envs for name in (env.name, Path(env.path).name)]
     raise NotFound(f"there is no env {wanted!r} under {root}{did_you_mean(wanted, known)}")
 
 
 def remove_env(root: Path, wanted: str, refuse: Refuse = lambda _: "") -> BuiltEnv:
-    """Remove an env with its log; returns what it was. Refused while it is made or used, or when `refuse` objects."""
+    """Remove an env with its log, and return what it was. Raises Refused if it is being built or removed, if it is in
+    use, or if `refuse` gives a reason."""
     env = find_env(root, wanted)
     _remove(env, refuse)
     return env
 
 
 def prune(root: Path, unused_seconds: float, refuse: Refuse = lambda _: "") -> list[BuiltEnv]:
-    """Remove what killed makers left, envs not used for so long, and logs of builds that failed as long ago.
+    """Remove what killed builders left, envs not used for that long, and logs of builds that failed as long ago.
 
     Returns the envs that are gone; those in use, and those that `refuse` objects to, are not.
     """
@@ -97,7 +98,7 @@ def is_due(env: BuiltEnv, unused_seconds: float) -> bool:
 
 
 def disk_usage(folder: Path) -> tuple[int, int]:
-    """Bytes that the files in a folder take on disk, and how many of them no file elsewhere shares."""
+    """Bytes that the files in a folder take on disk, and how many of these are not shared with files elsewhere."""
     total = own = 0
     seen: dict[tuple[int, int], int] = {}
     for status in _statuses(str(folder)):
@@ -114,7 +115,7 @@ def _remove(env: BuiltEnv, refuse: Refuse) -> None:
     folder = EnvFolder(Path(env.path))
 
     def is_being_made() -> None:
-        raise Refused(f"env {env.name!r} is being made or removed by another process; try again when that has ended")
+        raise Refused(f"env {env.name!r} is being built or removed by another process; try again when that has ended")
 
     with folder.claimed(waiting=is_being_made):
         if why := refuse(env):
@@ -131,7 +132,7 @@ def _processes(pids: list[int]) -> str:
 
 
 def _described(folder: EnvFolder, running: dict[str, list[int]], with_sizes: bool) -> BuiltEnv | None:
-    """None for a folder that is no env."""
+    """None for a folder that is not an env."""
     marker = folder.read_marker()
     if marker is None and not folder.lock.exists():
         return None

@@ -1,8 +1,9 @@
-"""Commands as children of this process: streamed, bounded in time, and ended with everything that they started.
+"""Run commands as child processes: their output is streamed, their time limited, and they are ended with every process
+that they started.
 
-A child gets a session of its own, so that Ctrl-C at a terminal reaches only us, and a tag in its environment, which
-its descendants inherit. The tag finds them where a process group or a walk down the tree would not: after `setsid`,
-and after a parent in between has died.
+A child gets a session of its own, so that Ctrl-C at a terminal reaches only this process, and a tag in its environment,
+which its descendants inherit. The tag finds them where a process group or the process tree does not: after `setsid`,
+and after the death of a parent in between.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
 KILL_ROUNDS = 20
 STEP = 0.01
-"""Seconds between two looks at processes that are ending."""
+"""Seconds between two checks of processes that are ending."""
 POLL = 0.1
-"""Seconds after which a wait looks again whether it was cancelled, or whether an exit went unnoticed."""
+"""Seconds between two checks for a cancellation, or for an exit that was not reported."""
 
 
 class CommandFailed(EnvError):
@@ -50,8 +51,8 @@ class CommandFailed(EnvError):
 
 
 class Control(NamedTuple):
-    """How to end a command before it ends by itself: `tag` marks it and what it starts, setting `cancel` ends it from
-    another thread, and it may take `timeout` seconds."""
+    """How a command is ended early: `tag` marks it and the processes that it starts, setting `cancel` in another thread
+    ends it, and so does a time of `timeout` seconds."""
 
     tag: str
     cancel: threading.Event | None = None
@@ -59,7 +60,7 @@ class Control(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """How a command ended. `status` is minus the signal's number where a signal ended it."""
+    """How a command ended. `status` is the exit status, or minus the number of the signal that ended it."""
 
     status: int
     tail: list[str]
@@ -70,7 +71,7 @@ def control(cancel: threading.Event | None = None, timeout: float | None = None)
 
 
 def shown(command: str | Sequence[str]) -> str:
-    """The command as one could type it, without the passwords in its addresses."""
+    """The command as it would be typed, without the passwords in its addresses."""
     return without_passwords(command if isinstance(command, str) else shlex.join(command))
 
 
@@ -82,11 +83,12 @@ def run(
     cwd: Path | None = None,
     output: Callable[[bytes], object] = lambda _: None,
 ) -> Finished:
-    """Run to the end and hand everything it writes to `output` as it comes. A string goes to /bin/sh, a list does not.
+    """Run to the end, and pass everything that it writes to `output` immediately. A string is run by /bin/sh, a list
+    without a shell.
 
-    Returns when the command itself has ended: what it left running in the background goes on. When `control` says so,
-    or an exception passes through (KeyboardInterrupt, one of `output`'s), the command and all that it started is
-    ended, and CommandFailed, or that exception, is raised.
+    Returns when the command itself has ended; processes that it left in the background continue. If `control` ends it,
+    or an exception occurs meanwhile (KeyboardInterrupt, or one that `output` raises), the command is ended with every
+    process that it started, and CommandFailed or that exception is raised.
     """
     try:
         child = subprocess.Popen(
@@ -95,7 +97,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**environ, TAG: f"{environ.get(TAG, '')} {control.tag}".lstrip()},  # in a command within a command
+            env={**environ, TAG: f"{environ.get(TAG, '')} {control.tag}".lstrip()},  # commands may be nested
             cwd=cwd,
             start_new_session=True,
         )
@@ -131,7 +133,7 @@ def check(
     output: Callable[[bytes], object] = lambda _: None,
     hint: Callable[[list[str]], str] = lambda _: "",
 ) -> None:
-    """`run`, and CommandFailed unless the exit status is 0. `hint` says from the last lines what to do next."""
+    """`run`, and raise CommandFailed unless the exit status is 0. `hint` derives advice from the last lines."""
     done = run(command, environ=environ, control=control, cwd=cwd, output=output)
     if done.status:
         raise CommandFailed(shown(command), described(done.status), done.tail, hint(done.tail))
@@ -142,7 +144,7 @@ def described(status: int) -> str:
 
 
 class Tail:
-    """The last lines of a stream of bytes. `\\r` ends a line too, over which the next is written: so are bars drawn."""
+    """The last lines of a stream of bytes. `\\r` ends a line too, which the next one replaces, as in progress bars."""
 
     def __init__(self, lines: int = TAIL_LINES) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -175,7 +177,7 @@ def _follow(
     take: Callable[[bytes], None],
     control: Control,
 ) -> str:
-    """Read until the child has ended; why it has to be ended before that, or an empty string."""
+    """Read until the child has ended. Returns why it must be ended before that, or an empty string."""
     deadline = None if control.timeout is None else time.monotonic() + control.timeout
     descriptor = stream.fileno()
     os.set_blocking(descriptor, False)
@@ -198,7 +200,7 @@ def _follow(
 
 
 def _read(descriptor: int, take: Callable[[bytes], None]) -> bool:
-    """Hand on what is there. False at the end of the stream, or when nothing is there now."""
+    """Pass on what can be read now. False at the end of the stream, or if nothing can be read now."""
     try:
         data = os.read(descriptor, CHUNK)
     except BlockingIOError:
@@ -210,7 +212,7 @@ def _read(descriptor: int, take: Callable[[bytes], None]) -> bool:
 
 @contextlib.contextmanager
 def _exit_descriptor(pid: int) -> Iterator[int | None]:
-    """A descriptor that becomes readable when the process ends; None where the system has no such thing."""
+    """A descriptor that becomes readable when the process ends; None if the system has none."""
     try:
         descriptor = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -223,7 +225,7 @@ def _exit_descriptor(pid: int) -> Iterator[int | None]:
 
 
 def strays(tag: str) -> list[psutil.Process]:
-    """Every process of ours whose environment carries the tag."""
+    """Every process of this user, except this one, whose environment contains the tag."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -233,13 +235,13 @@ def strays(tag: str) -> list[psutil.Process]:
 
 
 def end_tree(tag: str, pid: int | None = None, grace: float = GRACE) -> None:
-    """End all that carries the tag, and the descendants of `pid`: SIGTERM, a bounded wait, then SIGKILL."""
+    """End every process with the tag, and `pid` with its descendants: SIGTERM, a bounded wait, then SIGKILL."""
     targets = _tree(tag, pid)
     for process in targets:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     _wait_until_gone(targets, grace)
-    for _ in range(KILL_ROUNDS):  # more than one, because what is being killed may just have started another
+    for _ in range(KILL_ROUNDS):  # repeated, because a process that is being killed may have started another one
         targets = _tree(tag, pid)
         if not targets:
             return
@@ -256,7 +258,7 @@ def _wait_until_gone(targets: list[psutil.Process], seconds: float) -> None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """A zombie is not: it does nothing any more, and its parent may never fetch it."""
+    """A zombie is not alive: it has ended, and its parent may never wait for it."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

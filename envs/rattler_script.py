@@ -1,7 +1,7 @@
-"""Make a conda env with py-rattler: `python rattler_script.py '{"prefix": ..., "channels": [...], "specs": [...]}'`.
+"""Create a conda env with py-rattler: `python rattler_script.py '{"prefix": ..., "channels": [...], "specs": [...]}'`.
 
-Run by itself in a process with py-rattler in it and nothing else, because the library is large, and because a process
-of its own may also fail while ending without harm.
+Run as a script in an env that contains only py-rattler: the library is large, and a crash at its exit does no harm in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ async def make(prefix: str, channels: list[str], specs: list[str]) -> None:
 
     print(f"solving {', '.join(specs)} from {', '.join(channels)}", flush=True)
     virtual: Any = rattler.VirtualPackage.detect()
-    wanted = [rattler.MatchSpec(spec, strict=False) for spec in specs]  # all forms that conda takes
+    wanted = [rattler.MatchSpec(spec, strict=False) for spec in specs]  # accepts all forms that conda does
     records = await rattler.solve(channels, wanted, virtual_packages=virtual)
     size = sum(record.size or 0 for record in records)
     print(f"installing {len(records)} packages, {size / 1e6:.1f} MB", flush=True)
@@ -28,7 +28,7 @@ async def make(prefix: str, channels: list[str], specs: list[str]) -> None:
 def main() -> int:
     try:
         asyncio.run(make(**json.loads(sys.argv[1])))
-    except Exception as error:  # whatever the library raises is this command's failure, and its last line
+    except Exception as error:  # any error of the library is this command's failure, reported in its last line
         print(f"{type(error).__name__}: {error}", flush=True)
         return 1
     print("installed", flush=True)

@@ -1,4 +1,4 @@
-"""Requirements as pip takes them: which name local folders, and what a requirements file asks for in all."""
+"""Requirements as pip takes them: which ones name local folders, and what requirements files ask for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def local_path(requirement: str) -> tuple[str, bool] | None:
-    """The path that a requirement names, and whether it is to be installed editable; None for a package's name."""
+    """The local path that a requirement names, and whether it is installed editable; None if it names no path."""
     text, editable = _split_editable(requirement)
     if url := _FILE_URL.match(text):
         return url.group(1), editable
@@ -32,7 +32,7 @@ def is_editable(requirement: str) -> bool:
 
 
 def absolute(requirement: str, find: Callable[[str], Path]) -> str:
-    """The same requirement, its local path passed through `find`."""
+    """The requirement with its local path, if it has one, replaced by `find(path)`."""
     text, editable = _split_editable(requirement)
     local = local_path(requirement)
     if local is None or "://" in text:
@@ -41,13 +41,13 @@ def absolute(requirement: str, find: Callable[[str], Path]) -> str:
 
 
 def package_name(requirement: str) -> str:
-    """The normalized name of the package that is asked for; empty where the requirement does not say."""
+    """The normalized name of the package that is requested; empty if the requirement does not contain it."""
     found = None if local_path(requirement) else NAME.match(requirement.strip())
     return normalized(found.group()) if found else ""
 
 
 def normalized(name: str) -> str:
-    """The name of a package in the form in which equal names are equal."""
+    """The name of a package in the form in which names are compared."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -64,7 +64,7 @@ def flattened(paths: Sequence[Path | str]) -> list[str]:
 
 
 def project_name(folder: Path) -> str:
-    """What the code base in a folder calls itself; empty where only running its setup.py would tell."""
+    """The name of the project in a folder; empty if only its setup.py says it."""
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
         if name := project.get("project", {}).get("name"):

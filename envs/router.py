@@ -1,4 +1,4 @@
-"""Which class makes envs with which manager."""
+"""Which class creates envs with which manager."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENV_ROUTER: dict[str, type[Env]] = {
 
 
 def env_of(spec: EnvSpec, prefix: Path, output: Output | None = None) -> Env:
-    """The env at `prefix` that a spec describes, made or not."""
+    """The env at `prefix` that a spec describes, whether it exists or not."""
     if spec.manager in VIRTUAL_MANAGERS and not (prefix / "conda-meta").is_dir():
         return VirtualEnv(spec.name, spec.manager, None, spec.python, prefix=prefix, output=output)
     manager = spec.manager if spec.manager in CONDA_MANAGERS else "conda"

@@ -1,4 +1,4 @@
-"""Env specs: what an environment is made of, as data. Read from `configs/envs/`, a file, or an experiment's `envs`."""
+"""Env specs: what an env is built from, as data. Read from `configs/envs/`, a file, or an experiment's `envs`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LISTS = ("deps", "requirements", "packages", "channels", "extra_index", "find_l
 
 
 class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What an env is made of. All paths in it are absolute: whoever reads a spec from a file resolves them.
+    """What an env is built from. All paths are absolute: the functions that read specs resolve them.
 
     manager       one of MANAGERS
     python        version, such as `3.11`; empty for the one that runs the daemon
@@ -37,11 +37,12 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
                   Ignored if SANDBOX_NEWEST is set
     packages      conda packages (conda-like managers only)
     channels      conda channels, first one first
-    config        an environment file of conda's, to start from
-    extra_index   more indexes to find deps in; like `find_links`, in addition to what the machine is set up with
+    config        a conda environment file, to which the other keys add
+    extra_index   more indexes to find deps in; like `find_links`, in addition to what the machine is configured with
     no_deps       `deps` are installed without the packages that they depend on
-    pre_install, post_install   commands run in the env before and after deps are installed; a string goes to /bin/sh
-    path          an env that its user manages: used as it is, and only added to
+    pre_install, post_install   commands run in the env before and after deps are installed; a string is run by
+                  /bin/sh
+    path          an env that its user manages: it is used as it is, and packages are only added
     """
 
     name: str
@@ -62,14 +63,14 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that change when an env built from this spec would be another one.
+        """64 hexadecimal digits, which differ if the envs built from two specs would differ.
 
-        Reads the files and folders that the spec names: EnvError where one is missing.
+        Reads the files and folders that the spec names. Raises EnvError if one is missing.
         """
         recipe = msgspec.structs.asdict(self)
         del recipe["name"], recipe["find_links"]
         if not self.no_deps:
-            del recipe["no_deps"]  # so that it changes no fingerprint but those of specs that say so
+            del recipe["no_deps"]  # the fingerprints of specs without it are as they were before the key existed
         recipe["python"] = self.python or host_python()
         recipe["lock"] = path_digest(Path(self.lock)) if self.lock else ""
         recipe["config"] = read_environment_file(Path(self.config)) if self.config else None
@@ -79,8 +80,8 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
 
 
 def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
-    """The spec of that name in `configs/envs/`, the spec file at that path, or the env that a user has there or under
-    that name: among the sandbox's envs, or conda's. A relative path is looked up from `base`, by default the current
+    """The spec of that name in `configs/envs/`, or the spec file at that path; else a spec for the env at that path, or
+    for the sandbox's or conda's env of that name. A relative path is looked up from `base`, by default the current
     folder. Raises ConfigError.
     """
     base = base or Path.cwd()
@@ -99,7 +100,7 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
 
 
 def _locked(spec: EnvSpec) -> EnvSpec:
-    """A shipped spec with the versions that it was tested with, unless the newest ones are wanted."""
+    """A shipped spec with the versions that it was tested with, unless the newest ones are requested."""
     lock = LOCK_FOLDER / f"{spec.name}.txt"
     return msgspec.structs.replace(spec, lock=str(lock)) if lock.exists() and not wants_newest() else spec
 
@@ -109,11 +110,11 @@ def spec_names() -> list[str]:
 
 
 def spec_from(value: Any, name: str, base: Path, file: str, key: str = "") -> EnvSpec:
-    """A spec from what a file says: a mapping, or the name or path of a spec. `file` and `key` say where, in errors."""
+    """A spec from a value in a file: a mapping, or the name or path of a spec. Errors name `file` and `key`."""
     if isinstance(value, str):
         return load_spec(value, base)
     if not isinstance(value, Mapping):
-        raise ConfigError([Problem(file, key, "an env is a mapping, or the name or path of an env spec")])
+        raise ConfigError([Problem(file, key, "an env must be a mapping, or the name or path of an env spec")])
     try:
         spec = msgspec.convert({"name": name, **{str(k): _as_list(k, v) for k, v in value.items()}}, EnvSpec)
     except msgspec.ValidationError as error:
@@ -124,12 +125,12 @@ def spec_from(value: Any, name: str, base: Path, file: str, key: str = "") -> En
 
 
 def slug(name: str) -> str:
-    """The name with all that is no letter, digit, dot, dash or underscore replaced: fit for a folder."""
+    """The name as the name of a folder: everything except letters, digits, dots, dashes and underscores is replaced."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "env"
 
 
 def _conda_envs(name: str) -> list[Path]:
-    """The conda envs of that name, from the list that conda and its relatives keep of all they make."""
+    """The conda envs of that name, from the list that conda-like managers keep of the envs that they create."""
     try:
         listed = Path("~/.conda/environments.txt").expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -144,12 +145,13 @@ def _read(path: Path) -> EnvSpec:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
     if not isinstance(value, Mapping):
-        raise ConfigError([Problem(str(path), "", "an env spec is a mapping")])
+        raise ConfigError([Problem(str(path), "", "an env spec must be a mapping")])
     return spec_from(value, path.stem, path.parent, str(path))
 
 
 def _as_list(field: Any, value: Any) -> Any:
-    """One string where a list is meant, `python: 3.11` where YAML reads a number, nothing where a key has no value."""
+    """A value in the type of its field: a list for one string, text for the number in `python: 3.11`, and an empty
+    value for a key without one."""
     if value is None:
         return [] if field in _LISTS else ""
     if field in _LISTS and isinstance(value, str):
@@ -160,14 +162,14 @@ def _as_list(field: Any, value: Any) -> Any:
 def _wrong(spec: EnvSpec) -> list[tuple[str, str]]:
     problems = []
     if not NAME.fullmatch(spec.name):
-        problems.append(("name", f"{spec.name!r} is not made of letters, digits, dots, dashes and underscores"))
+        problems.append(("name", f"{spec.name!r} must consist of letters, digits, dots, dashes and underscores"))
     if spec.manager not in MANAGERS:
         problems.append(("manager", f"unknown manager {spec.manager!r}{did_you_mean(spec.manager, MANAGERS)}"))
     if spec.python and "/" not in spec.python and not VERSION.fullmatch(spec.python):
-        problems.append(("python", f"{spec.python!r} is no version such as '3.11', nor the path of a python"))
+        problems.append(("python", f"{spec.python!r} must be a version such as '3.11', or the path of a python"))
     if spec.manager in VIRTUAL_MANAGERS:
         problems += [
-            (field, f"only {', '.join(CONDA_MANAGERS)} take this, and the manager is {spec.manager}")
+            (field, f"only {', '.join(CONDA_MANAGERS)} support this, and the manager is {spec.manager}")
             for field in ("packages", "channels", "config")
             if getattr(spec, field)
         ]

@@ -1,7 +1,7 @@
-"""The environment variables of what runs in an env, and of the installers that fill one.
+"""The environment variables of the processes in an env, and of the installers.
 
-Nothing of the host's own Python environment goes in: what a shell activated, and what would make the env's python
-look for modules elsewhere or leave no byte code behind.
+They contain nothing of the host's Python environment: neither what a shell has activated, nor what would make the
+env's python look for modules elsewhere or write no byte code.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LEAKS = frozenset(
     }
 )
 ACTIVATION = ("CONDA_DEFAULT_ENV", "CONDA_EXE", "CONDA_PREFIX", "CONDA_PROMPT", "CONDA_PYTHON_EXE", "CONDA_SHLVL")
-"""What `conda activate` sets. The other CONDA_ variables are conda's settings, which conda itself may see."""
+"""Variables that `conda activate` sets. The other CONDA_ variables are settings, which conda itself may read."""
 
 _SAME = {"PIP_INDEX_URL": "UV_INDEX_URL", "PIP_NO_INDEX": "UV_NO_INDEX", "PIP_DEFAULT_TIMEOUT": "UV_HTTP_TIMEOUT"}
 _LISTS = {"PIP_EXTRA_INDEX_URL": ("UV_EXTRA_INDEX_URL", " "), "PIP_FIND_LINKS": ("UV_FIND_LINKS", ",")}
@@ -50,8 +50,8 @@ _LISTS |= {"PIP_CONSTRAINT": ("UV_CONSTRAINT", " "), "PIP_TRUSTED_HOST": ("UV_IN
 
 
 def worker_environ(prefix: Path, host: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of a process in the env at `prefix`: the host's, less its Python environment, the env's programs
-    first on PATH."""
+    """The variables of a process in the env at `prefix`: those of the host without its Python environment, and the
+    programs of the env first on PATH."""
     host = os.environ if host is None else host
     environ = {name: value for name, value in host.items() if name not in LEAKS and not name.startswith("CONDA_")}
     environ["PATH"] = os.pathsep.join([str(prefix / "bin"), *_path(host)])
@@ -60,8 +60,8 @@ def worker_environ(prefix: Path, host: Mapping[str, str] | None = None) -> dict[
 
 
 def tool_environ(host: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The variables of an env manager or installer. What pip is told about indexes and certificates, uv is told too,
-    where it is not told otherwise."""
+    """The variables of an env manager or installer. pip's settings of indexes and certificates apply to uv too, unless
+    uv has its own."""
     host = os.environ if host is None else host
     environ = {name: value for name, value in host.items() if name not in LEAKS and not name.startswith(ACTIVATION)}
     environ["PATH"] = os.pathsep.join(_path(host))
@@ -71,7 +71,7 @@ def tool_environ(host: Mapping[str, str] | None = None) -> dict[str, str]:
     for pip, (uv, separator) in _LISTS.items():
         if pip in environ and uv not in environ:
             environ[uv] = separator.join(environ[pip].split())
-            if pip == "PIP_EXTRA_INDEX_URL":  # pip takes the best version of all indexes, uv by itself does not
+            if pip == "PIP_EXTRA_INDEX_URL":  # pip takes the best version of all indexes, uv by default does not
                 environ.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     if "PIP_CERT" in environ:
         environ.setdefault("SSL_CERT_FILE", environ["PIP_CERT"])

@@ -1,4 +1,4 @@
-"""Virtual environments, made by uv, by the standard library's venv, or by virtualenv."""
+"""Virtual environments, created by uv, by the standard library's venv, or by virtualenv."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from envs.specs import VIRTUAL_MANAGERS
 class VirtualEnv(Env):
     """An env of the manager `venv`, `virtualenv` or `uv`. Packages are installed by uv in all three.
 
-    A plain name is looked up in the current folder, and made among the user's sandbox envs when it is not there.
-    `env_config_path` is a requirements file, installed when the env is made.
+    A plain name is looked up in the current folder; if it is not there, it belongs to the folder of the sandbox's envs.
+    `env_config_path` is a requirements file, which is installed when the env is created.
     """
 
     kind, managers, default_manager = "virtual", VIRTUAL_MANAGERS, "venv"
@@ -32,7 +32,7 @@ class VirtualEnv(Env):
             return here
         return default_root() / self.env_name
 
-    def lacking(self) -> str:
+    def missing_manager(self) -> str:
         if self.env_manager == "venv" and importlib.util.find_spec("venv") is None:
             return "this python has no venv module: install it (python3-venv on Debian), or use the manager uv"
         if self.env_manager == "virtualenv" and not _virtualenv():
@@ -57,7 +57,7 @@ class VirtualEnv(Env):
 
 
 def _virtualenv() -> list[str]:
-    """How virtualenv is called here; empty where it is not installed."""
+    """The command that runs virtualenv; empty if it is not installed."""
     if importlib.util.find_spec("virtualenv"):
         return [sys.executable, "-m", "virtualenv"]
     found = shutil.which("virtualenv")

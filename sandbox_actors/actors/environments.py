@@ -1,11 +1,14 @@
-"""Envs for workers: found again, or built once by a process of their own however many experiments want them.
+"""Envs for workers: found if they exist, else built once, by a separate process, for all the jobs that need them.
 
-Theory of operation. Whether an env is there is read from its folder, in a thread of whoever asks, without the actor.
-Which builds there are is decided in the inbox: the first who needs an env starts its build, a task of this actor and
-not of the job, and who comes later joins it. A build ends when the last one who waits has left, and from that message
-on it is not joined any more: whoever needs the env next starts a new build, whose process waits for the lock of the
-env's folder until the old one has cleared it (`envs/env_folder.py`). A builder that is killed leaves a folder without a
-marker, which the next one clears.
+Theory of operation. Whether an env exists is read from its folder, in a thread of the caller, without the actor. Which
+builds there are is decided in the inbox. The first job that needs an env starts its build, which is a task of this
+actor and not of the job; other jobs join it. When the last job that waits has left (it was cancelled), the build is
+cancelled, and from that message on no job joins it: the next job that needs the env starts a new build, whose process
+waits for the lock of the env's folder until the old one has removed the incomplete env (`envs/env_folder.py`). A killed
+builder leaves an incomplete env, which the next one removes.
+
+What an env contains is read from its folder too, and kept until something is installed or removed in it. Two threads
+may read it at the same time: both get the same record, and one of the two is kept.
 """
 
 from __future__ import annotations
@@ -36,18 +39,18 @@ from sandbox_actors.protocol.rows import EnvRecord, ProgressBar
 OnProgress = Callable[[ProgressBar], None]
 
 CANCEL_GRACE = 5.0
-"""Seconds that a builder has to stop its installer and clear what is half made."""
+"""Seconds in which a builder must end its installer and remove the incomplete env."""
 
 FROZEN = {"PYTHONUNBUFFERED": "1", "UV_OFFLINE": "1", "UV_NO_CACHE": "1", "PIP_NO_INDEX": "1"}
-"""Nothing is installed into an env while it is in use. Some libraries try when they miss another one: with these
-variables that fails, in child processes too."""
+"""Nothing is installed into an env while it is in use. Some libraries try to install packages that they miss: with
+these variables that fails, in child processes too."""
 
 _threads = trio.CapacityLimiter(4)
 
 
 @dataclass(frozen=True)
 class ReadyEnv:
-    """An env that holds: its spec's name, its interpreter, and the environment variables of a process in it."""
+    """A complete env: the name of its spec, its interpreter, and the environment variables of a process in it."""
 
     name: str
     python: str
@@ -60,7 +63,7 @@ class ReadyEnv:
 
 @dataclass(eq=False)
 class Build:
-    """One build, and who waits for it."""
+    """One build, and the callbacks of those that wait for it."""
 
     spec: EnvSpec
     key: str
@@ -80,14 +83,14 @@ class JoinBuild(Request[Build], frozen=True, kw_only=True):
 
 
 class LeaveBuild(Request[None], frozen=True, kw_only=True):
-    """One of those who waited for a build does not wait any more."""
+    """Stop waiting for a build."""
 
     build: Build
     on_progress: OnProgress
 
 
 class Environments(Actor):
-    """Envs below `root`, of which `environ` is what the daemon was started with."""
+    """The envs in `root`. `environ` are the environment variables of the daemon."""
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
         super().__init__("environments")
@@ -123,7 +126,7 @@ class Environments(Actor):
             self._forget(build)
 
     def _forget(self, build: Build) -> None:
-        """The build is over, or is being ended: it is not joined any more."""
+        """The build has ended, or is being cancelled: no job joins it."""
         if self._builds.get(build.key) is build:
             del self._builds[build.key]
 
@@ -135,14 +138,14 @@ class Environments(Actor):
         key, found = await trio.to_thread.run_sync(self._find, spec, limiter=_threads)
         if found is not None:
             return found
-        with trio.CancelScope(shield=True):  # no message waits long here, and a build that is not left would not end
+        with trio.CancelScope(shield=True):  # a build that was joined must be left, or it would never end
             build = await self.ask(JoinBuild(spec=spec, key=key, on_progress=on_progress))
         try:
             await build.done.wait()
         finally:
             self.notify(LeaveBuild(build=build, on_progress=on_progress))
         if build.ready is None:
-            raise EnvError(build.failure or f"the builder of env {spec.name} was ended; its log is in {self._root}")
+            raise EnvError(build.failure or f"the builder of env {spec.name} was killed; its log is in {self._root}")
         return self._ready(spec, build.ready)
 
     async def find(self, spec: EnvSpec) -> ReadyEnv | None:
@@ -154,7 +157,7 @@ class Environments(Actor):
         return await trio.to_thread.run_sync(self._record, spec, env.prefix, limiter=_threads)
 
     def at(self, env: ReadyEnv) -> ReadyEnv:
-        """An env that was ready before, whatever its spec says by now, with the variables of a process in it."""
+        """An env of an earlier run, with the variables of a process in it, even if its spec has changed since."""
         environ = env_of(EnvSpec(name=env.name, path=str(env.prefix)), env.prefix).environ(self._environ)
         return ReadyEnv(env.name, env.python, {**environ, **FROZEN})
 
@@ -169,7 +172,7 @@ class Environments(Actor):
         return ReadyEnv(spec.name, built.python, {**environ, **FROZEN})
 
     def _record(self, spec: EnvSpec, prefix: Path) -> EnvRecord:
-        """Read again only when something has been installed or removed since."""
+        """Read again if something was installed or removed since."""
         try:
             installed = installed_digest(prefix)
             last = self._records.get(prefix)

@@ -1,4 +1,4 @@
-"""`python -m envs.build_command` as the daemon runs it: a process, and the events that it prints."""
+"""Run `python -m envs.build_command` as the daemon does: as a process that prints events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class BuilderProcess:
-    """A running builder. Leave the `with` block, and it is gone."""
+    """A running builder, which is killed at the end of the `with` block."""
 
     def __init__(self, root: Path, spec: dict[str, Any] | str, cwd: Path = REPOSITORY) -> None:
         text = spec if isinstance(spec, str) else json.dumps({"name": "env", **spec})
@@ -32,7 +32,7 @@ class BuilderProcess:
         self.process.stdout.close()
 
     def wait_for(self, message: str) -> None:
-        """Until it reports something like that."""
+        """Wait until it reports a message that contains `message`."""
         while message not in str(self.next_event().get("message")):
             pass
 

@@ -1,4 +1,4 @@
-"""Folders to install from."""
+"""Code bases and wheels to install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conda channel in a local folder, with the one package that an env needs: a python, which is the host's."""
+"""A conda channel in a local folder. Its only package is a python: a link to the host's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUBDIR = {"linux-x86_64": "linux-64", "linux-aarch64": "linux-aarch64"}.get(sysc
 
 
 def write_channel(folder: Path) -> Path:
-    """The channel, complete. The python is a link to the host's, and `pyvenv.cfg` keeps it to its own packages."""
+    """Write the channel. `pyvenv.cfg` in the package keeps the host's packages out of the env."""
     package = _package()
     name = f"python-{VERSION}-0.tar.bz2"
     entry = {**_index(), "md5": hashlib.md5(package).hexdigest(), "sha256": hashlib.sha256(package).hexdigest()}

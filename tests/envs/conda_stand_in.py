@@ -1,8 +1,8 @@
-"""A program with the documented command line of `conda create` and `conda info`, and of nothing else.
+"""A program with the documented command line of `conda create` and `conda info` only.
 
-Put on the PATH as `conda`, `mamba` or `micromamba` where none is to be had. It takes the options that the manuals of
-all three list, refuses others, and makes an env that has what conda's have: `conda-meta/` and a python. What it was
-called with goes to `calls`, beside it.
+It is put on the PATH as `conda`, `mamba` or `micromamba`. It accepts the options that the manuals of all three list,
+refuses others, and creates an env with `conda-meta/` and a python. Its arguments are appended to the file `calls`
+beside it.
 """
 
 from __future__ import annotations

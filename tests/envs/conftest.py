@@ -1,4 +1,4 @@
-"""What every test of envs has: a sandbox home and a current folder of its own, and a gate if it asks for one."""
+"""Each test of envs has its own sandbox home and current folder, and a gate if it needs one."""
 
 from __future__ import annotations
 

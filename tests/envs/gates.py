@@ -1,4 +1,4 @@
-"""Commands that stop at a point where a test wants them, and the question whether they have ended."""
+"""Commands that stop until a test lets them continue, and whether a process has ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 
 DEADLINE = 60.0
-"""Seconds. What takes longer has failed."""
+"""Seconds after which a test fails."""
 
 
 class Gate:
-    """A command that says it has been reached, and then stops until it is opened, or killed."""
+    """`command` reports that it was reached, and then waits until the gate is opened."""
 
     def __init__(self, folder: Path) -> None:
         self._reached, self._opened = folder / "reached", folder / "opened"
@@ -26,7 +26,7 @@ class Gate:
 
     @property
     def stubborn_command(self) -> list[str]:
-        """A command that says it has been reached, at SIGTERM says "ending", and then stops until it is opened.
+        """A command that reports that it was reached, reports "ending" on SIGTERM, and then waits for the gate.
 
         In Python, which can wait for a blocked signal: a shell's trap is not run when the signal comes just before
         its `read`.
@@ -48,7 +48,7 @@ class Gate:
         return int(self.wait_for_word())
 
     def wait_for_word(self) -> str:
-        """What a command has said at the gate."""
+        """What a command reports at the gate."""
         ready, _, _ = select.select([self._reading], [], [], DEADLINE)
         assert ready, "the gate was never reached"
         return os.read(self._reading, 100).split()[0].decode()
@@ -62,7 +62,7 @@ class Gate:
 
 
 def has_ended(pid: int) -> bool:
-    """Nothing runs under that pid; a zombie that nobody fetches is as good as gone."""
+    """Whether no process has that pid; a zombie counts as ended."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""`python -m envs.build_command`: one build, however many ask for it, and nothing half-made, whatever happens."""
+"""`python -m envs.build_command`: one build for all who need an env, and no incomplete env, whatever happens."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_shipped_spec_is_built_by_its_name(root):
         ({"post_install": ["rm -r lib/python3*/site-packages/msgspec"]}, "msgspec"),
     ],
 )
-def test_a_build_that_fails_says_why_keeps_its_log_and_leaves_no_env(root, spec, message):
+def test_a_failed_build_reports_the_reason_keeps_its_log_and_leaves_no_env(root, spec, message):
     failed = build(root, spec)
     assert failed["event"] == "failed"
     assert failed["status"] == 1
@@ -83,14 +83,14 @@ def test_a_build_that_fails_says_why_keeps_its_log_and_leaves_no_env(root, spec,
         ("no-such-spec", "no env spec or env of that name"),
     ],
 )
-def test_a_spec_that_cannot_be_built_is_an_event_too(root, spec, message):
+def test_an_invalid_spec_is_reported_as_an_event(root, spec, message):
     failed = build(root, spec)
     assert failed["event"] == "failed"
     assert failed["status"] == 1
     assert message in failed["message"]
 
 
-def test_of_two_builders_one_builds_and_the_other_waits_for_it(root, gate):
+def test_one_of_two_builders_builds_and_the_other_waits(root, gate):
     spec = {"post_install": [gate.command]}
     with BuilderProcess(root, spec) as first, BuilderProcess(root, spec) as second:
         gate.wait_until_reached()
@@ -106,7 +106,7 @@ def test_of_two_builders_one_builds_and_the_other_waits_for_it(root, gate):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_build_and_all_that_it_started(root, gate, number):
+def test_a_signal_ends_a_build_with_every_process_that_it_started(root, gate, number):
     with BuilderProcess(root, {"post_install": [f"setsid sh -c '{gate.command}' & wait"]}) as builder:
         stray = gate.wait_until_reached()
         builder.process.send_signal(number)
@@ -116,7 +116,7 @@ def test_a_signal_ends_a_build_and_all_that_it_started(root, gate, number):
     assert [path.suffix for path in root.iterdir()] == [".log"]
 
 
-def test_what_a_killed_builder_left_is_no_env_and_the_next_one_clears_it_up(root, gate):
+def test_the_remains_of_a_killed_builder_are_not_an_env_and_are_removed_by_the_next_one(root, gate):
     spec = {"post_install": [f"test -e '{root}/second' || setsid sh -c '{gate.command}'"]}
     with BuilderProcess(root, spec) as builder:
         stray = gate.wait_until_reached()
@@ -131,7 +131,7 @@ def test_what_a_killed_builder_left_is_no_env_and_the_next_one_clears_it_up(root
     assert not list(root.glob("*.lock"))
 
 
-def test_a_builder_that_nobody_listens_to_goes_on(root, gate):
+def test_a_builder_whose_output_is_closed_continues(root, gate):
     spec = {"post_install": [gate.command]}
     with BuilderProcess(root, spec) as builder:
         gate.wait_until_reached()
@@ -141,7 +141,7 @@ def test_a_builder_that_nobody_listens_to_goes_on(root, gate):
     assert build(root, spec)["reused"] is True
 
 
-def test_a_second_signal_does_not_cut_the_clearing_up_short(root, gate):
+def test_a_second_signal_does_not_interrupt_the_clean_up(root, gate):
     with BuilderProcess(root, {"post_install": [gate.stubborn_command]}) as builder:
         stubborn = gate.wait_until_reached()
         builder.process.terminate()
@@ -152,13 +152,13 @@ def test_a_second_signal_does_not_cut_the_clearing_up_short(root, gate):
     assert [path.suffix for path in root.iterdir()] == [".log"]
 
 
-def test_nothing_that_a_build_left_running_goes_on_in_a_finished_env(root, gate):
+def test_processes_that_a_build_left_running_are_ended(root, gate):
     with BuilderProcess(root, {"post_install": [f"setsid sh -c '{gate.command}' >/dev/null 2>&1 &"]}) as builder:
         assert builder.finish()["event"] == "ready"
     assert has_ended(gate.wait_until_reached())
 
 
-def test_project_files_in_the_current_folder_do_not_count(root, tmp_path):
+def test_project_files_in_the_current_folder_are_ignored(root, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     (project / "uv.toml").write_text("offline = true\n[pip]\nno-index = true\n")
@@ -180,7 +180,7 @@ def test_commands_run_in_the_env_before_and_after_its_packages(root):
     assert Path(ready["path"], "after").read_text() == ready["path"]
 
 
-def test_a_local_folder_that_changed_is_noticed(root, tmp_path):
+def test_a_changed_local_folder_gives_another_env(root, tmp_path):
     folder = write_code_base(tmp_path / "lib", "locallib", 1)
     first = build(root, {"deps": [str(folder)]})
     write_code_base(folder, "locallib", 22)
@@ -191,7 +191,7 @@ def test_a_local_folder_that_changed_is_noticed(root, tmp_path):
     assert values == ["1\n", "22\n"]
 
 
-def test_an_env_that_a_user_manages_is_used_as_it_is_and_only_added_to(root, tmp_path):
+def test_packages_are_only_added_to_an_env_that_its_user_manages(root, tmp_path):
     mine = tmp_path / "mine"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(mine)], check=True)
     (mine / "kept").write_text("")
@@ -204,7 +204,7 @@ def test_an_env_that_a_user_manages_is_used_as_it_is_and_only_added_to(root, tmp
     assert not Path(f"{mine}.lock").exists()
 
 
-def test_a_full_disk_is_an_error_that_says_so_and_leaves_no_env(tmp_path):
+def test_a_full_disk_is_reported_and_leaves_no_env(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -221,7 +221,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_leaves_no_env(tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_an_env_built_by_the_host_is_not_shown_the_hosts_environment(root, tmp_path, monkeypatch):
+def test_a_build_does_not_see_the_hosts_python_environment(root, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{os.environ.get('PYTHONPATH', '')}:{tmp_path}".lstrip(":"))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     ready = build(

@@ -1,4 +1,4 @@
-"""Conda environments: real ones by py-rattler and by any manager on the PATH, the command lines by a stand-in."""
+"""Conda environments: real ones by py-rattler and by the managers on the PATH; command lines by a stand-in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOST = ".".join(map(str, sys.version_info[:2]))
 
 
 def quiet(data: bytes) -> None:
-    """Nobody needs to see what managers print."""
+    """Discard what managers print."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def channel(tmp_path_factory) -> Path:
 
 @pytest.fixture(params=REAL)
 def stand_in(request, tmp_path, monkeypatch) -> str:
-    """The name of a manager, of which there is a stand-in on the PATH."""
+    """The name of a manager; a stand-in of that name is on the PATH."""
     folder = tmp_path / "programs"
     folder.mkdir()
     program = folder / request.param
@@ -61,7 +61,7 @@ def output_of(env, command) -> str:
 # --- without any conda: py-rattler, from a channel in a local folder ------------------------------------------------
 
 
-def test_rattler_makes_a_conda_env_where_there_is_no_conda(channel):
+def test_rattler_creates_a_conda_env_without_conda(channel):
     env = ENV_ROUTER["rattler"](env_name="it's $(x)", env_manager="rattler", output=quiet)
     assert env.check_availability()
     env.channels = (str(channel),)
@@ -82,7 +82,7 @@ def test_a_spec_with_conda_packages_is_built_by_rattler(channel, tmp_path):
     assert build(tmp_path / "envs", spec)["reused"] is True
 
 
-def test_a_package_that_no_channel_has_is_an_error_with_its_name(channel, tmp_path):
+def test_a_package_that_no_channel_has_is_named(channel, tmp_path):
     spec = {"manager": "rattler", "channels": [str(channel)], "packages": ["no-such-package"]}
     failed = build(tmp_path / "envs", spec)
     assert failed["event"] == "failed"
@@ -93,7 +93,7 @@ def test_a_package_that_no_channel_has_is_an_error_with_its_name(channel, tmp_pa
 # --- the command lines of conda, mamba and micromamba ---------------------------------------------------------------
 
 
-def test_a_named_env_is_made_where_its_manager_looks_for_it(stand_in, tmp_path):
+def test_a_named_env_is_created_where_its_manager_looks_for_it(stand_in, tmp_path):
     env = ENV_ROUTER[stand_in](env_name="new_conda_env", env_manager=stand_in, env_py_version=HOST, output=quiet)
     assert env.check_availability()
     assert not env.exists()
@@ -109,7 +109,7 @@ def test_a_named_env_is_made_where_its_manager_looks_for_it(stand_in, tmp_path):
     assert ENV_ROUTER[stand_in](env_name="new_conda_env", env_manager=stand_in).exists()
 
 
-def test_an_environment_file_is_heeded(stand_in, tmp_path):
+def test_an_environment_file_is_used(stand_in, tmp_path):
     (tmp_path / "more.txt").write_text("iniconfig\n")
     file = tmp_path / "environment.yml"
     file.write_text(
@@ -128,7 +128,7 @@ def test_the_base_env_is_the_managers_own(stand_in, tmp_path):
     assert CondaEnv("base", stand_in).prefix == tmp_path / "programs" / "root"
 
 
-def test_a_failing_manager_leaves_nothing_and_its_last_lines_are_told(stand_in):
+def test_a_failed_manager_leaves_nothing_and_its_last_lines_are_reported(stand_in):
     env = CondaEnv("broken", stand_in, packages=["no-such-package"], output=quiet)
     with pytest.raises(CommandFailed, match=r"(?s)create --yes .*PackagesNotFoundError: no-such-package"):
         env.create()
@@ -152,11 +152,11 @@ def test_a_manager_that_hangs_is_ended(stand_in, tmp_path, gate):
     assert not env.exists()
 
 
-def test_options_are_not_smuggled_in_as_names():
+def test_options_are_not_accepted_as_names():
     for words in (["--prefix=/elsewhere"], [""]):
-        with pytest.raises(EnvError, match="no conda package or channel"):
+        with pytest.raises(EnvError, match="is not a conda package or channel"):
             create_command("conda", "conda", Path("/env"), [], words)
-        with pytest.raises(EnvError, match="no conda package or channel"):
+        with pytest.raises(EnvError, match="is not a conda package or channel"):
             create_command("conda", "conda", Path("/env"), words, [])
 
 
@@ -166,15 +166,15 @@ def test_without_a_version_an_env_gets_the_hosts_python():
     assert with_python(["python-dateutil"], "3.12") == ["python=3.12", "python-dateutil"]
 
 
-def test_both_vocabularies_of_info_are_understood():
+def test_both_sets_of_keys_of_info_are_supported():
     conda = {"root_prefix": "/conda", "envs_dirs": ["/conda/envs"]}
     mamba = {"base environment": "/conda (writable)", "envs directories": ["/conda/envs"]}
     assert env_folders(conda) == env_folders(mamba) == (Path("/conda"), [Path("/conda/envs")])
-    with pytest.raises(EnvError, match="does not say"):
+    with pytest.raises(EnvError, match="does not say where"):
         env_folders({})
 
 
-def test_an_environment_file_that_cannot_be_heeded_is_an_error(tmp_path):
+def test_an_invalid_environment_file_is_an_error(tmp_path):
     file = tmp_path / "environment.yml"
     for text in ("[", "- a list\n", "dependencies: [{npm: [left-pad]}]\n"):
         file.write_text(text)
@@ -183,13 +183,13 @@ def test_an_environment_file_that_cannot_be_heeded_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("manager", REAL)
-def test_a_manager_that_is_not_here_says_what_to_do(manager, monkeypatch):
+def test_a_missing_manager_is_an_error_that_says_what_to_do(manager, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     for name in ("CONDA_EXE", "MAMBA_EXE"):
         monkeypatch.delenv(name, raising=False)
     env = CondaEnv("x", manager)
     assert not env.check_availability()
-    assert env.why_unavailable.startswith(f"{manager} is not on the PATH; the manager rattler makes")
+    assert env.why_unavailable.startswith(f"{manager} is not on the PATH; the manager rattler creates")
     with pytest.raises(EnvManagerMissing, match="not on the PATH"):
         env.create()
 
@@ -198,7 +198,7 @@ def test_a_manager_that_is_not_here_says_what_to_do(manager, monkeypatch):
 
 
 @pytest.mark.parametrize("manager", REAL)
-def test_a_real_manager_makes_a_real_env(manager, channel, tmp_path):
+def test_a_real_manager_creates_a_real_env(manager, channel, tmp_path):
     if not shutil.which(manager):
         pytest.skip(f"there is no {manager} on the PATH")
     env = CondaEnv(f"{tmp_path}/real", manager, channels=[channel.as_uri()], output=quiet)

@@ -1,4 +1,4 @@
-"""Where envs lie: what counts as finished, who holds the lock, and what is left when the holder dies."""
+"""The folder of an env: when it is finished, who holds its lock, and what a killed holder leaves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fill(folder: EnvFolder) -> None:
     folder.python.symlink_to(sys.executable)
 
 
-def test_an_env_is_finished_when_its_making_has_ended(folder):
+def test_an_env_is_finished_when_its_creation_has_ended(folder):
     with folder.claimed():
         with folder.changing("tag"):
             fill(folder)
@@ -39,7 +39,7 @@ def test_an_env_is_finished_when_its_making_has_ended(folder):
     assert not folder.lock.exists()
 
 
-def test_nothing_is_left_when_the_making_fails(folder):
+def test_nothing_is_left_when_the_creation_fails(folder):
     def make_halfway() -> None:
         with folder.claimed(), folder.changing("tag"):
             fill(folder)
@@ -57,7 +57,7 @@ def test_an_env_whose_python_is_gone_is_not_finished(folder, tmp_path):
     assert not folder.is_finished()
 
 
-def test_an_env_that_someone_else_made_needs_no_marker(folder):
+def test_an_env_of_the_user_needs_no_marker(folder):
     fill(folder)
     assert folder.is_finished()
     assert folder.read_marker() is None
@@ -74,7 +74,7 @@ def test_using_an_env_sets_its_time(folder):
     assert folder.last_used() > 1
 
 
-def test_one_holder_at_a_time_and_the_next_one_is_told_that_it_waits(folder):
+def test_there_is_one_holder_at_a_time_and_the_next_one_knows_that_it_waits(folder):
     waits, order = threading.Event(), []
 
     def second() -> None:
@@ -113,7 +113,7 @@ def test_the_third_waits_for_the_second_though_the_first_has_removed_the_lock_fi
 
 
 @pytest.mark.real
-def test_what_a_killed_holder_left_is_found_and_its_commands_are_ended(folder, gate: Gate):
+def test_the_remains_of_a_killed_holder_are_found_and_its_commands_are_ended(folder, gate: Gate):
     script = (
         "import os, signal, subprocess, sys; from pathlib import Path; from envs import processes\n"
         "from envs.env_folder import EnvFolder; folder = EnvFolder(Path(sys.argv[1]))\n"
@@ -136,7 +136,7 @@ def test_what_a_killed_holder_left_is_found_and_its_commands_are_ended(folder, g
     assert not folder.lock.exists()
 
 
-def test_a_folder_that_cannot_be_written_to_is_an_error_of_ours(tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_an_env_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvError, match="cannot be locked"), EnvFolder(tmp_path / "file" / "env").claimed():
         pass

@@ -1,4 +1,4 @@
-"""What envs there are, and how they go: not while someone makes or uses them."""
+"""Listing envs, and removing those that are neither being built nor in use."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "envs"
 
 
-def test_there_is_nothing_where_nothing_was_built(root):
+def test_an_empty_folder_has_no_envs(root):
     assert list_envs(root) == []
     with pytest.raises(NotFound, match="there is no env 'x'"):
         find_env(root, "x")
 
 
-def test_an_env_is_listed_with_what_it_is_and_found_by_each_of_its_names(root):
+def test_an_env_is_listed_with_its_facts_and_found_by_each_of_its_names(root):
     ready = build(root, SPEC)
     (env,) = list_envs(root)
     assert (env.name, env.path, env.state, env.manager) == ("env", ready["path"], "ready", "uv")
@@ -45,7 +45,7 @@ def test_an_env_is_listed_with_what_it_is_and_found_by_each_of_its_names(root):
         find_env(root, "evn")
 
 
-def test_several_envs_of_one_name_are_told_apart(root):
+def test_an_ambiguous_name_is_an_error_that_lists_the_folders(root):
     first, second = build(root, SPEC), build(root, {})
     with pytest.raises(NotFound, match="several envs are called 'env'"):
         find_env(root, "env")
@@ -66,13 +66,13 @@ def test_finding_a_built_env_counts_as_using_it(root):
     assert find_built(EnvSpec(name="env", deps=("six",)), root, ready["fingerprint"][:12] + "0" * 52) is None
 
 
-def test_an_env_goes_with_its_log(root):
+def test_an_env_is_removed_with_its_log(root):
     build(root, SPEC)
     assert remove_env(root, "env").name == "env"
     assert list(root.iterdir()) == []
 
 
-def test_an_env_that_a_process_runs_in_stays(root, gate):
+def test_an_env_in_which_a_process_runs_is_not_removed(root, gate):
     ready = build(root, SPEC)
     script = f"import subprocess; subprocess.run({gate.command!r}, shell=True)"
     process = subprocess.Popen([ready["python"], "-c", script])
@@ -86,26 +86,26 @@ def test_an_env_that_a_process_runs_in_stays(root, gate):
     assert [env.path for env in prune(root, 0)] == [ready["path"]]
 
 
-def test_whoever_knows_better_may_refuse(root):
+def test_the_caller_may_refuse_a_removal(root):
     build(root, SPEC)
     with pytest.raises(Refused, match="worker train-1 uses it"):
         remove_env(root, "env", refuse=lambda env: f"worker train-1 uses it, not {env.name} alone")
     assert len(list_envs(root)) == 1
 
 
-def test_an_env_that_is_being_built_stays(root, gate):
+def test_an_env_that_is_being_built_is_not_removed(root, gate):
     with BuilderProcess(root, {"post_install": [gate.command]}) as builder:
         gate.wait_until_reached()
         (env,) = list_envs(root)
         assert env.state == "building"
-        with pytest.raises(Refused, match="being made or removed"):
+        with pytest.raises(Refused, match="being built or removed"):
             remove_env(root, Path(env.path).name)
         assert prune(root, 0) == []
         gate.open()
         assert builder.finish()["event"] == "ready"
 
 
-def test_pruning_takes_what_was_left_behind_and_what_was_not_used_for_long(root, gate):
+def test_pruning_removes_incomplete_and_long_unused_envs(root, gate):
     with BuilderProcess(root, {"post_install": [gate.command]}) as builder:
         gate.wait_until_reached()
     assert builder.process.returncode < 0
@@ -120,7 +120,7 @@ def test_pruning_takes_what_was_left_behind_and_what_was_not_used_for_long(root,
     assert sorted(path.name for path in root.iterdir()) == [Path(young["path"]).name, Path(young["path"]).name + ".log"]
 
 
-def test_a_file_shared_with_a_cache_is_not_an_envs_own(tmp_path):
+def test_files_shared_with_a_cache_are_not_counted_as_own_bytes(tmp_path):
     cache, env = tmp_path / "cache", tmp_path / "env"
     cache.mkdir()
     env.mkdir()

@@ -1,4 +1,4 @@
-"""Commands as children: their output, their end, and that nothing of them is left."""
+"""Commands as child processes: their output, and that they end with all their children."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.real
 ENVIRON = dict(os.environ)
 
 
-def test_a_string_goes_to_a_shell_and_a_list_does_not():
+def test_a_string_is_run_by_a_shell_and_a_list_is_not():
     seen = bytearray()
     processes.run("echo $((1 + 2))", environ=ENVIRON, control=control(), output=seen.extend)
     processes.run(["echo", "$((1 + 2))"], environ=ENVIRON, control=control(), output=seen.extend)
     assert seen.decode().splitlines() == ["3", "$((1 + 2))"]
 
 
-def test_output_is_handed_on_while_the_command_runs(gate):
+def test_output_is_passed_on_while_the_command_runs(gate):
     seen = []
 
     def take(data: bytes) -> None:
@@ -36,7 +36,7 @@ def test_output_is_handed_on_while_the_command_runs(gate):
     assert b"".join(seen).split() == [b"first", b"second"]
 
 
-def test_the_exit_status_comes_back_and_the_last_lines_with_it():
+def test_the_exit_status_is_returned_with_the_last_lines():
     done = processes.run("seq 100; exit 7", environ=ENVIRON, control=control())
     assert done.status == 7
     assert done.tail == [str(number) for number in range(81, 101)]
@@ -51,7 +51,7 @@ def test_check_names_the_command_its_status_and_its_last_lines():
     )
 
 
-def test_a_command_that_is_not_there_is_an_error_of_ours():
+def test_a_missing_command_is_a_failed_command():
     with pytest.raises(CommandFailed, match="cannot be started"):
         processes.run(["no-such-program"], environ=ENVIRON, control=control())
 
@@ -62,7 +62,7 @@ def test_a_timeout_ends_children_that_left_the_session(gate):
     assert has_ended(gate.wait_until_reached())
 
 
-def test_a_timeout_ends_orphans_and_those_who_ignore_sigterm(gate):
+def test_a_timeout_ends_orphans_and_processes_that_ignore_sigterm(gate):
     command = f"(setsid sh -c 'trap \"\" TERM; {gate.command}' &) ; echo away; sleep 1000"
     with pytest.raises(CommandFailed):
         processes.run(command, environ=ENVIRON, control=control(timeout=0.5))
@@ -77,7 +77,7 @@ def test_a_child_that_cleared_its_environment_is_ended_too(gate):
     assert has_ended(gate.wait_until_reached())
 
 
-def test_a_command_has_a_session_of_its_own_that_ctrl_c_does_not_reach():
+def test_ctrl_c_does_not_reach_the_session_of_a_command():
     seen = bytearray()
     command = [sys.executable, "-c", "import os; print(os.getsid(0))"]
     processes.run(command, environ=ENVIRON, control=control(), output=seen.extend)
@@ -93,7 +93,7 @@ def test_another_thread_can_cancel(gate):
     canceller.join()
 
 
-def test_an_exception_passing_through_ends_the_command(gate):
+def test_an_exception_ends_the_command(gate):
     def interrupted(data: bytes) -> None:
         raise KeyboardInterrupt
 
@@ -103,7 +103,7 @@ def test_an_exception_passing_through_ends_the_command(gate):
     assert processes.strays(asked.tag) == []
 
 
-def test_what_a_command_leaves_in_the_background_goes_on_and_does_not_hold_us_up(gate):
+def test_background_processes_of_a_command_continue_and_are_not_waited_for(gate):
     asked = control()
     done = processes.run(f"({gate.command}) & echo started", environ=ENVIRON, control=asked)
     assert done == (0, ["started"])
@@ -112,14 +112,14 @@ def test_what_a_command_leaves_in_the_background_goes_on_and_does_not_hold_us_up
     assert processes.strays(asked.tag) == []
 
 
-def test_a_large_output_arrives_whole():
+def test_a_large_output_arrives_completely():
     seen = bytearray()
     command = [sys.executable, "-c", "import sys; sys.stdout.write('x' * 3_000_000)"]
     processes.run(command, environ=ENVIRON, control=control(), output=seen.extend)
     assert len(seen) == 3_000_000
 
 
-def test_a_carriage_return_ends_a_line_that_the_next_is_written_over():
+def test_a_carriage_return_ends_a_line_that_the_next_one_replaces():
     tail = Tail()
     assert tail.add(b"start\n10%\r20%\r") == ["start", "10%"]
     assert tail.add(b"30%\r\nerror\r") == ["20%", "30%"]
@@ -127,7 +127,7 @@ def test_a_carriage_return_ends_a_line_that_the_next_is_written_over():
     assert tail.lines() == ["start", "30%", "error", "last"]
 
 
-def test_half_a_character_waits_for_its_rest_and_what_is_none_does_no_harm():
+def test_split_characters_are_joined_and_invalid_ones_are_replaced():
     tail = Tail()
     text = "caf\xe9\n".encode()
     assert tail.add(text[:4]) == []

@@ -1,4 +1,4 @@
-"""What an env contains, and the same env made again."""
+"""What an env contains, and the same env built again."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def record(**fields: Any) -> EnvRecord:
 
 
 def built(root: Path, spec: EnvSpec) -> EnvRecord:
-    """The record of the env of a spec, which is built."""
+    """Build the env of a spec; its record."""
     event = build(root, msgspec.to_builtins(spec))
     assert event["event"] == "ready", event
     return record_of(spec, Path(event["path"]))
 
 
 def commit(folder: Path) -> None:
-    """Commit all that lies in a folder, which becomes a repository."""
+    """Make a folder a repository, and commit everything in it."""
     identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.org"]
     for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "a change"]):
         subprocess.run(
@@ -46,7 +46,7 @@ def commit(folder: Path) -> None:
 
 
 @pytest.mark.real
-def test_an_env_is_repeated_with_its_versions_though_newer_ones_have_come(tmp_path: Path) -> None:
+def test_an_env_is_repeated_with_its_versions_although_there_are_newer_ones(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     write_wheel(wheels, "sandboxed_wheel", "1.0+cpu")
     code = write_code_base(tmp_path / "code", "committed", 1)
@@ -71,7 +71,7 @@ def test_an_env_is_repeated_with_its_versions_though_newer_ones_have_come(tmp_pa
 
 
 @pytest.mark.real
-def test_an_env_whose_packages_do_not_fit_together_is_repeated_as_it_was(tmp_path: Path) -> None:
+def test_an_env_with_conflicting_packages_is_repeated_as_it_was(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     write_wheel(wheels, "sandboxed_wheel", "1.0")
     write_wheel(wheels, "sandboxed_user", "1.0", requires="sandboxed_wheel>=2")
@@ -83,7 +83,7 @@ def test_an_env_whose_packages_do_not_fit_together_is_repeated_as_it_was(tmp_pat
 
 
 @pytest.mark.real
-def test_a_conda_env_has_the_packages_of_both_kinds(tmp_path: Path) -> None:
+def test_a_conda_env_is_recorded_and_repeated_with_both_kinds_of_packages(tmp_path: Path) -> None:
     channel = write_channel(tmp_path / "channel")
     file = tmp_path / "environment.yml"
     file.write_text(f"channels: [{channel.as_uri()}]\ndependencies: [python, pip: [six]]\nvariables: {{A: b}}\n")
@@ -94,7 +94,7 @@ def test_a_conda_env_has_the_packages_of_both_kinds(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-def test_what_conda_installed_is_no_python_package_of_its_own(tmp_path: Path) -> None:
+def test_a_python_package_that_conda_installed_is_recorded_once(tmp_path: Path) -> None:
     site = Path("lib/python3.11/site-packages")
     for name in ("numpy", "six"):
         folder = tmp_path / site / f"{name}-1.0.dist-info"
@@ -110,7 +110,7 @@ def test_what_conda_installed_is_no_python_package_of_its_own(tmp_path: Path) ->
     assert found.requested == ["numpy", "six"]
 
 
-def test_the_spec_that_repeats_has_every_version_and_nothing_that_may_change_one() -> None:
+def test_the_repeating_spec_pins_every_package_and_drops_files_and_locks() -> None:
     spec = EnvSpec(name="own", deps=("six",), requirements=("/r.txt",), lock="/lock.txt", extra_index=("https://i",))
     origins, packages = {"base": "-e /base"}, {"b": "2", "base": "1"}
     made = repeated(record(spec=spec, options=["--pre"], origins=origins, packages=packages))
@@ -119,19 +119,19 @@ def test_the_spec_that_repeats_has_every_version_and_nothing_that_may_change_one
     )
 
 
-def test_a_users_own_env_is_repeated_as_one_of_the_sandbox(tmp_path: Path) -> None:
+def test_an_env_of_the_user_is_repeated_as_one_of_the_sandbox(tmp_path: Path) -> None:
     own = record(spec=EnvSpec(name="own", path=str(tmp_path)))
     assert repeated(own).path == ""
     (caveat,) = caveats(own)
     assert caveat == f"{tmp_path} is the user's own env: only the packages that were installed in it are repeated"
 
 
-def test_a_record_of_another_version_of_the_sandbox_is_understood() -> None:
+def test_unknown_keys_in_a_recorded_spec_are_ignored() -> None:
     known = record()
     assert repeated(msgspec.structs.replace(known, spec={**known.spec, "to_come": 1})).deps == ("six==1.17.0",)
 
 
-def test_differences_are_told_by_the_names_of_packages_however_they_are_written() -> None:
+def test_differences_compare_normalized_names() -> None:
     then = record(packages={"Py_YAML": "6.0", "gone": "1"}, conda=["python=3.11.7=h0"])
     now = record(packages={"py-yaml": "6.0", "come": "2"}, conda=["python=3.11.8=h0"])
     assert differences(then, now) == [

@@ -1,4 +1,4 @@
-"""Requirements: what they name, and what a requirements file asks for in all."""
+"""Requirements: what they name, and what requirements files ask for."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from sandbox_actors.errors import EnvError
         (".", (".", False)),
     ],
 )
-def test_a_requirement_tells_whether_it_is_a_path(requirement, expected):
+def test_local_paths_are_recognized(requirement, expected):
     assert local_path(requirement) == expected
 
 
-def test_extras_and_markers_stay_when_a_path_becomes_absolute():
+def test_extras_and_markers_are_kept_when_a_path_is_made_absolute():
     assert absolute("-e ./lib[a,b]", lambda path: Path("/base") / path) == "-e /base/lib[a,b]"
     assert absolute("numpy", lambda path: Path("/base") / path) == "numpy"
 
 
-def test_names_are_normalised_and_paths_have_none():
+def test_names_are_normalized_and_paths_have_none():
     assert package_name("PyZMQ[x]>=26") == "pyzmq"
     assert package_name("Ruamel.Yaml") == "ruamel-yaml"
     assert package_name("./pyzmq") == package_name("-e pyzmq") == ""
 
 
-def test_a_file_is_read_with_what_it_includes_once(tmp_path):
+def test_a_file_is_read_with_its_includes_each_once(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "lib").mkdir()
     (tmp_path / "all.txt").write_text("-r sub/more.txt  # m\nnumpy \\\n  >=2\n\n# no\n-c limits.txt\n--no-binary x\n")
@@ -71,7 +71,7 @@ def test_a_missing_file_is_named(tmp_path):
         flattened([tmp_path / "nowhere.txt"])
 
 
-def test_a_code_base_says_its_name_in_pyproject_or_setup_cfg(tmp_path):
+def test_the_name_of_a_project_is_read_from_pyproject_or_setup_cfg(tmp_path):
     assert project_name(tmp_path) == ""
     (tmp_path / "setup.cfg").write_text("[metadata]\nname = old-style\n")
     assert project_name(tmp_path) == "old-style"

@@ -1,4 +1,4 @@
-"""Env specs: how they are read, what is wrong with them, and when they mean another env."""
+"""Env specs: reading them, their errors, and when two of them share an env."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def problems(value, **options):
     return str(caught.value)
 
 
-def test_every_spec_that_is_shipped_can_be_read_and_has_a_fingerprint():
+def test_every_shipped_spec_can_be_read_and_has_a_fingerprint():
     assert "plain" in spec_names()
     for name in spec_names():
         assert re.fullmatch("[0-9a-f]{64}", load_spec(name).fingerprint)
@@ -38,7 +38,7 @@ def test_paths_are_looked_up_beside_the_file(tmp_path):
     assert spec.extra_index == ()
 
 
-def test_a_name_that_is_nearly_right_gets_a_suggestion():
+def test_a_misspelled_name_gets_a_suggestion():
     with pytest.raises(ConfigError, match="did you mean 'plain'"):
         load_spec("plian")
 
@@ -50,7 +50,7 @@ def test_the_folder_of_an_env_is_a_spec_that_uses_it(tmp_path):
     assert load_spec("my env", base=tmp_path) == EnvSpec(name="my_env", path=str(tmp_path / "my env"))
 
 
-def test_an_env_that_conda_has_made_is_found_by_its_name(tmp_path, monkeypatch):
+def test_an_env_that_conda_created_is_found_by_its_name(tmp_path, monkeypatch):
     python = tmp_path / "conda" / "envs" / "vision" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to("/bin/sh")
@@ -60,7 +60,7 @@ def test_an_env_that_conda_has_made_is_found_by_its_name(tmp_path, monkeypatch):
     assert load_spec("vision").path == f"{tmp_path}/conda/envs/vision"
 
 
-def test_what_is_wrong_is_said_with_its_place():
+def test_errors_name_the_key():
     assert problems({"depz": ["six"]}) == (
         "file.yaml: envs.mine: Object contains unknown field `depz`; did you mean 'deps'?"
     )
@@ -86,14 +86,14 @@ def test_a_spec_with_another_content_has_another_fingerprint():
     assert len({spec.fingerprint, *(replace(spec, **other).fingerprint for other in others)}) == 1 + len(others)
 
 
-def test_a_name_and_download_addresses_do_not_count(monkeypatch):
+def test_the_name_and_find_links_do_not_change_the_fingerprint(monkeypatch):
     spec = EnvSpec(name="a", deps=("six",))
     before = spec.fingerprint
     monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
     assert replace(spec, name="b", find_links=("/wheels",)).fingerprint == before
 
 
-def test_requirements_files_count_with_their_content_and_what_they_include(tmp_path):
+def test_requirements_files_count_by_their_content_with_their_includes(tmp_path):
     outer, inner = tmp_path / "outer.txt", tmp_path / "inner.txt"
     outer.write_text("-r inner.txt\n")
     inner.write_text("six\n")
@@ -105,7 +105,7 @@ def test_requirements_files_count_with_their_content_and_what_they_include(tmp_p
     assert spec.fingerprint != before
 
 
-def test_constraints_count_with_their_content(tmp_path):
+def test_constraints_count_by_their_content(tmp_path):
     (tmp_path / "r.txt").write_text("-c limits.txt\nsix\n")
     (tmp_path / "limits.txt").write_text("six<2\n")
     spec = EnvSpec(name="a", requirements=(str(tmp_path / "r.txt"),))
@@ -114,7 +114,7 @@ def test_constraints_count_with_their_content(tmp_path):
     assert spec.fingerprint != before
 
 
-def test_a_local_folder_counts_with_its_content_and_an_editable_one_with_its_metadata(tmp_path):
+def test_a_local_folder_counts_by_its_content_and_an_editable_one_by_its_metadata(tmp_path):
     folder = write_code_base(tmp_path / "lib", "lib", 1)
     copied, editable = EnvSpec(name="a", deps=(str(folder),)), EnvSpec(name="a", deps=(f"-e {folder}",))
     before = copied.fingerprint, editable.fingerprint
@@ -129,12 +129,12 @@ def test_a_local_folder_counts_with_its_content_and_an_editable_one_with_its_met
     assert editable.fingerprint != before[1]
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(EnvError, match="does not exist"):
         _ = EnvSpec(name="a", deps=(str(tmp_path / "nowhere"),)).fingerprint
 
 
-def test_an_environment_file_counts_with_its_content(tmp_path):
+def test_an_environment_file_counts_by_its_content(tmp_path):
     file = tmp_path / "environment.yml"
     file.write_text("dependencies: [python=3.11, {pip: [six]}]\n")
     spec = EnvSpec(name="a", manager="conda", config=str(file))
@@ -145,6 +145,6 @@ def test_an_environment_file_counts_with_its_content(tmp_path):
     assert spec.fingerprint != before
 
 
-def test_a_slug_is_fit_for_a_folder():
+def test_a_slug_is_a_valid_folder_name():
     assert slug("a b/$(c)") == "a_b_c"
     assert slug("...") == "env"

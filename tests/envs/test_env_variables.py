@@ -1,4 +1,4 @@
-"""The variables of what runs in an env, and of what fills one."""
+"""The environment variables of processes in an env, and of installers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST = {
 }
 
 
-def test_nothing_of_the_hosts_python_environment_reaches_a_worker():
+def test_the_hosts_python_environment_does_not_reach_a_worker():
     environ = worker_environ(Path("/env"), HOST)
     assert environ == {
         "PATH": "/env/bin:/usr/bin",
@@ -31,7 +31,7 @@ def test_nothing_of_the_hosts_python_environment_reaches_a_worker():
     }
 
 
-def test_a_manager_sees_condas_settings_but_not_what_is_activated():
+def test_a_manager_sees_condas_settings_but_not_an_activated_env():
     environ = tool_environ(HOST)
     assert environ == {
         "PATH": "/usr/bin",
@@ -41,7 +41,7 @@ def test_a_manager_sees_condas_settings_but_not_what_is_activated():
     }
 
 
-def test_what_pip_is_told_uv_is_told_too():
+def test_settings_of_pip_apply_to_uv():
     environ = tool_environ(
         {
             "PIP_INDEX_URL": "https://example.org/simple",
@@ -57,6 +57,6 @@ def test_what_pip_is_told_uv_is_told_too():
     assert environ["SSL_CERT_FILE"] == "/cert.pem"
 
 
-def test_uvs_own_settings_come_first():
+def test_settings_of_uv_have_precedence():
     environ = tool_environ({"PIP_INDEX_URL": "https://pip.example", "UV_INDEX_URL": "https://uv.example"})
     assert environ["UV_INDEX_URL"] == "https://uv.example"

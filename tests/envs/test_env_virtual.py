@@ -1,4 +1,4 @@
-"""Real environments by venv, virtualenv and uv: made, filled, run in, and removed."""
+"""Real environments by venv, virtualenv and uv: created, filled, used and removed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_no_name_reaches_a_shell(made):
     assert not list(Path.cwd().rglob("pwned"))
 
 
-def test_making_an_env_again_does_nothing(made):
+def test_creating_an_env_again_does_nothing(made):
     before = made.folder.marker.read_bytes()
     made.output = Talk()
     made.create()
@@ -81,7 +81,7 @@ def test_making_an_env_again_does_nothing(made):
     assert made.output.data == b""
 
 
-def test_what_is_installed_once_is_not_looked_for_again(made):
+def test_installed_packages_are_not_resolved_again(made):
     made.install_py_deps(["six", "iniconfig"])
     assert output_of(made, ["python", "-c", "import six, iniconfig; print(six.__name__)"]) == "six"
     made.output = Talk()
@@ -96,13 +96,13 @@ def test_an_env_has_a_pip_of_its_own(made):
     assert str(made.prefix) in output_of(made, "pip --version")
 
 
-def test_byte_code_is_there_before_the_first_import(made):
+def test_byte_code_exists_before_the_first_import(made):
     made.install_py_deps(["iniconfig"])
     folder = next(made.prefix.glob("lib/python3*/site-packages/iniconfig"))
     assert list((folder / "__pycache__").glob("*.pyc"))
 
 
-def test_a_requirement_that_cannot_be_met_names_the_command_and_its_last_lines(made):
+def test_an_error_about_a_requirement_names_the_command_and_its_last_lines(made):
     before = packages_of(made)
     with pytest.raises(CommandFailed, match=r"(?s)uv pip install .*ended with exit status 1.*six==0\.0\.99") as caught:
         made.install_py_deps(["iniconfig", "six==0.0.99"])
@@ -116,14 +116,14 @@ def test_a_string_is_a_shell_command_and_a_list_is_not(made):
     assert output_of(made, ["python", "-c", "import sys; print(sys.argv[1:])", *words]) == str(words)
 
 
-def test_a_command_that_fails_raises_with_its_last_lines_or_gives_its_status(made):
+def test_a_failed_command_raises_with_its_last_lines_or_returns_its_status(made):
     with pytest.raises(CommandFailed, match="exit status 3") as caught:
         made.run_cmd("echo oh no; exit 3", output=Talk())
     assert caught.value.tail == ["oh no"]
     assert made.run_cmd("exit 3", check=False) == 3
 
 
-def test_a_command_can_be_ended_with_all_that_it_started(made, gate):
+def test_a_command_can_be_ended_with_every_process_that_it_started(made, gate):
     cancel = threading.Event()
     thread = threading.Thread(target=lambda: (pids.append(gate.wait_until_reached()), cancel.set()))
     pids: list[int] = []
@@ -144,7 +144,7 @@ def test_the_hosts_environment_does_not_leak_in(made, monkeypatch, tmp_path):
     assert made.environ()["VIRTUAL_ENV"] == str(made.prefix)
 
 
-def test_a_requirements_file_is_installed_with_what_lies_beside_it(made, tmp_path):
+def test_a_requirements_file_is_installed_with_the_folders_beside_it(made, tmp_path):
     write_code_base(tmp_path / "files" / "lib", "beside", 1)
     (tmp_path / "files" / "r.txt").write_text("./lib\n-r more.txt\n")
     (tmp_path / "files" / "more.txt").write_text("iniconfig\n")
@@ -155,7 +155,7 @@ def test_a_requirements_file_is_installed_with_what_lies_beside_it(made, tmp_pat
     assert output_of(made, "python -c 'import beside; print(beside.value)'") == "22"
 
 
-def test_a_code_base_is_installed_editable_and_its_dependencies_are_followed(made, tmp_path):
+def test_a_code_base_is_installed_editable_with_its_dependencies(made, tmp_path):
     folder = write_code_base(tmp_path / "code base", "codebase", 1)
     made.install_py_deps(str(folder))
     made.output = Talk()
@@ -168,19 +168,19 @@ def test_a_code_base_is_installed_editable_and_its_dependencies_are_followed(mad
     assert output_of(made, "python -c 'import sniffio; print(sniffio.__name__)'") == "sniffio"
 
 
-def test_what_is_no_requirement_is_refused(made, tmp_path):
+def test_invalid_requirements_are_refused(made, tmp_path):
     (tmp_path / "empty").mkdir()
     for wrong in (["--index-url=https://example.org"], [""], ["six\nnumpy"], ["-r r.txt"]):
         with pytest.raises(EnvError, match="requirement"):
             made.install_py_deps(wrong)
-    with pytest.raises(EnvError, match="no requirements file and no folder"):
+    with pytest.raises(EnvError, match="not a requirements file or the folder"):
         made.install_py_deps("six")
     with pytest.raises(EnvError, match="nothing says what to install"):
         made.install_py_deps(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_the_example_of_the_guide_runs_as_it_stands(manager, tmp_path, capfd, monkeypatch):
+def test_the_example_of_the_guide_runs_unchanged(manager, tmp_path, capfd, monkeypatch):
     skip_without(manager)
     (tmp_path / "requirements.txt").write_text("six\n")
     library = write_code_base(tmp_path / "library", "library", 1)
@@ -202,7 +202,7 @@ def test_the_example_of_the_guide_runs_as_it_stands(manager, tmp_path, capfd, mo
     assert list(default_root().iterdir()) == []
 
 
-def test_an_env_that_a_user_made_is_used_as_it_is_and_only_added_to():
+def test_packages_are_only_added_to_an_env_of_the_user():
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "mine"], check=True)
     kept = Path("mine/kept")
     kept.write_text("")
@@ -217,22 +217,22 @@ def test_an_env_that_a_user_made_is_used_as_it_is_and_only_added_to():
     assert kept.exists()
 
 
-def test_a_folder_that_is_no_env_is_left_alone():
+def test_a_folder_that_is_not_an_env_is_not_changed():
     Path("data").mkdir()
     Path("data/precious").write_text("x")
-    with pytest.raises(EnvError, match="is no env"):
+    with pytest.raises(EnvError, match="is not an env"):
         VirtualEnv("./data", "uv", output=Talk()).create()
     assert Path("data/precious").read_text() == "x"
 
 
-def test_a_requirements_file_can_come_with_the_env():
+def test_an_env_can_be_created_with_a_requirements_file():
     Path("r.txt").write_text("six\n")
     env = VirtualEnv("configured", "uv", env_config_path="r.txt", output=Talk())
     env.create()
     assert output_of(env, "python -c 'import six; print(1)'") == "1"
 
 
-def test_nothing_is_left_when_making_an_env_fails():
+def test_nothing_is_left_when_creating_an_env_fails():
     Path("r.txt").write_text("six==0.0.99\n")
     env = VirtualEnv("broken", "uv", env_config_path="r.txt", output=Talk())
     with pytest.raises(CommandFailed, match=r"six==0\.0\.99"):
@@ -244,7 +244,7 @@ def test_nothing_is_left_when_making_an_env_fails():
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_making_an_env_that_was_killed_halfway_leaves_none_and_can_be_done_again(manager, tmp_path, gate):
+def test_an_env_whose_creation_was_killed_does_not_exist_and_can_be_created_again(manager, tmp_path, gate):
     skip_without(manager)
     folder = write_code_base(tmp_path / "lib", "halfway", 1)
     text = (folder / "pyproject.toml").read_text()
@@ -281,7 +281,7 @@ def test_a_python_that_does_not_exist_is_an_error(manager):
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_another_python_can_be_asked_for(manager):
+def test_another_python_can_be_requested(manager):
     skip_without(manager)
 
     def not_here(command: list[str]) -> None:
@@ -299,7 +299,7 @@ def test_another_python_can_be_asked_for(manager):
     pytest.skip("this machine has no other python")
 
 
-def test_a_manager_that_makes_no_such_envs_is_refused():
+def test_a_manager_of_another_kind_is_refused():
     with pytest.raises(EnvError, match="does not make virtual environments"):
         VirtualEnv("x", "conda")
     for name in ("", ".", "..", "a\0b"):
@@ -307,7 +307,7 @@ def test_a_manager_that_makes_no_such_envs_is_refused():
             VirtualEnv(name, "uv")
 
 
-def test_no_index_to_be_reached_is_an_error_that_says_so(tmp_path, monkeypatch):
+def test_an_unreachable_index_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")

@@ -123,7 +123,7 @@ def test_a_new_env_that_several_need_at_once_is_built_once(
         assert "waiting for another build of gated" in create.stderr.readline()
         (env,) = env_sandbox.listed()
         assert env["state"] == "building"
-        assert "being made" in env_sandbox.command("env", "rm", env["folder"]).stderr
+        assert "being built" in env_sandbox.command("env", "rm", env["folder"]).stderr
         gate.write_text("\n")
         created, _ = create.communicate(timeout=LIMIT)
         assert "existed already" in created
