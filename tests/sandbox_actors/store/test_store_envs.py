@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.protocol.rows import EnvRecord
@@ -80,19 +79,21 @@ def test_a_store_of_version_1_has_experiments_without_envs(path: Path) -> None:
     assert path.with_name(f"{path.name}.version-1").exists()
 
 
-def test_envs_are_recovered_and_none_is_without_its_job(path: Path) -> None:
-    async def write(store: Store) -> None:
-        await add(store, jobs=2)
-        for index in range(2):
-            await store.record_env(RunId("1", 1, index, 1), env(six=f"{index}.0"))
+def damage(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        for statement in statements:
+            file.execute(statement)
 
-    def damage(*statements: Any) -> None:
-        with closing(sqlite3.connect(path)) as file, file:
-            for statement in statements:
-                file.execute(statement)
 
-    with_store(path, write)
-    damage('DELETE FROM jobs WHERE "index" = 0')
+async def record_two(store: Store) -> None:
+    await add(store, jobs=2)
+    for index in range(2):
+        await store.record_env(RunId("1", 1, index, 1), env(six=f"{index}.0"))
+
+
+def test_envs_are_recovered_except_those_of_lost_jobs(path: Path) -> None:
+    with_store(path, record_two)
+    damage(path, 'DELETE FROM jobs WHERE "index" = 0')
     done = recover_store(path)
     assert (done.saved["envs"], done.saved["job_envs"]) == (2, 2)
 
@@ -100,5 +101,10 @@ def test_envs_are_recovered_and_none_is_without_its_job(path: Path) -> None:
         assert await recorded(store, "1") == [({"six": "1.0"}, ["refined.job1"])]
 
     with_store(path, read)
-    damage("DROP TABLE job_envs", "DROP TABLE envs")
-    assert recover_store(path).saved["envs"] == 0
+
+
+def test_a_store_without_the_tables_of_envs_is_recovered(path: Path) -> None:
+    with_store(path, record_two)
+    damage(path, "DROP TABLE job_envs", "DROP TABLE envs")
+    done = recover_store(path)
+    assert (done.saved["jobs"], done.saved["envs"]) == (2, 0)
