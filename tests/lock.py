@@ -16,8 +16,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-from packaging.markers import Marker
-
 from sandbox_actors.bootstrap import OLDEST, ROOT, prepare
 
 LOCKS = ROOT / "configs" / "locks"
@@ -40,7 +38,7 @@ TARGETS = [
 
 def main(names: list[str]) -> int:
     """Write the locks of these names, of all without any. Exit status 1 if one could not be resolved."""
-    uv = prepare("dev").parent / "uv"
+    uv = Path(sys.prefix, "bin", "uv")
     failed = []
     for name, requirements in _all_requirements().items():
         if names and name not in names:
@@ -93,6 +91,8 @@ def constraints(resolved: str) -> list[str]:
 
 
 def _is_needed(marker: str) -> bool:
+    from packaging.markers import Marker  # not on a bare Python, which only starts that of the `.venv`
+
     return not marker or any(Marker(marker).evaluate(target) for target in TARGETS)
 
 

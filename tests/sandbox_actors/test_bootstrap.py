@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,12 @@ def test_versions_that_cannot_be_installed_are_an_error_that_names_the_way_out(p
     with pytest.raises(SystemExit):
         project.prepare()
     assert len(project.calls()) == 1  # what failed is tried again
+
+
+@pytest.mark.parametrize("module", ["sandbox_actors.__main__", "tests.__main__", "tests.lock"])
+def test_what_sets_up_the_venv_needs_only_the_standard_library(module: str) -> None:
+    code = f"import importlib; importlib.import_module({module!r})"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=bootstrap.ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
