@@ -52,14 +52,18 @@ def prepare(extra: str = "", venv: Path | None = None, base: str = sys.executabl
     stamp = venv / f"installed{'-' + extra if extra else ''}"
     locks = [] if wants_newest() else [LOCK]
     sources = (ROOT / "pyproject.toml", *locks)
-    made_with = sys.version if base == sys.executable else base
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + made_with.encode()).hexdigest()
+    content = b"".join(path.read_bytes() for path in sources)
     with open(ROOT / f"{venv.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
+        if not (python.exists() and stamp.exists() and stamp.read_text() == _digest(content, python)):
             _install(venv, base, f"{ROOT}[{extra}]" if extra else str(ROOT), locks)
-            stamp.write_text(wanted)
+            stamp.write_text(_digest(content, python))
     return python
+
+
+def _digest(content: bytes, python: Path) -> str:
+    """Changes with what is installed, and with the Python below the venv, which may be upgraded in place."""
+    return hashlib.sha256(content + os.fsencode(python.resolve())).hexdigest()
 
 
 def _install(venv: Path, base: str, project: str, locks: Sequence[Path]) -> None:

@@ -70,6 +70,25 @@ def test_the_versions_of_the_lock_are_installed_once_for_each_lock(project: Proj
     assert len(project.calls()) == 1
 
 
+def test_the_venv_is_kept_by_whichever_python_it_is_asked_for(project: Project, tmp_path: Path) -> None:
+    project.prepare()
+    project.calls()
+    other = tmp_path / "other-python"
+    other.write_text(project.base.read_text())
+    other.chmod(0o755)
+    assert prepare("dev", base=str(other)) == project.root / ".venv" / "bin" / "python"
+    assert project.calls() == []
+
+
+def test_another_python_below_the_venv_is_filled_again(project: Project, tmp_path: Path) -> None:
+    python = project.prepare()
+    project.calls()
+    upgraded = python.rename(tmp_path / "upgraded-python")
+    python.symlink_to(upgraded)
+    project.prepare()
+    assert len(project.calls()) == 1
+
+
 def test_constraints_of_the_user_are_kept(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONSTRAINT", "/mine.txt")
     project.prepare()
