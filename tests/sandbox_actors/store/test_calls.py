@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_a_write_that_is_withdrawn_before_it_is_settled_is_undone() -> None:
     assert results.withdraw(call)
     call.result = 7
     (undo,) = results.deliver([call])
-    with sqlite3.connect(":memory:") as db:
+    with closing(sqlite3.connect(":memory:")) as db:
         db.execute("CREATE TABLE numbers AS SELECT 7 AS number UNION SELECT 8")
         undo.work(db)
         assert db.execute("SELECT number FROM numbers").fetchall() == [(8,)]
