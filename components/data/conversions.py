@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from components.base import BaseDataPoolManipulator
 from components.data.json_patch import changed, elements
-from components.data.jsonl import Line, dataset_paths, read_lines, stem, whole_dataset
+from components.data.jsonl import Line, dataset_paths, read_lines, stem
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import whole_file, write_whole
 
 IMAGE = "<__dj__image>"
 VIDEO = "<__dj__video>"
@@ -27,11 +28,11 @@ END_OF_CHUNK = "<|__dj__eoc|>"
 class Conversion(BaseDataPoolManipulator):
     """Base: `ending` is appended to the name of the input to name the output."""
 
-    env, is_light = "plain", True
+    env = "plain"
+    is_light = True
     required: ClassVar[tuple[str, ...]] = ("dataset_path", "export_path")
     reads = ("dataset_path",)
     keys: ClassVar[tuple[str, ...]] = required
-
     ending = ""
 
     def run(self) -> list[str]:
@@ -44,6 +45,7 @@ class Conversion(BaseDataPoolManipulator):
             if targets.count(target) > 1:
                 problem = f"several of them would be written to {target}"
                 raise ConfigError([Problem(self._name, "dataset_path", problem)])
+        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
         for path, target in zip(paths, targets, strict=True):
             print(f"{self.convert(path, target)} of {path} into {target}")
         return [str(target) for target in targets]
@@ -67,13 +69,12 @@ class CocoCaptionToDataJuicer(Conversion):
     image_root  a folder that relative paths in `images` start at (default: none), for operators that open the images
     """
 
-    keys: ClassVar[tuple[str, ...]] = (*Conversion.keys, "image_root")
-
+    keys = (*Conversion.keys, "image_root")
     ending = "_dj_fmt.jsonl"
 
     def convert(self, path: Path, target: Path) -> str:
         count = 0
-        with whole_dataset(target) as file:
+        with whole_file(target) as file:
             for line in read_lines(path):
                 file.write(self._converted(line).encode() + b"\n")
                 count += 1
@@ -106,9 +107,8 @@ class CocoCaptionMeta(Conversion):
     repeat_time     repeats of the dataset in an epoch; below 1, the share of it that is used (default 1)
     """
 
-    required: ClassVar[tuple[str, ...]] = (*Conversion.required, "data_root_path")
-    keys: ClassVar[tuple[str, ...]] = (*required, "root", "data_augment", "repeat_time")
-
+    required = (*Conversion.required, "data_root_path")
+    keys = (*required, "root", "data_augment", "repeat_time")
     ending = "_meta.json"
 
     def convert(self, path: Path, target: Path) -> str:
@@ -127,8 +127,7 @@ class CocoCaptionMeta(Conversion):
             "repeat_time": settings.get("repeat_time", 1),
             "length": length,
         }
-        with whole_dataset(target) as file:
-            file.write(json.dumps({stem(path): meta}, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_whole(target, json.dumps({stem(path): meta}, indent=2, ensure_ascii=False).encode() + b"\n")
         return _samples(length)
 
 
@@ -144,7 +143,7 @@ class DataJuicerToEasyAnimate(Conversion):
 
     def convert(self, path: Path, target: Path) -> str:
         kept = left_out = 0
-        with whole_dataset(target) as file:
+        with whole_file(target) as file:
             file.write(b"[")
             for line in _read_list(path) if _is_list(path) else read_lines(path):
                 converted = self._converted(line)

@@ -53,7 +53,8 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
     A corpus with the same settings and interpreter is reused; its manifest identifies it.
     """
 
-    env, is_light = "plain", True
+    env = "plain"
+    is_light = True
     required = ("export_path",)
 
     def run(self) -> tuple[str, str]:
@@ -71,7 +72,7 @@ class PythonDocsCorpus(BaseDataPoolManipulator):
         _write_lines(train, samples)
         _write_lines(heldout, aside)
         files = {path.name: _file_digest(path) for path in (train, heldout)}
-        _write_text(folder / _MANIFEST, json.dumps({**manifest, "files": files}, indent=2) + "\n")
+        write_whole(folder / _MANIFEST, json.dumps({**manifest, "files": files}, indent=2).encode() + b"\n")
         print(f"{len(samples)} samples and {len(aside)} held out, made in {time.monotonic() - started:.1f} s: {folder}")
         return str(train), str(heldout)
 
@@ -161,9 +162,4 @@ def _file_digest(path: Path) -> str:
 
 def _write_lines(path: Path, samples: Iterable[Paragraph]) -> None:
     lines = (json.dumps(sample._asdict(), ensure_ascii=False) for sample in samples)
-    _write_text(path, "".join(f"{line}\n" for line in lines))
-
-
-def _write_text(path: Path, text: str) -> None:
-    """All of it or nothing: a run that is cut off leaves no half file under the name."""
-    write_whole(path, text.encode())
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode())

@@ -39,9 +39,10 @@ from pathlib import Path
 from typing import Any
 
 from components.data.bounds import Bound, BoundChange, Columns, bounds_of, changed
-from components.data.jsonl import read_lines, value_at
+from components.data.jsonl import read_lines
 from components.data.refining import Refiner, read_columns
 from components.data.sampling import number_at
+from sandbox_actors.dotted import find_or_none
 from sandbox_actors.errors import ComponentFailed
 
 FEWEST = 10
@@ -244,7 +245,6 @@ class FeedbackRefiner(Refiner):
     required = ("path_model_feedback_recipe", "measure_key")
     reads = ("dataset_path", "measure_path")
     keys = (*required, *reads, "band", "coverage", "significance", "analysis")
-
     path_key = "path_model_feedback_recipe"
     method = "model feedback"
 
@@ -294,17 +294,10 @@ class FeedbackRefiner(Refiner):
             if others is not None and (line is None or other is None):
                 ended, more = (measured, dataset) if line is None else (dataset, measured)
                 raise ComponentFailed(f"{ended} ends after {len(measures)} samples, {more} has more: they do not match")
-            measures.append(_measure(line.sample, key))
+            measures.append(number_at(find_or_none(line.sample, key)))
         if all(measure is None for measure in measures):
             raise self.error("measure_key", f"no sample of {measured} has a number at {key!r}")
         return measures
-
-
-def _measure(sample: dict[str, Any], key: str) -> float | None:
-    try:
-        return number_at(value_at(sample, key))
-    except KeyError:
-        return None
 
 
 def _padded(columns: Columns, size: int) -> dict[str, list[Any]]:

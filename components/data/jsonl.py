@@ -1,20 +1,17 @@
-"""Datasets of one JSON object a line, read with the place of each, and files that are there whole or not at all."""
+"""Datasets with one JSON object on each line, read with the file and line number of each."""
 
 from __future__ import annotations
 
 import gzip
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from sandbox_actors.dotted import find
-from sandbox_actors.errors import ComponentFailed, ConfigError, ContextError, Problem
-from sandbox_actors.files import whole_file
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -87,19 +84,3 @@ def stem(path: Path) -> str:
     """The name without the suffixes of a dataset: `pool` for `pool.jsonl.gz`."""
     name = path.name.removesuffix(".gz")
     return name[: -len(Path(name).suffix)] if Path(name).suffix else name
-
-
-@contextmanager
-def whole_dataset(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written, which gets its name when the block ends well; its folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        yield file
-
-
-def value_at(sample: Any, dotted: str) -> Any:
-    """What is at a dotted key of a sample. Raises KeyError where there is nothing."""
-    try:
-        return find(sample, dotted)
-    except ContextError as error:
-        raise KeyError(dotted) from error

@@ -30,7 +30,8 @@ from typing import Any
 from components.base import Component, Config, keep_imports
 from components.data.importing import import_data_juicer
 from components.data.recipe import RECIPE_KEYS, check_dataset, recipe_error
-from sandbox_actors.errors import ComponentFailed, ConfigError, Problem, nearest
+from components.struct_settings import JOB_KEYS
+from sandbox_actors.errors import ComponentFailed, ConfigError, Problem, did_you_mean
 
 FAST = {
     "auto_op_parallelism": False,
@@ -43,7 +44,7 @@ FAST = {
 }
 """Defaults that a recipe may override: everything in this process, no cache, and a failing operator is an error."""
 
-NOT_ITS_OWN = ("type", "plots")
+NOT_ITS_OWN = (*JOB_KEYS, "plots")
 """Keys of our configs that Data-Juicer does not have."""
 
 
@@ -221,12 +222,8 @@ def _explained(error: Exception, settings: Mapping[str, Any], parser: Any) -> Co
     unknown = [key for key in settings if key not in known]
     if not unknown:
         return recipe_error("", " ".join(str(error).split()))
-    problems = []
-    for key in unknown:
-        near = nearest(key, known)
-        hint = f"; did you mean {near!r}?" if near else ""
-        problems.append(Problem("recipe", key, f"Data-Juicer has no such setting{hint}"))
-    return ConfigError(problems)
+    message = "Data-Juicer has no such setting"
+    return ConfigError([Problem("recipe", key, f"{message}{did_you_mean(key, known)}") for key in unknown])
 
 
 def _operator(entry: Any) -> dict[str, Any]:

@@ -32,7 +32,6 @@ _CHOSEN = re.compile(r"\w+\[Fields\.stats\]\[self\.(\w+)\]")
 def describe() -> dict[str, Any]:
     """File name to content, for the Data-Juicer that is installed."""
     from components.data.importing import import_data_juicer
-    from components.data.juicer import NOT_ITS_OWN
 
     import_data_juicer()
     from data_juicer.config.config import build_base_parser
@@ -42,7 +41,7 @@ def describe() -> dict[str, Any]:
     classes = dict(sorted(OPERATORS.modules.items()))
     parameters = {name: _get_valid_params(cls) for name, cls in classes.items()}
     bounds = {name: _bounds(cls, parameters[name]) for name, cls in classes.items()}
-    settings = {action.dest.split(".")[0] for action in build_base_parser()._actions} | set(NOT_ITS_OWN)
+    settings = {action.dest.split(".")[0] for action in build_base_parser()._actions} | {"plots"}
     return {
         "operators.json": {name: sorted(known) for name, known in parameters.items()},
         "operator_bounds.json": {name: found for name, found in bounds.items() if found},

@@ -11,7 +11,7 @@ from typing import Any
 
 from sandbox_actors.errors import ConfigError, Problem
 
-RECIPE_KEYS: tuple[str, ...] = tuple(json.loads(pkgutil.get_data("components.data", "settings.json") or b"[]"))
+RECIPE_KEYS: tuple[str, ...] = tuple(json.loads(pkgutil.get_data(__package__, "settings.json") or b"[]"))
 """The keys of a recipe, written by `components/data/operators.py`."""
 
 

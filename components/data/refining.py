@@ -13,9 +13,10 @@ from typing import Any
 
 from components.base import Component, Config
 from components.data.bounds import BoundChange, Columns
-from components.data.jsonl import read_lines, whole_dataset
+from components.data.jsonl import read_lines
 from components.data.recipe import recipe_error
 from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.files import write_whole
 
 STATS = "__dj__stats__"
 """The key of an analysed sample's statistics."""
@@ -25,7 +26,6 @@ class Refiner(Component):
     """Base. `path_key`: the setting with the path of the refined recipe. `method`: its name in errors."""
 
     env = "data-juicer"
-
     path_key = method = ""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -61,8 +61,8 @@ class Refiner(Component):
         """Write the recipe with its changes as comments, print the table, and return the job's result."""
         moved = [change for change in changes if change.after != change.before]
         comments = [f"refined by {how}", *map(str, moved)]
-        with whole_dataset(path) as file:
-            file.write(_content(recipe, path, comments).encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, _content(recipe, path, comments).encode())
         print(table(changes) or "the recipe has no bound of a statistic, so nothing was changed")
         return {
             "path": str(path),

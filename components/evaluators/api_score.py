@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from components.base import BaseEvaluator
-from components.data.jsonl import value_at
 from components.evaluators.measure_settings import ApiScoreSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of
 from components.inference.api import ApiInferExecutor
 from components.inference.datasets import InferDataset, Prompts
 from components.inference.samples import Sample
-from components.inference.settings import API_SECRETS, ApiSettings
+from components.inference.settings import API_SECRETS
+from sandbox_actors.dotted import find
+from sandbox_actors.errors import ContextError
 
 SCORE = "model_score"
 
@@ -28,10 +29,11 @@ class ApiScoreEvaluator(BaseEvaluator):
     The score is the number in the answer. An interrupted run continues where it stopped.
     """
 
-    env, is_light = "api", True
-    settings_type = ApiScoreSettings
+    env = "api"
+    is_light = True
     reads = ("dataset_path",)
     secrets = API_SECRETS
+    settings_type = ApiScoreSettings
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> dict[str, Any]:
         import asyncio
@@ -61,7 +63,7 @@ class ApiScoreEvaluator(BaseEvaluator):
 
 
 class _ScoreExecutor(ApiInferExecutor):
-    settings_type: ClassVar[type[ApiSettings]] = ApiScoreSettings
+    settings_type = ApiScoreSettings
 
 
 class _Graded(Prompts):
@@ -74,9 +76,9 @@ class _Graded(Prompts):
 
     def parse(self, output: Any, sample: Sample) -> float:
         try:
-            truth = value_at(sample.item, self._key)
-        except KeyError:
-            raise ValueError(f"the sample has nothing at {self._key}") from None
+            truth = find(sample.item, self._key)
+        except ContextError as error:
+            raise ValueError(f"the sample has nothing at {self._key}: {error}") from None
         return float(_same(super().parse(output, sample), truth))
 
 

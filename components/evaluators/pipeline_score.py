@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from components.base import BaseEvaluator, keep_imports
-from components.data.jsonl import value_at
 from components.evaluators.measure_settings import PipelineScoreSettings
 from components.evaluators.sample_measures import dataset_of, summary, target_of, text_of, write_measured
 from components.inference.samples import read_samples
@@ -17,7 +16,8 @@ from components.models.causal import files_of
 from components.models.hub import find_modelscope_model
 from components.models.process_state import unchanged_process
 from components.struct_settings import read_settings
-from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.dotted import find
+from sandbox_actors.errors import ComponentFailed, ConfigError, ContextError, Problem
 
 WHO = "model infer evaluator"
 SCORE = "model_score"
@@ -56,9 +56,9 @@ class PipelineScoreEvaluator(BaseEvaluator):
     """
 
     env = "modelscope"
-    settings_type = PipelineScoreSettings
     model_fields = ("model", "task", "pipeline_params")
     reads = ("dataset_path",)
+    settings_type = PipelineScoreSettings
 
     def load(self) -> Pipelines:
         pipelines = Pipelines()
@@ -104,14 +104,14 @@ def _score(said: Any, item: dict[str, Any], settings: PipelineScoreSettings) -> 
     """Raises ComponentFailed if the pipeline's result contains no score."""
     try:
         if settings.ground_truth_key is not None:
-            label = str(value_at(item, settings.ground_truth_key))
+            label = str(find(item, settings.ground_truth_key))
             found = said["scores"][[str(each) for each in said["labels"]].index(label)]
         elif settings.response_path is not None:
-            found = value_at(said, settings.response_path)
+            found = find(said, settings.response_path)
         else:
             found = max(said["scores"])
         score = float(found)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (ContextError, KeyError, TypeError, ValueError) as error:
         where = settings.ground_truth_key or settings.response_path or "scores"
         raise ComponentFailed(
             f"no score by {where} in the result of the pipeline: {str(said)[:200]} ({error!r})"

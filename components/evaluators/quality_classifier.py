@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.base import BaseEvaluator
-from components.data.jsonl import dataset_paths, read_lines, value_at
+from components.data.jsonl import dataset_paths, read_lines
+from components.evaluators.sample_measures import text_of
 from components.evaluators.spark_model import SparkClassifier, split
 from sandbox_actors.errors import ComponentFailed
 
@@ -38,9 +39,9 @@ class QualityClassifier(BaseEvaluator):
     """
 
     env = "data-juicer"
+    model_fields = ("model", "model_path", "tokenizer")
     required = ("dataset_path",)
     reads = ("dataset_path", "model_path")
-    model_fields = ("model", "model_path", "tokenizer")
     keys = ("dataset_path", "text_key", *model_fields)
 
     def load(self) -> tuple[SparkClassifier, Words]:
@@ -58,7 +59,7 @@ class QualityClassifier(BaseEvaluator):
         classifier, words = self.loaded or self.load()
         key = str(self.eval_config.get("text_key") or "text")
         scores = sorted(
-            classifier.probability(words(_text(line.sample, key)))
+            classifier.probability(words(text_of(line.sample, key)))
             for path in dataset_paths(self.eval_config, "dataset_path", "dj_text_quality_classifier")
             for line in read_lines(path)
         )
@@ -68,14 +69,6 @@ class QualityClassifier(BaseEvaluator):
         good = sum(score > 0.5 for score in scores) / len(scores)
         print(f"{len(scores)} samples: quartiles {low:.4f}, {middle:.4f}, {high:.4f}; above 0.5: {good:.1%}")
         return sum(scores) / len(scores)
-
-
-def _text(sample: dict[str, Any], key: str) -> str:
-    try:
-        value = value_at(sample, key)
-    except KeyError:
-        return ""
-    return value if isinstance(value, str) else ""
 
 
 def _models() -> Path:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.jsonl import stem, value_at
+from components.data.jsonl import stem
 from components.inference.samples import read_samples, with_value, write_lines
+from sandbox_actors.dotted import find_or_none
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 Figures = Mapping[str, float | None]
@@ -35,11 +36,8 @@ def target_of(export_path: str | None, dataset: Path) -> Path:
 
 
 def text_of(item: Mapping[str, Any], key: str) -> str:
-    """What a sample has under a dotted key, empty where that is no text."""
-    try:
-        text = value_at(item, key)
-    except KeyError:
-        return ""
+    """The text that a sample has under a dotted key; empty if there is none."""
+    text = find_or_none(item, key)
     return text if isinstance(text, str) else ""
 
 

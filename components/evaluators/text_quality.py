@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from components.base import BaseEvaluator
-from components.data.jsonl import dataset_paths, read_lines, value_at
+from components.data.jsonl import dataset_paths, read_lines
 from components.evaluators.duplicates import Duplicates
+from sandbox_actors.dotted import find_or_none
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 
@@ -45,8 +46,9 @@ class TextQuality(BaseEvaluator):
     """
 
     env = "data-juicer"
-    required = reads = ("dataset_path",)
-    keys = (*required, "text_key", "near_duplicate", "recipe")
+    required = ("dataset_path",)
+    reads = ("dataset_path",)
+    keys = ("dataset_path", "text_key", "near_duplicate", "recipe")
 
     def load(self) -> dict[str, Any]:
         """A place for Data-Juicer, which is imported when a recipe is run."""
@@ -70,12 +72,9 @@ class TextQuality(BaseEvaluator):
         key = str(self.eval_config.get("text_key") or "text")
         for path in paths:
             for line in read_lines(path):
-                try:
-                    value = value_at(line.sample, key)
-                except KeyError:
-                    value = None
+                value = find_or_none(line.sample, key)
                 if value is not None and not isinstance(value, str):
-                    raise line.error(f"{key!r} has to be text, not {value!r:.60}")
+                    raise line.error(f"{key!r} must be text, not {value!r:.60}")
                 yield value or ""
 
     def _recipe(self) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components.base import BaseEvaluator
-from components.data.jsonl import dataset_paths, read_lines, value_at
+from components.data.jsonl import dataset_paths, read_lines
+from sandbox_actors.dotted import readings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
 
 Result = dict[str, Any]
@@ -39,9 +40,9 @@ class TruthEvaluator(BaseEvaluator):
     have a prediction or a truth that cannot be parsed.
     """
 
-    env, is_light = "plain", True
+    env = "plain"
+    is_light = True
     reads = ("predicted_dataset_path", "ground_truth_dataset_path")
-
     kind, noun = "", ""
 
     def run(self, eval_type: str, eval_obj: Any = None, **kwargs: Any) -> tuple[list[Result], float]:
@@ -86,7 +87,10 @@ class TruthEvaluator(BaseEvaluator):
                 ended, other = (predicted, truth) if lines[0] is None else (truth, predicted)
                 raise ComponentFailed(f"{ended} ends after {number - 1} samples, {other} has more: they do not match")
             samples = [line.sample for line in lines]
-            found = [_found(sample, key) for sample, key in zip((samples[0], samples[-1]), keys, strict=True)]
+            found = [
+                next(readings(sample, key), MISSING)
+                for sample, key in zip((samples[0], samples[-1]), keys, strict=True)
+            ]
             has_any = [known or value is not MISSING for known, value in zip(has_any, found, strict=True)]
             yield Pair(*found)
         if not number:
@@ -110,10 +114,9 @@ class AccuracyEvaluator(TruthEvaluator):
     mapping counts as a `format_error`, and the sample as predicted wrongly.
     """
 
+    kind, noun = "accuracy", "label"
     required = ("predicted_dataset_path", "predicted_label_key", "ground_truth_label_key")
     keys = (*required, "ground_truth_dataset_path")
-
-    kind, noun = "accuracy", "label"
 
     def measure(self, pairs: list[Pair]) -> tuple[float | None, int]:
         good = [pair for pair in pairs if all(isinstance(label, (str, int, float)) for label in pair)]
@@ -131,10 +134,9 @@ class MSEEvaluator(TruthEvaluator):
     is so in all files, ComponentFailed is raised.
     """
 
+    kind, noun = "mse", "value"
     required = ("predicted_dataset_path", "predicted_value_key", "ground_truth_value_key")
     keys = (*required, "ground_truth_dataset_path")
-
-    kind, noun = "mse", "value"
 
     def measure(self, pairs: list[Pair]) -> tuple[float | None, int]:
         numbers = [(_number(pair.predicted), _number(pair.truth)) for pair in pairs]
@@ -145,13 +147,6 @@ class MSEEvaluator(TruthEvaluator):
         if not figures:
             raise ComponentFailed("mse: no sample of any file has a prediction and a truth that are numbers")
         return min(figures)
-
-
-def _found(sample: dict[str, Any], key: str) -> Any:
-    try:
-        return value_at(sample, key)
-    except KeyError:
-        return MISSING
 
 
 def _number(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from components.inference.rate_control import asked_wait
-from sandbox_actors.dotted import find
+from sandbox_actors.dotted import find, find_or_none
 from sandbox_actors.errors import ContextError
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -68,11 +68,13 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, response_p
 
 
 def value_at(document: Any, path: str) -> Any:
-    """What lies at a dotted path, whose numbers count in lists. Raises Unanswered where there is nothing."""
+    """The value at a dotted path. Raises Unanswered if it is missing or null."""
     try:
         value = find(document, path)
     except ContextError as error:
-        raise Unanswered(f"the answer has nothing at {path}: {error}") from None
+        raise Unanswered(
+            f"the answer has nothing at {path}: {_quoted(str(error).encode('utf-8', 'replace'))}"
+        ) from None
     if value is None:
         finish = _finish_reason(document)
         raise Unanswered(f"the answer has null at {path}{f', finish_reason {finish!r}' if finish else ''}")
@@ -126,10 +128,7 @@ def _quoted(body: bytes) -> str:
 
 
 def _finish_reason(document: Any) -> str:
-    try:
-        return str(document["choices"][0]["finish_reason"])
-    except (KeyError, IndexError, TypeError):
-        return ""
+    return str(find_or_none(document, "choices.0.finish_reason") or "")
 
 
 def _json(body: bytes) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from components.inference.answers import Unanswered
 from components.inference.endpoint import check_api, endpoint_of
 from components.inference.executor import InferExecutor, InferRun, Request
-from components.inference.settings import API_SECRETS, ApiSettings
+from components.inference.settings import API_SECRETS, ApiSettings, InferSettings
 from sandbox_actors.errors import ComponentFailed
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ FIRST_REFUSALS = 3
 class ApiInferExecutor(InferExecutor):
     """Asks an API, many requests at once: see ApiSettings."""
 
-    env, is_light = "api", True
+    env = "api"
+    is_light = True
     secrets = API_SECRETS
-
-    settings_type: ClassVar[type[ApiSettings]] = ApiSettings
+    settings_type: ClassVar[type[InferSettings]] = ApiSettings
 
     def settings(self) -> ApiSettings:
         settings: ApiSettings = super().settings()

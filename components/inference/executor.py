@@ -164,7 +164,6 @@ class InferExecutor(BaseModelExecutor):
     """
 
     reads = ("dataset_path",)
-
     settings_type: ClassVar[type[InferSettings]] = InferSettings
 
     def identity(self, settings: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox_actors.dotted import is_target
-from sandbox_actors.errors import ConfigError, Problem, nearest
+from sandbox_actors.errors import ConfigError, Problem, did_you_mean, nearest
 
 Messages = list[dict[str, Any]]
 
@@ -89,9 +89,8 @@ def function_named(name: str, key: str) -> Callable[..., Any]:
     if name in FUNCTIONS:
         return FUNCTIONS[name]
     if not is_target(name):
-        near = nearest(name, FUNCTIONS)
-        hint = f", did you mean {near!r}?" if near else f"; known: {', '.join(FUNCTIONS)};"
-        raise _problem(key, f"no function {name!r}{hint} one of your own is written module:function")
+        own = "" if nearest(name, FUNCTIONS) else "; a function of your own is written module:function"
+        raise _problem(key, f"no function {name!r}{did_you_mean(name, FUNCTIONS)}{own}")
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

@@ -30,9 +30,7 @@ class HuggingFaceInferExecutor(InferExecutor):
     """
 
     env = "transformers"
-    required = ("model",)
     model_fields = ("model", "model_params")
-
     settings_type = HuggingFaceSettings
 
     def load(self) -> LanguageModels:
@@ -45,15 +43,13 @@ class HuggingFaceInferExecutor(InferExecutor):
 
     def settings(self) -> HuggingFaceSettings:
         settings: HuggingFaceSettings = super().settings()
-        if settings.model is None:
-            raise ConfigError([Problem("inference", "model", "missing")])
         if settings.batch_size < 1:
             raise ConfigError([Problem("inference", "batch_size", "must be at least 1")])
         generation_arguments(settings.sampling_params)
         return settings
 
     def identity(self, settings: HuggingFaceSettings) -> dict[str, Any]:
-        folder = find_model(str(settings.model))
+        folder = find_model(settings.model)
         return {
             "type": "huggingface",
             "model": [folder, files_of(Path(folder))],
@@ -65,7 +61,7 @@ class HuggingFaceInferExecutor(InferExecutor):
 
     async def answer(self, run: InferRun, settings: HuggingFaceSettings) -> None:
         models: LanguageModels = self.loaded or self.load()
-        model = models.load(str(settings.model), settings.model_params)
+        model = models.load(settings.model, settings.model_params)
         for batch in _batches(run, model, settings):
             self._answer(run, model, batch, settings)
 

@@ -29,10 +29,11 @@ class PromptGeneration(BaseDataPoolManipulator):
     If its prompt is empty or already known, it is asked again. A new sample has the other fields of the first one.
     """
 
-    env, is_light = "api", True
-    settings_type = PromptGenerationSettings
+    env = "api"
+    is_light = True
     reads = ("dataset_path",)
     secrets = API_SECRETS
+    settings_type = PromptGenerationSettings
 
     async def run(self) -> str:
         from components.inference.asking import asking  # imports asyncio, which `sandbox check` does not need

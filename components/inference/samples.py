@@ -8,7 +8,8 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components.data.jsonl import read_lines, whole_dataset
+from components.data.jsonl import read_lines
+from sandbox_actors.files import whole_file
 
 _decode = json.JSONDecoder().raw_decode
 _BLANK = " \t\r\n"
@@ -53,8 +54,9 @@ def with_fields(text: str, fields: Mapping[str, Any]) -> str:
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """All of them or nothing: a run that is cut off leaves no half file under the name."""
-    with whole_dataset(path) as file:
+    """Write the whole file or none of it: a run that is cut off leaves no partial file under the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
         file.writelines(f"{line}\n".encode() for line in lines)
 
 

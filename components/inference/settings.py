@@ -14,7 +14,7 @@ IMPROVING = (
 """The default system prompt for the model that makes prompts."""
 
 API_SECRETS = ("api_key", "model_params.api_key", "model_params.default_headers.Authorization")
-"""Dotted keys under which people write the key of an API, which no file should hold."""
+"""Dotted keys under which people write API keys, which an experiment file must not contain."""
 
 RESPONSE_PATH = "choices.0.message.content"
 
@@ -84,6 +84,7 @@ class HuggingFaceSettings(InferSettings, kw_only=True, frozen=True):
     seed             of the random numbers in the generation (default 42)
     """
 
+    model: str
     batch_size: int = 16
     seed: int = 42
 
@@ -96,6 +97,7 @@ class VllmSettings(InferSettings, kw_only=True, frozen=True):
     seed             of the random numbers in the generation (default 42)
     """
 
+    model: str
     chunk_size: int = 10_000
     seed: int = 42
 

@@ -30,7 +30,7 @@ class Engines:
 
     def engine(self, settings: VllmSettings) -> Any:
         """Raises ComponentFailed."""
-        folder = find_model(str(settings.model))
+        folder = find_model(settings.model)
         identity = [folder, files_of(Path(folder)), settings.model_params, settings.seed]
         if self._engine is None or identity != self._identity:
             self._engine = None  # the next one needs its memory
@@ -49,10 +49,9 @@ class Engines:
 class VllmInferExecutor(InferExecutor):
     """Passes whole datasets to vLLM: see VllmSettings. The engine is made once for each process and model."""
 
-    env, needs_gpu = "vllm", True
-    required = ("model",)
+    env = "vllm"
+    needs_gpu = True
     model_fields = ("model", "model_params")
-
     settings_type = VllmSettings
 
     def load(self) -> Engines:
@@ -65,8 +64,6 @@ class VllmInferExecutor(InferExecutor):
 
     def settings(self) -> VllmSettings:
         settings: VllmSettings = super().settings()
-        if settings.model is None:
-            raise ConfigError([Problem("inference", "model", "missing")])
         if settings.chunk_size < 1:
             raise ConfigError([Problem("inference", "chunk_size", "must be at least 1")])
         if settings.sampling_params.get("n", 1) != 1:
@@ -76,7 +73,7 @@ class VllmInferExecutor(InferExecutor):
         return settings
 
     def identity(self, settings: VllmSettings) -> dict[str, Any]:
-        folder = find_model(str(settings.model))
+        folder = find_model(settings.model)
         return {
             "type": "vllm",
             "model": [folder, files_of(Path(folder))],

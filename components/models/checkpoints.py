@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_actors.errors import ComponentFailed
+from sandbox_actors.files import write_whole
 
 FOLDER = "checkpoints"
 RECORD = "training.json"
@@ -59,7 +60,8 @@ class Checkpoints:
 
     def _write(self, finished: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._record.write_text(json.dumps({"training": self._digest, "finished": finished}) + "\n", encoding="utf-8")
+        record = {"training": self._digest, "finished": finished}
+        write_whole(self._record, json.dumps(record).encode() + b"\n")
 
 
 def resume_from(checkpoint: str) -> str:

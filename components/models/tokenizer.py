@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.base import BaseDataPoolManipulator
 from components.models.texts import read_texts
+from sandbox_actors.files import write_whole
 
 END_OF_TEXT = "<|endoftext|>"
 """Separates texts, and is used for padding."""
@@ -22,7 +23,8 @@ class TokenizerTraining(BaseDataPoolManipulator):
     Pipelines whose models are compared must share a tokenizer, because perplexity is a figure per token.
     """
 
-    env, is_light = "transformers", True
+    env = "transformers"
+    is_light = True
     required = ("dataset_path", "export_path")
     reads = ("dataset_path",)
 
@@ -43,7 +45,7 @@ class TokenizerTraining(BaseDataPoolManipulator):
         tokenizer.train_from_iterator(texts, trainer, length=len(texts))
         folder = Path(str(config["export_path"])).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(folder / "tokenizer.json"))
+        write_whole(folder / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
         described = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "eos_token": END_OF_TEXT,
@@ -51,6 +53,6 @@ class TokenizerTraining(BaseDataPoolManipulator):
             "pad_token": END_OF_TEXT,
             "clean_up_tokenization_spaces": False,
         }
-        (folder / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        write_whole(folder / "tokenizer_config.json", json.dumps(described, indent=2).encode() + b"\n")
         print(f"{tokenizer.get_vocab_size()} tokens learned from {len(texts)} texts: {folder}")
         return str(folder)

@@ -329,7 +329,7 @@ def test_without_a_model_the_first_that_the_server_lists_is_taken(api: Component
         ({"api_endpoint": "http://me:secret@host/v1"}, "api_endpoint: contains a password"),
         ({"api_endpoint": "ftp://host"}, "'ftp://host' is not an address"),
         ({"sampling_params": {"stream": True}}, "sampling_params.stream: cannot be set in sampling_params"),
-        ({"build_messages_func": "build_mesages"}, "no function 'build_mesages', did you mean 'build_messages'?"),
+        ({"build_messages_func": "build_mesages"}, "no function 'build_mesages'; did you mean 'build_messages'?"),
         ({"build_messages_func": "absent_module:f"}, "must be in the job's component_path"),
         (
             {"func_kwargs": {"query_key": "text"}},

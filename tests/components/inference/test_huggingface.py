@@ -149,7 +149,7 @@ def test_a_tokenizer_without_a_chat_template_gets_the_contents(
     ("settings", "told"),
     [
         ({"model": "./absent/model"}, "no folder"),
-        ({"model": None}, "inference: model: missing"),
+        ({"model": None}, "inference: model: object missing required field `model`"),
         ({"sampling_params": {"max_tokens": 0}}, "sampling_params.max_new_tokens: must be a number of tokens, not 0"),
         ({"batch_size": 0}, "batch_size: must be at least 1"),
         (
