@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.struct_settings import JOB_KEYS
-
 FLAGS = ("is_light", "needs_gpu")
 TEXTS = ("env",)
 NAMES = ("keys", "lists", "model_fields", "reads", "required", "secrets")
@@ -49,15 +47,18 @@ def _declared_in(file: str, name: str, mtime: int, size: int) -> tuple[tuple[str
         for key, value in _literals(each):
             if key not in found and _fits(key, value):
                 found[key] = tuple(value) if key in NAMES else value
-        if "keys" not in found and (struct := _assigned_name(each, SETTINGS)):
-            fields = {name: has_default for kind in _with_bases(struct, classes) for name, has_default in _fields(kind)}
-            found["keys"] = (*fields, *JOB_KEYS)
-            found["required"] = tuple(name for name, has_default in fields.items() if not has_default)
+        if SETTINGS not in found and (struct := _assigned_name(each, SETTINGS)):
+            found[SETTINGS] = struct
+    if (struct := found.pop(SETTINGS, "")) in classes:
+        bases = reversed(list(_with_bases(struct, classes)))  # so that a field that is repeated has its own default
+        fields = {name: has_default for kind in bases for name, has_default in _fields(kind)}
+        required = [name for name, has_default in fields.items() if not has_default]
+        found |= {"keys": tuple(fields), "required": tuple(dict.fromkeys([*required, *found.get("required", ())]))}
     return tuple(found.items())
 
 
 def _with_bases(name: str, classes: dict[str, Any]) -> Iterator[Any]:
-    """The class, then those that it is derived from, as far as they stand in the same module."""
+    """The class, then those of its base classes that are in the same module."""
     seen, left = set[str](), [name]
     while left:
         each = left.pop(0)

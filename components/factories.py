@@ -55,20 +55,21 @@ def entry_of(target: str) -> Entry:
     module, _, name = target.partition(":")
     kind = getattr(importlib.import_module(module), name)
     attributes = {field: getattr(kind, field) for field in Entry.__dataclass_fields__ if hasattr(kind, field)}
-    settings = kind.settings_type
-    if settings is not None:
+    if (settings := kind.settings_type) is not None:
         attributes["required"] = tuple(dict.fromkeys([*required_of(settings), *kind.required]))
         attributes["keys"] = settings.__struct_fields__
-    if attributes["keys"]:
-        attributes["keys"] = tuple(dict.fromkeys([*attributes["keys"], *JOB_KEYS]))
-    return Entry(target=target, **attributes)
+    return _with_job_keys(Entry(target=target, **attributes))
 
 
 def described(entry: Entry, folders: Sequence[str] = ()) -> Entry:
     """The entry of a user's class with what the class declares, if its source is in `folders` or its package."""
     places = [*folders, str(Path(entry.package).parent)] if entry.package else folders
     attributes = declared(entry.target, places)
-    return replace(entry, **{name: value for name, value in attributes.items() if name != "lists"})
+    return _with_job_keys(replace(entry, **{name: value for name, value in attributes.items() if name != "lists"}))
+
+
+def _with_job_keys(entry: Entry) -> Entry:
+    return replace(entry, keys=tuple(dict.fromkeys([*entry.keys, *JOB_KEYS]))) if entry.keys else entry
 
 
 class Entries(Mapping[str, Entry]):
@@ -107,16 +108,11 @@ class Factory:
             return self.entries[wanted]
         if is_target(wanted):
             return Entry(target=str(wanted), is_own=True)
-        raise ConfigError([Problem(self.name, "type", self._complaint(wanted))])
-
-    def _complaint(self, wanted: Any) -> str:
-        known = f"known: {', '.join(sorted(self.entries))}" if self.entries else "it has no types of its own"
-        own = "a class of your own is written package.module:Class"
-        if wanted is None:
-            return f"missing; {known}; {own}"
         near = nearest(str(wanted), self.entries)
-        hint = f", did you mean {near!r}?" if near else ";"
-        return f"unknown type {wanted!r}{hint} {known}; {own}"
+        wrong = "missing" if wanted is None else f"unknown type {wanted!r}"
+        hint = ";" if wanted is None or near is None else f", did you mean {near!r}?"
+        known = f"known: {', '.join(sorted(self.entries))}; a class of your own is written package.module:Class"
+        raise ConfigError([Problem(self.name, "type", f"{wrong}{hint} {known}")])
 
 
 PLAIN = "plain"
@@ -200,4 +196,4 @@ REFINERS: Mapping[str, Entry] = Entries(
     },
     {},
 )
-"""What the refining hooks run, by hook: they have no factory, because there is nothing to choose between."""
+"""The component of each refining hook. They have no factory, because each hook has only one component."""

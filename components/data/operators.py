@@ -84,7 +84,7 @@ def _stats_in(tree: ast.AST) -> Iterator[str]:
 
 
 def _comparisons(tree: ast.AST) -> Iterator[tuple[ast.AST, str, str]]:
-    """The compared expression, and the names of its lower and upper bound; an empty name where there is none."""
+    """The compared expression, and the names of its lower and upper bound; an empty name if there is none."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get_keep_boolean":
             lower, upper, *_ = [*(getattr(argument, "attr", "") for argument in node.args[1:]), "", ""]

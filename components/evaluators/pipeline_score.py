@@ -74,14 +74,14 @@ class PipelineScoreEvaluator(BaseEvaluator):
         pipelines: Pipelines = self.loaded or self.load()
         with unchanged_process():
             scores = list(_scores(pipelines.pipeline(settings), items, settings))
-        told, target = summary(scores), target_of(settings.export_path, dataset)
+        figures, target = summary(scores), target_of(settings.export_path, dataset)
         write_measured(dataset, target, settings.stats_key, [{SCORE: score} for score in scores])
         print(f"{len(scores)} samples measured: {target}")
         return {
             "export_path": str(target),
             "measure_key": f"{settings.stats_key}.{SCORE}",
             "samples": len(scores),
-            "score": told,
+            "score": figures,
         }
 
 

@@ -75,7 +75,7 @@ class SampleLossEvaluator(BaseEvaluator):
                 bar.update(len({place for place, _ in blocks}))
         losses = [total / count if count else None for total, count in zip(nats, tokens, strict=True)]
         perplexities = [None if loss is None else math.exp(min(loss, _OVERFLOW)) for loss in losses]
-        told = {"loss": summary(losses), "perplexity": summary(perplexities)}
+        summaries = {"loss": summary(losses), "perplexity": summary(perplexities)}
         target = target_of(settings.export_path, dataset)
         figures = [{LOSS: loss, PERPLEXITY: other} for loss, other in zip(losses, perplexities, strict=True)]
         write_measured(dataset, target, settings.stats_key, figures)
@@ -85,7 +85,7 @@ class SampleLossEvaluator(BaseEvaluator):
             "measure_key": f"{settings.stats_key}.{LOSS}",
             "samples": len(texts),
             "tokens": sum(tokens),
-            **told,
+            **summaries,
         }
 
 

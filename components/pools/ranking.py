@@ -62,11 +62,11 @@ def _number(settings: RankingSettings, path: str, metric: Any, key: str) -> int 
     found = list(readings(metric, key)) if key else [metric]
     name = f"{key!r} of {path}" if key else f"the metric of {path}"
     if not found:
-        raise settings.problem("metrics", f"{name} has to be a number, and is not there")
+        raise settings.problem("metrics", f"{name} must be a number, but is missing")
     value = found[0]
     if value is None:
         return None
     if not isinstance(value, (int, float)) or math.isnan(value):
         hint = "; name the numbers in it by ranking_keys" if isinstance(value, Mapping) else ""
-        raise settings.problem("metrics", f"{name} has to be a number, not {value!r}{hint}")
+        raise settings.problem("metrics", f"{name} must be a number, not {value!r}{hint}")
     return value

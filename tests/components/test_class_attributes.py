@@ -64,9 +64,16 @@ def test_a_struct_of_the_same_module_says_the_keys_and_which_are_required(tmp_pa
         tmp_path,
         "class Common(msgspec.Struct):\n    model: str\n    seed: int = 1\n"
         "class Settings(Common):\n    steps: int\n    rate: float = 0.1\n"
-        "class Mine(Base):\n    settings_type = Settings\n    reads = ('model',)\n",
+        "class Mine(Base):\n    settings_type = Settings\n    reads = ('model',)\n"
+        "    required = ('rate',)\n",
     )
     found = declared("mine:Mine", [folder])
-    assert found["keys"][:4] == ("steps", "rate", "model", "seed")
-    assert found["required"] == ("steps", "model")
+    assert found["keys"] == ("model", "seed", "steps", "rate")
+    assert found["required"] == ("model", "steps", "rate")
     assert found["reads"] == ("model",)
+
+
+def test_a_class_that_lists_its_keys_accepts_those_that_any_config_may_have(tmp_path: Path) -> None:
+    folder = source(tmp_path, "class Mine(Base):\n    keys = ('steps',)\n")
+    keys = described(Entry(target="mine:Mine", is_own=True), [folder]).keys
+    assert keys == ("steps", "type", "env_name", "env_manager", "env_params")

@@ -264,10 +264,10 @@ def test_a_pool_of_which_nothing_was_measured_comes_last() -> None:
     [
         ({"metrics": [1]}, "metrics: one for each pool is required: 2, not 1"),
         ({"metrics": {"a": 1}}, "metrics: expected `array`, got `object`"),
-        ({"metrics": [1, float("nan")]}, "metrics: the metric of b has to be a number, not nan"),
-        ({"metrics": [1, "2"]}, "metrics: the metric of b has to be a number, not '2'"),
+        ({"metrics": [1, float("nan")]}, "metrics: the metric of b must be a number, not nan"),
+        ({"metrics": [1, "2"]}, "metrics: the metric of b must be a number, not '2'"),
         ({"metrics": [{"x": 1}, {"x": 2}]}, "name the numbers in it by ranking_keys"),
-        ({"metrics": [{"x": 1}, {}], "ranking_keys": ["x"]}, "metrics: 'x' of b has to be a number, and is not there"),
+        ({"metrics": [{"x": 1}, {}], "ranking_keys": ["x"]}, "metrics: 'x' of b must be a number, but is missing"),
         ({"metrics": [None, None]}, "metrics: null of every pool"),
         ({"metrics": [1, 2], "top_n": 0}, "top_n: expected `int` >= 1"),
         ({"metrics": [1, 2], "dataset_path": ["a", "a"]}, "dataset_path: a is named twice"),
