@@ -20,9 +20,8 @@ def keys_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
     return (*kind.__struct_fields__, *JOB_KEYS)
 
 
-def read_settings(config: Mapping[str, Any], kind: type[S], who: str, *, strict: bool = False) -> S:
-    """`config` as a `kind`. A key whose value is null counts as missing, and unless `strict`, the text `"1e-3"` as a
-    number.
+def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
+    """`config` as a `kind`. A key whose value is null counts as missing, and the text `"1e-3"` as a number.
 
     Raises ConfigError in the name of `who`: for every unknown key, with the nearest known one; else for the first
     value that does not fit.
@@ -30,7 +29,7 @@ def read_settings(config: Mapping[str, Any], kind: type[S], who: str, *, strict:
     check_known(config, keys_of(kind), who)
     values = {key: value for key, value in _plain(config).items() if key not in JOB_KEYS and value is not None}
     try:
-        return msgspec.convert(values, kind, strict=strict)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         key = place.strip("`.") or next(iter(_missing(values, kind)), "")

@@ -30,7 +30,7 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls: type[S], config: Mapping[str, Any]) -> S:
         """Raises ConfigError for an unknown key, and for a value that does not fit."""
-        return read_settings(config, cls, cls.job, strict=True)
+        return read_settings(config, cls, cls.job)
 
     def problem(self, key: str, message: str) -> ConfigError:
         return ConfigError([Problem(self.job, key, message)])

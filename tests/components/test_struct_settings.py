@@ -9,6 +9,7 @@ import pytest
 
 from components.base import Config
 from components.models.training import WHO, Training
+from components.pools.construction import ConstructionSettings
 from components.struct_settings import keys_of, misfits, read_settings
 from sandbox_actors.errors import ConfigError
 
@@ -23,6 +24,12 @@ def read(**settings: Any) -> Training:
 def test_a_key_without_a_value_keeps_its_default_and_text_that_is_a_number_is_one() -> None:
     training = read(learning_rate="1e-4", eval_dataset=None, env_name="mine")
     assert (training.learning_rate, training.eval_dataset, training.seed) == (1e-4, "", 42)
+
+
+def test_a_job_on_pools_reads_what_the_check_accepts() -> None:
+    config = {"type": "data_pool_construction", "dataset_path": "a.jsonl", "export_path": "out", "split_num": "2"}
+    assert misfits(config, ConstructionSettings) == []
+    assert ConstructionSettings.read(config).split_num == 2
 
 
 def test_what_it_holds_is_plain() -> None:
