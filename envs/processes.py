@@ -90,6 +90,12 @@ def run(
     or an exception occurs meanwhile (KeyboardInterrupt, or one that `output` raises), the command is ended with every
     process that it started, and CommandFailed or that exception is raised.
     """
+    tail = Tail()
+
+    def take(data: bytes) -> None:
+        tail.add(data)
+        output(data)
+
     try:
         child = subprocess.Popen(
             command,
@@ -103,12 +109,9 @@ def run(
         )
     except (OSError, ValueError) as error:
         raise CommandFailed(shown(command), f"cannot be started: {error}") from error
-    tail = Tail()
-
-    def take(data: bytes) -> None:
-        tail.add(data)
-        output(data)
-
+    except BaseException:  # of a signal's handler: the command may run, and only its tag leads to it
+        end_tree(control.tag)
+        raise
     assert child.stdout is not None
     with child.stdout as stream:
         try:

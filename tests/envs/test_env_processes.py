@@ -103,6 +103,23 @@ def test_an_exception_ends_the_command(gate):
     assert processes.strays(asked.tag) == []
 
 
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # the handle that was never given
+def test_an_exception_between_the_fork_and_the_handle_ends_the_command(gate):
+    def interrupt(frame, event, _):
+        if (event, frame.f_code.co_name) == ("return", "_execute_child"):
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    asked = control()
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            processes.run(gate.command, environ=ENVIRON, control=asked)
+    finally:
+        sys.setprofile(None)
+    assert processes.strays(asked.tag) == []
+
+
 def test_background_processes_of_a_command_continue_and_are_not_waited_for(gate):
     asked = control()
     done = processes.run(f"({gate.command}) & echo started", environ=ENVIRON, control=asked)
