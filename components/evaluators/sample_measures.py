@@ -56,7 +56,7 @@ def write_measured(dataset: Path, target: Path, stats_key: str, figures: Sequenc
 
 def summary(values: Iterable[float | None]) -> dict[str, float]:
     """Count, mean, std (n - 1), min, quartiles and max of the numbers among `values`, with the names that Data-Juicer's
-    analyzer uses. Raises ComponentFailed if there is no number."""
+    analyzer uses. Raises ComponentFailed if none of them is a number."""
     numbers = sorted(value for value in values if value is not None and math.isfinite(value))
     if not numbers:
         raise ComponentFailed("no sample could be measured")
