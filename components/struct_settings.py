@@ -21,7 +21,8 @@ def keys_of(kind: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
-    """`config` as a `kind`. A key whose value is null counts as missing, and the text `"1e-3"` as a number.
+    """`config` as a `kind`. A key whose value is null counts as missing, and the text `"1e-3"` as a number unless
+    `kind.is_strict`.
 
     Raises ConfigError in the name of `who`: for every unknown key, with the nearest known one; else for the first
     value that does not fit.
@@ -29,7 +30,7 @@ def read_settings(config: Mapping[str, Any], kind: type[S], who: str) -> S:
     check_known(config, keys_of(kind), who)
     values = {key: value for key, value in _plain(config).items() if key not in JOB_KEYS and value is not None}
     try:
-        return msgspec.convert(values, kind, strict=False)
+        return msgspec.convert(values, kind, strict=_is_strict(kind))
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         key = place.strip("`.") or next(iter(_missing(values, kind)), "")
@@ -48,7 +49,7 @@ def misfits(config: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[tuple
         value = _plain(config.get(field.name))
         if value is not None:
             try:
-                msgspec.convert(value, field.type, strict=False)
+                msgspec.convert(value, field.type, strict=_is_strict(kind))
             except msgspec.ValidationError as error:
                 found.append((field.name, _lowered(str(error).partition(" - at `$")[0])))
     return found
@@ -58,6 +59,10 @@ def check_known(values: Mapping[str, Any], known: tuple[str, ...], who: str, bel
     """Raises ConfigError for the keys of `values` that are not in `known`; `below` is the prefix of their names."""
     if unknown := [key for key in values if key not in known]:
         raise ConfigError([Problem(who, f"{below}{key}", f"unknown key{did_you_mean(key, known)}") for key in unknown])
+
+
+def _is_strict(kind: type[msgspec.Struct]) -> bool:
+    return bool(getattr(kind, "is_strict", False))
 
 
 def _lowered(sentence: str) -> str:

@@ -23,9 +23,10 @@ S = TypeVar("S", bound="JobSettings")
 
 
 class JobSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Base. `job` is the config's `type`, for messages."""
+    """Base. `job` is the config's `type`, for messages; `is_strict`: a text is not a number."""
 
     job: ClassVar[str]
+    is_strict: ClassVar[bool] = True
 
     @classmethod
     def read(cls: type[S], config: Mapping[str, Any]) -> S:

@@ -26,10 +26,11 @@ def test_a_key_without_a_value_keeps_its_default_and_text_that_is_a_number_is_on
     assert (training.learning_rate, training.eval_dataset, training.seed) == (1e-4, "", 42)
 
 
-def test_a_job_on_pools_reads_what_the_check_accepts() -> None:
+def test_the_check_refuses_what_a_job_on_pools_refuses() -> None:
     config = {"type": "data_pool_construction", "dataset_path": "a.jsonl", "export_path": "out", "split_num": "2"}
-    assert misfits(config, ConstructionSettings) == []
-    assert ConstructionSettings.read(config).split_num == 2
+    assert misfits(config, ConstructionSettings) == [("split_num", "expected `int | null`, got `str`")]
+    with pytest.raises(ConfigError, match=r"split_num: expected `int \| null`, got `str`"):
+        ConstructionSettings.read(config)
 
 
 def test_what_it_holds_is_plain() -> None:

@@ -184,9 +184,9 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
         assert "have the same name, and would both be written to" in refused(
             process, {**base, **more, "dataset_path": [pool, other]}
         )
-    for wrong in (0, -1, True, "two", 1.5, [], [2, 0], [2, 2]):
+    for wrong in (0, -1, True, "2", 1.5, [], [2, 0], [2, 2]):
         assert "data_pool_duplication: duplicating_times" in refused(duplication, {**base, "duplicating_times": wrong})
-    for wrong in (0, -1, True, "two", 1.5):
+    for wrong in (0, -1, True, "2", 1.5):
         assert "target_num_samples: expected `int" in refused(downsampling, {**base, "target_num_samples": wrong})
     assert "shuffle_seed: " in refused(downsampling, {**base, "shuffle_seed": "x"})
     assert "shuffle: expected `bool" in refused(duplication, {**base, "duplicating_times": 2, "shuffle": "yes"})

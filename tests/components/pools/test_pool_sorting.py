@@ -240,7 +240,7 @@ def test_what_is_passed_over_is_told(tmp_path: Path, construction: ComponentProc
         ("split_ratios", ["1/0"], "shares between 0 and 1"),
         ("split_ratios", [True], "shares between 0 and 1"),
         ("split_num", 0, "expected `int` >= 1"),
-        ("split_num", "two", "expected `int | null`, got `str`"),
+        ("split_num", "2", "expected `int | null`, got `str`"),
         ("ignore_stats", "no", "expected `bool`, got `str`"),
     ],
 )
