@@ -146,7 +146,7 @@ def test_as_many_requests_are_under_way_as_may_be_and_not_more(api: ComponentPro
     ],
     ids=["429", "429ms", "500", "503date", "malformed", "html", "error200", "cut", "cut0"],
 )
-def test_what_passes_is_tried_again(api: ComponentProcess, tmp_path: Path, bad: Reply) -> None:
+def test_a_temporary_failure_is_tried_again(api: ComponentProcess, tmp_path: Path, bad: Reply) -> None:
     with serving(once(bad)) as server:
         ran = run(api, config(server, dataset(tmp_path, 3)))
     assert [each["response"] for each in exported(ran)] == ["echo of q0", "echo of q1", "echo of q2"]
@@ -206,7 +206,7 @@ def test_a_pause_longer_than_one_wants_to_wait_ends_the_run(api: ComponentProces
 
 
 @pytest.mark.parametrize(
-    ("reply", "told"),
+    ("reply", "message"),
     [
         (refused(400, "temperature must be at most 2"), "answered 400: temperature must be at most 2; it refuses the"),
         (refused(401, "who are you"), "no key was sent: the environment variable OPENAI_API_KEY is not set; set it"),
@@ -219,20 +219,20 @@ def test_a_pause_longer_than_one_wants_to_wait_ends_the_run(api: ComponentProces
     ],
     ids=["400", "401", "404", "307", "quota", "empty", "null", "huge"],
 )
-def test_what_does_not_pass_ends_the_run_early_and_says_what_to_do(
-    api: ComponentProcess, tmp_path: Path, reply: Reply, told: str
+def test_a_permanent_failure_ends_the_run_early_and_says_what_to_do(
+    api: ComponentProcess, tmp_path: Path, reply: Reply, message: str
 ) -> None:
     with serving(lambda _: reply) as server:
         ran = api.run(config(server, dataset(tmp_path, 200), max_concurrency=2, max_answer_bytes=50_000), "api")
     assert ran.error is not None
     assert ran.error.startswith("ComponentFailed: ")
     assert server.url in ran.error
-    assert told in ran.error
+    assert message in ran.error
     assert len(server.asked) <= 4, "the others are not asked in vain"
     assert not (tmp_path / "out" / "data_inference.jsonl").exists()
 
 
-def test_a_server_that_is_not_there_is_told(api: ComponentProcess, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_reported(api: ComponentProcess, tmp_path: Path) -> None:
     with serving() as server:
         pass
     ran = api.run(config(server, dataset(tmp_path, 3), max_retry_num=1), "api")
@@ -282,10 +282,10 @@ def test_a_key_is_sent_in_its_header_and_leaks_nowhere(keyed: ComponentProcess, 
 
     with serving(behave) as server:
         ran = run(keyed, config(server, dataset(tmp_path, 2)))
-        told = keyed.run(config(server, dataset(tmp_path, 2), response_path="choices.0.text"), "api")
+        keyed_run = keyed.run(config(server, dataset(tmp_path, 2), response_path="choices.0.text"), "api")
     assert {each.headers["Authorization"] for each in server.asked} == {f"Bearer {CANARY}"}
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
-    for text in (ran.log, told.log, told.error or "", json.dumps(ran.watched), *written):
+    for text in (ran.log, keyed_run.log, keyed_run.error or "", json.dumps(ran.watched), *written):
         assert CANARY not in text
         assert "sk-canary" not in text
         assert CANARY[-6:] not in text
@@ -293,7 +293,7 @@ def test_a_key_is_sent_in_its_header_and_leaks_nowhere(keyed: ComponentProcess, 
     assert exported(ran)[0]["response"] == "your headers: Bearer <key>"
 
 
-def test_a_key_that_is_not_accepted_is_told_without_it(keyed: ComponentProcess, tmp_path: Path) -> None:
+def test_a_refused_key_is_reported_but_not_shown(keyed: ComponentProcess, tmp_path: Path) -> None:
     def behave(asked: Asked) -> Reply:
         return refused(401, f"Incorrect API key provided: {CANARY[:7]}*****{CANARY[-4:]}.")
 
@@ -320,7 +320,7 @@ def test_without_a_model_the_first_that_the_server_lists_is_taken(api: Component
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"dataset_path": "absent.jsonl"}, "dataset_path: not found from"),
         ({"modl": "tiny"}, "modl: unknown key; did you mean 'model'?"),
@@ -339,12 +339,12 @@ def test_without_a_model_the_first_that_the_server_lists_is_taken(api: Component
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_cannot_be_asked_is_told_before_anything_is(
-    api: ComponentProcess, tmp_path: Path, settings: dict[str, Any], told: str
+def test_bad_settings_are_reported_before_any_request(
+    api: ComponentProcess, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with serving() as server:
         ran = api.run({**config(server, dataset(tmp_path, 2)), **settings}, "api")
-    assert told in (ran.error or "")
+    assert message in (ran.error or "")
     assert "secret" not in (ran.error or "")
     assert server.asked == []
 
@@ -358,7 +358,7 @@ def test_functions_of_ones_own_make_several_conversations_of_a_sample(api: Compo
     assert [row["seen"] for row in rows] == [2, 2]
 
 
-def test_an_inference_that_was_killed_goes_on_where_it_stopped(start_component: Start, tmp_path: Path) -> None:
+def test_a_killed_inference_continues_where_it_stopped(start_component: Start, tmp_path: Path) -> None:
     reached, is_over = threading.Event(), False
 
     def behave(asked: Asked) -> Reply:
