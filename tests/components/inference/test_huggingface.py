@@ -63,8 +63,8 @@ def test_batches_say_what_prompts_one_by_one_say(
     assert responses(batched) == single
     assert len(set(single)) > 5, "the model looks at the questions"
     assert all(response.count(".") == 8 for response in single), "eight grades each"
-    told = results(batched)
-    assert (told["samples"], told["failed"], told["completion_tokens"]) == (30, 0, 240)
+    reported = results(batched)
+    assert (reported["samples"], reported["failed"], reported["completion_tokens"]) == (30, 0, 240)
     queries = [json.loads(line)["query"] for line in data.read_text().splitlines()]
     assert [row["query"] for row in exported(batched)] == queries
 
@@ -141,12 +141,12 @@ def test_a_tokenizer_without_a_chat_template_gets_the_contents(
     shutil.copytree(tiny_chat, model, ignore=shutil.ignore_patterns("chat_template.jinja"))
     data = tmp_path / "data.jsonl"
     data.write_text('{"system": "be short", "query": "hello"}\n')
-    told = results(run(huggingface, config(model, data)))
-    assert told["prompt_tokens"] == len("be short\n\nhello")
+    reported = results(run(huggingface, config(model, data)))
+    assert reported["prompt_tokens"] == len("be short\n\nhello")
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"model": "./absent/model"}, "no folder"),
         ({"model": None}, "inference: model: object missing required field `model`"),
@@ -162,10 +162,10 @@ def test_a_tokenizer_without_a_chat_template_gets_the_contents(
     ids=["absent", "model", "tokens", "batch", "sequences", "sampling", "key"],
 )
 def test_what_cannot_be_generated_is_told_and_the_process_goes_on(
-    huggingface: ComponentProcess, tiny_chat: Path, tmp_path: Path, settings: dict[str, Any], told: str
+    huggingface: ComponentProcess, tiny_chat: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     good = config(tiny_chat, dataset(tmp_path, 2))
-    assert told in (huggingface.run({**good, **settings}, "huggingface").error or "")
+    assert message in (huggingface.run({**good, **settings}, "huggingface").error or "")
     run(huggingface, good)
 
 

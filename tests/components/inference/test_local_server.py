@@ -107,7 +107,7 @@ def test_new_prompts_join_what_the_model_is_shown_and_old_ones_are_asked_for_aga
 
 
 @pytest.mark.parametrize(
-    ("settings", "reply", "told"),
+    ("settings", "reply", "message"),
     [
         ({}, said("A"), "the model made no new prompt in 9 attempts"),
         ({"output_pattern": "<(.*)>"}, said("x"), "the model made no new prompt in 9 attempts"),
@@ -124,11 +124,11 @@ def test_new_prompts_join_what_the_model_is_shown_and_old_ones_are_asked_for_aga
     ],
 )
 def test_what_makes_no_prompts_is_told(
-    generation: ComponentProcess, tmp_path: Path, settings: dict[str, Any], reply: Reply, told: str
+    generation: ComponentProcess, tmp_path: Path, settings: dict[str, Any], reply: Reply, message: str
 ) -> None:
     def behave(asked: Asked) -> Reply:
         return reply
 
     with serving(behave) as server:
         error = generation.run({**config(server, prompts(tmp_path, "A")), **settings}).error
-    assert told in (error or "")
+    assert message in (error or "")

@@ -108,7 +108,7 @@ def test_a_text_longer_than_the_model_sees_is_measured_in_blocks(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"model": "./absent"}, "no folder"),
         ({"dataset_path": "absent.jsonl"}, "absent.jsonl is not a file"),
@@ -118,10 +118,10 @@ def test_a_text_longer_than_the_model_sees_is_measured_in_blocks(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_cannot_be_measured_is_told(
-    losses: ComponentProcess, tiny_chat: Path, dataset: Path, settings: dict[str, Any], told: str
+    losses: ComponentProcess, tiny_chat: Path, dataset: Path, settings: dict[str, Any], message: str
 ) -> None:
     config = {"type": "transformers", "model": str(tiny_chat), "dataset_path": str(dataset), **settings}
-    assert told in (losses.run(config, "transformers").error or "")
+    assert message in (losses.run(config, "transformers").error or "")
     assert not dataset.with_name("data_measured.jsonl").exists()
 
 

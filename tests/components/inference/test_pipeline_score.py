@@ -69,7 +69,7 @@ def test_each_sample_gets_its_score_and_a_warm_run_the_same(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"model": "./absent"}, "no folder"),
         ({"task": "text-clasification"}, "modelscope cannot make a pipeline of"),
@@ -80,7 +80,7 @@ def test_each_sample_gets_its_score_and_a_warm_run_the_same(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_gives_no_scores_is_told(
-    scores: ComponentProcess, bert: Bert, dataset: Path, settings: dict[str, Any], told: str
+    scores: ComponentProcess, bert: Bert, dataset: Path, settings: dict[str, Any], message: str
 ) -> None:
-    assert told in (scores.run({**config(bert), **settings}, "modelscope", str(dataset)).error or "")
+    assert message in (scores.run({**config(bert), **settings}, "modelscope", str(dataset)).error or "")
     assert not dataset.with_name("data_measured.jsonl").exists()

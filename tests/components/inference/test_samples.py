@@ -81,16 +81,16 @@ def test_samples_are_read_line_by_line_with_their_numbers(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'{"a": 1}\n{"a"', "line 2: not JSON"),
         (b"[1]\n", "line 1: a sample must be an object"),
         (b"\xff\n", "line 1: not"),
     ],
 )
-def test_what_is_no_sample_is_named(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_sample_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "in").write_bytes(content)
-    with pytest.raises(ComponentFailed, match=told):
+    with pytest.raises(ComponentFailed, match=message):
         list(read_samples(tmp_path / "in"))
 
 

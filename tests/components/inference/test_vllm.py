@@ -56,7 +56,7 @@ def test_a_conversation_that_vllm_refuses_costs_no_other_its_answer(
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"sampling_params": {"max_new_tokens": 3}}, "sampling_params: vLLM does not accept them"),
         ({"sampling_params": {"n": 2}}, "sampling_params.n: must be 1"),
@@ -66,9 +66,9 @@ def test_a_conversation_that_vllm_refuses_costs_no_other_its_answer(
     ids=["sampling", "n", "model_params", "model"],
 )
 def test_what_vllm_does_not_take_is_told(
-    vllm: ComponentProcess, tiny_chat: Path, tmp_path: Path, settings: dict[str, Any], told: str
+    vllm: ComponentProcess, tiny_chat: Path, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    assert told in (vllm.run({**config(tiny_chat, dataset(tmp_path, 2)), **settings}, "vllm").error or "")
+    assert message in (vllm.run({**config(tiny_chat, dataset(tmp_path, 2)), **settings}, "vllm").error or "")
 
 
 def test_without_vllm_or_a_device_for_it_the_error_says_what_does_without(

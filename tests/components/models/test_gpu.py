@@ -38,9 +38,9 @@ def test_a_model_is_measured_on_the_gpu(
     trainer: ComponentProcess, start_component: Start, data: Data, tmp_path: Path
 ) -> None:
     config = training(data, tmp_path / "model", precision="fp32", eval_dataset=data.heldout)
-    told = train(trainer, config)
+    reported = train(trainer, config)
     evaluator = start_component(ENV, "components.evaluators.perplexity:PerplexityEvaluator")
-    measured = evaluator.run({"model": told.result, "dataset_path": data.heldout, "block_size": 32}, "model").result
-    (results,) = [res for res, _, step in told.watched if step is None]
+    measured = evaluator.run({"model": reported.result, "dataset_path": data.heldout, "block_size": 32}, "model").result
+    (results,) = [res for res, _, step in reported.watched if step is None]
     assert measured["loss"] == pytest.approx(results["eval_loss"], abs=0.05)
     assert json.loads((tmp_path / "model" / "config.json").read_text())["vocab_size"] == 300

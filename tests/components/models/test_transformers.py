@@ -55,10 +55,10 @@ def test_the_loss_of_every_step_is_watched_and_falls(trainer: ComponentProcess, 
     assert losses[-1][1] < losses[0][1] - 0.3
     rates = [res["learning_rate"] for res, _, step in ran.watched if step is not None]
     assert rates == sorted(rates, reverse=True)
-    told = results(ran)
-    assert told.pop("train_seconds") > 0
-    assert told.pop("trained_parameters") > VOCABULARY * 32
-    assert told == {"samples": 200, "tokens": BLOCK * BATCH * STEPS, "final_loss": losses[-1][1]}
+    reported = results(ran)
+    assert reported.pop("train_seconds") > 0
+    assert reported.pop("trained_parameters") > VOCABULARY * 32
+    assert reported == {"samples": 200, "tokens": BLOCK * BATCH * STEPS, "final_loss": losses[-1][1]}
     assert [step for step, rate in series(ran, "tokens_per_second") if rate > 0] == list(range(1, STEPS + 1))
     for (_, tokens), (_, samples) in zip(
         series(ran, "tokens_per_second"), series(ran, "samples_per_second"), strict=True
@@ -121,9 +121,9 @@ def test_the_loss_on_held_out_data_is_told_on_the_way_and_at_the_end(
     trainer: ComponentProcess, data: Data, tmp_path: Path
 ) -> None:
     ran = train(trainer, training(data, tmp_path / "model", eval_dataset=data.heldout, eval_steps=4))
-    told = series(ran, "eval_loss")
-    assert [step for step, _ in told] == [4, 8, 12, 12]
-    assert told[-1][1] == results(ran)["eval_loss"] < told[0][1] - 0.1
+    reported = series(ran, "eval_loss")
+    assert [step for step, _ in reported] == [4, 8, 12, 12]
+    assert reported[-1][1] == results(ran)["eval_loss"] < reported[0][1] - 0.1
     assert curve(ran) == curve(train(trainer, training(data, tmp_path / "model")))
 
 

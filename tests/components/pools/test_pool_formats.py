@@ -118,9 +118,9 @@ def test_the_elements_of_an_array_become_lines(
 @pytest.mark.parametrize("array", ['[{"a": 1}', '[{"a": 1}] {}', '[{"a": 1}, , {}]', '[{"a": 1},]', "[1]", '[{"a": "'])
 def test_an_array_that_is_none_is_refused(tmp_path: Path, process: Get, array: str) -> None:
     (tmp_path / "a.json").write_text(array)
-    told = refused(process(MERGING), {"dataset_path": str(tmp_path / "a.json"), "export_path": str(tmp_path / "o")})
-    assert "a.json" in told
-    assert "sample" in told
+    refusal = refused(process(MERGING), {"dataset_path": str(tmp_path / "a.json"), "export_path": str(tmp_path / "o")})
+    assert "a.json" in refusal
+    assert "sample" in refusal
 
 
 def test_packed_files_that_are_cut_off_are_refused(tmp_path: Path, process: Get, convert: Convert) -> None:
@@ -130,8 +130,8 @@ def test_packed_files_that_are_cut_off_are_refused(tmp_path: Path, process: Get,
     for end, content in packed.items():
         path = tmp_path / f"b.jsonl{end}"
         path.write_bytes(content[: len(content) // 2])
-        told = refused(process(MERGING), {"dataset_path": str(path), "export_path": str(tmp_path / "o")})
-        assert str(path) in told
+        refusal = refused(process(MERGING), {"dataset_path": str(path), "export_path": str(tmp_path / "o")})
+        assert str(path) in refusal
         assert list((tmp_path / "o").iterdir()) == []
 
 
@@ -192,11 +192,11 @@ def test_parquet_meets_only_its_like(tmp_path: Path, process: Get, convert: Conv
     two = convert("to", write_pool(tmp_path / "b.jsonl", [{"a": "x"}]), str(tmp_path / "two.parquet"))
     out = {"export_path": str(tmp_path / "o")}
     assert "pools of one job must be of one kind" in refused(process(MERGING), {**out, "dataset_path": [lines, one]})
-    told = refused(process(MERGING), {**out, "dataset_path": [one, two]})
-    assert f"{two} has different columns from {one}: a is string, not int64" in told
+    refusal = refused(process(MERGING), {**out, "dataset_path": [one, two]})
+    assert f"{two} has different columns from {one}: a is string, not int64" in refusal
     (tmp_path / "no.parquet").write_text("no")
-    told = refused(process(MERGING), {**out, "dataset_path": str(tmp_path / "no.parquet")})
-    assert f"cannot read {tmp_path}/no.parquet" in told
+    refusal = refused(process(MERGING), {**out, "dataset_path": str(tmp_path / "no.parquet")})
+    assert f"cannot read {tmp_path}/no.parquet" in refusal
     three = convert("to", write_pool(tmp_path / "c.jsonl", [{"b": 1}, {"b": 2}]), str(tmp_path / "three.parquet"))
     (joined,) = done(process(JOINING), {**out, "dataset_path_1": one, "dataset_path_2": three})
     assert json.loads(Path(convert("from", joined, str(tmp_path / "x"))).read_text())[0] == [

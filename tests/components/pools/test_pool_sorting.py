@@ -203,8 +203,8 @@ def test_a_sample_that_cannot_be_sorted_is_told_with_file_and_line(
     tmp_path: Path, construction: ComponentProcess, sample: dict[str, Any], message: str
 ) -> None:
     pool = write_pool(tmp_path / "p.jsonl", [GOOD, sample, GOOD])
-    told = refused(construction, {"dataset_path": pool, "export_path": str(tmp_path / "o")})
-    assert f"{pool}, {message}" in told
+    refusal = refused(construction, {"dataset_path": pool, "export_path": str(tmp_path / "o")})
+    assert f"{pool}, {message}" in refusal
     assert list((tmp_path / "o").iterdir()) == []
 
 
@@ -214,11 +214,11 @@ def test_lines_are_counted_as_in_the_file_with_its_blank_ones(
     good = json.dumps(GOOD)
     (tmp_path / "p.jsonl").write_text(f'\n{good}\n\n\n{good}\n{{"a": 1e}}\n')
     for process in (construction, combination):
-        told = refused(process, {"dataset_path": str(tmp_path / "p.jsonl"), "export_path": str(tmp_path)})
-        assert "p.jsonl, line 6: not JSON" in told
+        refusal = refused(process, {"dataset_path": str(tmp_path / "p.jsonl"), "export_path": str(tmp_path)})
+        assert "p.jsonl, line 6: not JSON" in refusal
     (tmp_path / "q.jsonl").write_text(f"{good}\n{good}{good}\n{good}\n")
-    told = refused(construction, {"dataset_path": str(tmp_path / "q.jsonl"), "export_path": str(tmp_path)})
-    assert "q.jsonl, line 2: not JSON: JSON is malformed: trailing characters" in told
+    refusal = refused(construction, {"dataset_path": str(tmp_path / "q.jsonl"), "export_path": str(tmp_path)})
+    assert "q.jsonl, line 2: not JSON: JSON is malformed: trailing characters" in refusal
 
 
 def test_what_is_passed_over_is_told(tmp_path: Path, construction: ComponentProcess) -> None:
@@ -248,8 +248,8 @@ def test_a_cut_that_cannot_be_made_is_refused_by_its_key(
     tmp_path: Path, construction: ComponentProcess, key: str, wrong: Any, message: str
 ) -> None:
     pool = write_pool(tmp_path / "p.jsonl", [GOOD])
-    told = refused(construction, {"dataset_path": pool, "export_path": str(tmp_path), key: wrong})
-    assert f"ConfigError: data_pool_construction: {key}: {message}" in told
+    refusal = refused(construction, {"dataset_path": pool, "export_path": str(tmp_path), key: wrong})
+    assert f"ConfigError: data_pool_construction: {key}: {message}" in refusal
 
 
 def test_a_stat_whose_name_leads_out_of_the_folder_is_refused(tmp_path: Path, construction: ComponentProcess) -> None:
@@ -261,7 +261,7 @@ def test_a_stat_whose_name_leads_out_of_the_folder_is_refused(tmp_path: Path, co
 
 def test_pools_that_meet_in_too_many_ways_are_refused(tmp_path: Path, combination: ComponentProcess) -> None:
     pools = [write_pool(tmp_path / f"p{number}.jsonl", [{"a": 1}]) for number in range(20)]
-    told = refused(combination, {"dataset_path": pools, "export_path": str(tmp_path / "o")})
-    assert "in common in more than 65536 ways" in told
+    refusal = refused(combination, {"dataset_path": pools, "export_path": str(tmp_path / "o")})
+    assert "in common in more than 65536 ways" in refusal
     disjoint = [write_pool(tmp_path / f"p{number}.jsonl", [{"a": number}]) for number in range(20)]
     assert len(done(combination, {"dataset_path": disjoint, "export_path": str(tmp_path / "o")})) == 20

@@ -1,4 +1,4 @@
-"""What code an actor runs is told by names, sizes and times of files alone."""
+"""The code that an actor runs is recognised by the names, sizes and times of files alone."""
 
 from __future__ import annotations
 

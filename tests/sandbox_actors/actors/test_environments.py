@@ -19,7 +19,7 @@ SPEC = EnvSpec(name="own", deps=("six",))
 
 
 class HeldEnvironments(Environments):
-    """Whose builds go on until they are told to fail: no builder is started."""
+    """Its builds continue until the test makes them fail: no builder is started."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, {})

@@ -29,11 +29,11 @@ async def test_each_device_is_held_by_one_job_and_the_first_free_one_is_next() -
 
 async def test_who_needs_more_than_are_free_waits_and_is_told() -> None:
     gpus, reasons, order = Gpus(["0", "1"]), list[str](), list[str]()
-    told = trio.Event()
+    reported = trio.Event()
 
     async def on_wait(reason: str) -> None:
         reasons.append(reason)
-        told.set()
+        reported.set()
 
     async def wants_both() -> None:
         async with gpus.hold(2, on_wait) as both:
@@ -41,7 +41,7 @@ async def test_who_needs_more_than_are_free_waits_and_is_told() -> None:
 
     async with trio.open_nursery() as nursery, gpus.hold(1, no_wait):
         nursery.start_soon(wants_both)
-        await told.wait()
+        await reported.wait()
         order.append("released")
     assert reasons == ["waits for 2 of 2 gpus, 1 are free"]
     assert order == ["released", "got ('0', '1')"]
@@ -68,10 +68,10 @@ def test_what_is_missing_is_told_with_the_numbers() -> None:
 
 async def test_cpus_are_given_in_the_order_they_were_asked_for() -> None:
     capacity, order, release = Capacity(2), list[str](), trio.Event()
-    told: list[str] = []
+    reported: list[str] = []
 
     async def say(reason: str) -> None:
-        told.append(reason)
+        reported.append(reason)
 
     async def work(name: str, amount: int, until: trio.Event | None = None) -> None:
         async with capacity.hold(amount, say):
@@ -87,7 +87,7 @@ async def test_cpus_are_given_in_the_order_they_were_asked_for() -> None:
         nursery.start_soon(work, "small, behind the large one", 1)
         await trio.testing.wait_all_tasks_blocked()
         assert order == ["first"]
-        assert "waits for 2 of 2 cpus, 1 are free" in told
+        assert "waits for 2 of 2 cpus, 1 are free" in reported
         release.set()
     assert order == ["first", "large", "small, behind the large one"]
     assert capacity.free == 2

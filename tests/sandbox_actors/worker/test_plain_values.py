@@ -70,7 +70,7 @@ def test_a_tuple_is_several_outputs_and_a_named_one_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "message"),
     [
         (object(), r"^the output is a builtins\.object, which cannot be recorded"),
         ((1, {"deep": [open]}), r"^output 1\.deep\.0 is a builtins\.builtin_function_or_method"),
@@ -78,8 +78,8 @@ def test_a_tuple_is_several_outputs_and_a_named_one_is_one() -> None:
         (b"bytes", r"^the output is a builtins\.bytes"),
     ],
 )
-def test_a_value_that_cannot_be_converted_is_an_error_that_names_the_output(result: Any, told: str) -> None:
-    with pytest.raises(ContextError, match=told):
+def test_a_value_that_cannot_be_converted_is_an_error_that_names_the_output(result: Any, message: str) -> None:
+    with pytest.raises(ContextError, match=message):
         outcome_of(result)
 
 
