@@ -1,6 +1,7 @@
 """Build the env of a spec, unless it exists: `python -m envs.build_command --root DIR --spec SPEC`.
 
-SPEC is an EnvSpec as JSON, or the name or path of one. The env is the folder `DIR/<name>-<fingerprint[:12]>/`; the log
+SPEC is an EnvSpec as JSON, the name or path of one, or `-` for JSON on standard input, which may be longer than an
+argument. The env is the folder `DIR/<name>-<fingerprint[:12]>/`; the log
 of the build is beside it in `.log`, also after a failure. Any number of builders may run at once: one builds, and the
 others wait for it. On SIGTERM, SIGINT or SIGHUP, a builder ends every process that it started, and removes the
 incomplete env; what a killed builder leaves is removed by the next one.
@@ -56,10 +57,10 @@ class _Stopped(BaseException):
     """A signal asked this process to end. No `except Exception` catches it."""
 
 
-def command_for(spec: EnvSpec, root: Path) -> list[str]:
-    """The command of a process that builds the env of `spec`. Its current folder must be `FOLDER`."""
-    encoded = msgspec.json.encode(spec).decode()
-    return [sys.executable, "-m", "envs.build_command", "--root", str(root), "--spec", encoded]
+def command_for(root: Path) -> list[str]:
+    """The command of a process that builds the env of the spec on its standard input. Its current folder must be
+    `FOLDER`."""
+    return [sys.executable, "-m", "envs.build_command", "--root", str(root), "--spec", "-"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_spec(text: str) -> EnvSpec:
+    if text == "-":
+        text = sys.stdin.read()
     if not text.lstrip().startswith("{"):
         return load_spec(text)
     try:

@@ -7,7 +7,7 @@ that travels on the wire and in `--json`; `fault` in `messages.py` carries it be
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 
@@ -117,6 +117,16 @@ class StoreError(SandboxError):
     """The state on disk cannot be read or written."""
 
     code = "store"
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deep; `error` itself if it is no group."""
+    members = getattr(error, "exceptions", None)  # by name: Python 3.10 has no groups
+    if members is None:
+        yield error
+    else:
+        for each in members:
+            yield from leaves(each)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -155,15 +155,17 @@ class ComponentActor:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lease:
     """An actor for one run. `warm`: neither its process nor its model had to be made for it.
 
-    The holder of the lease sets `warm_model` when it has let the actor load a model.
+    The holder of the lease sets `warm_model` when it has let the actor load a model, and `left_in` to the run in which
+    it leaves the actor, to be rejoined: otherwise an actor whose lease ends with an error is ended.
     """
 
     actor: ComponentActor
     warm: bool
+    left_in: str = ""
 
     @property
     def peer(self) -> Peer:

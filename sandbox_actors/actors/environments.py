@@ -13,6 +13,7 @@ may read it at the same time: both get the same record, and one of the two is ke
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -32,9 +33,11 @@ from envs.record import record_of
 from envs.router import env_of
 from envs.specs import EnvSpec
 from sandbox_actors.actors.actor import Actor
-from sandbox_actors.errors import EnvError
+from sandbox_actors.errors import EnvError, leaves
 from sandbox_actors.protocol.frames import Request
 from sandbox_actors.protocol.rows import EnvRecord, ProgressBar
+
+log = logging.getLogger(__name__)
 
 OnProgress = Callable[[ProgressBar], None]
 
@@ -183,19 +186,26 @@ class Environments(Actor):
         return last[2]
 
     async def _build(self, build: Build) -> None:
-        command = command_for(build.spec, self._root)
+        """Whatever goes wrong in a build is the failure of that build."""
         try:
             with build.cancel:
-                async with trio.open_nursery() as nursery:
-                    start = partial(trio.run_process, deliver_cancel=_end_builder, start_new_session=True, check=False)
-                    process = await nursery.start(
-                        partial(start, command, stdin=b"", stdout=subprocess.PIPE, cwd=FOLDER)
-                    )
-                    async for line in _lines(process.stdout):
-                        self._take(build, msgspec.json.decode(line, type=Event))
+                await self._run_builder(build)
+        except Exception as error:
+            log.warning("the build of env %s met an error of the daemon", build.spec.name, exc_info=error)
+            build.failure = f"env {build.spec.name} cannot be built: {'; '.join(map(str, leaves(error)))}"
         finally:
             self._forget(build)
             build.done.set()
+
+    async def _run_builder(self, build: Build) -> None:
+        async with trio.open_nursery() as nursery:
+            start = partial(trio.run_process, deliver_cancel=_end_builder, start_new_session=True, check=False)
+            spec = msgspec.json.encode(build.spec)
+            process = await nursery.start(
+                partial(start, command_for(self._root), stdin=spec, stdout=subprocess.PIPE, cwd=FOLDER)
+            )
+            async for line in _lines(process.stdout):
+                self._take(build, msgspec.json.decode(line, type=Event))
 
     def _take(self, build: Build, event: Event) -> None:
         if isinstance(event, Ready):

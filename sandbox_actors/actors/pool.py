@@ -6,14 +6,16 @@ Theory of operation. The pool is the actor that owns every worker process; what 
   loaded, and otherwise a new one, which is entered before its process is started: two leases never get one actor.
   The decision is made in the inbox; starting the process, and ending one, are tasks of the pool, and who needs the
   result waits for an event of the actor (`started`, `gone`), not for the inbox.
-- A lease ends in one of two ways. After a block that ended well the actor is idle, until its keep-alive is over, until
-  there are too many or too large ones, or until its code has changed. A process in which a run failed, or was
-  cancelled, is never reused: nothing is known of what the run left behind.
+- A lease ends in one of three ways. After a block that ended well the actor is idle, until its keep-alive is over,
+  until there are too many or too large ones, or until its code has changed. A process in which a run failed is never
+  reused: nothing is known of what the run left behind. And a holder that has to stop without knowing how its run ends
+  leaves the actor in that run, reserved, until the run is rejoined or dropped (`jobs/durable_runs.py`).
 - What the operating system reports (a greeting, the end of a process) is recorded where it is seen, not by way of the
   inbox, so that it is known before the next message is handled, and also while the pool stops.
-- Cancelling the pool ends all processes. A daemon that is killed ends none: workers outlive it, and the next daemon's
-  pool adopts them. Those without a run greet it and are warm as before. Those in a run are reserved until the job that
-  takes the run up rejoins them, and ended if there is none.
+- Only messages end processes. A pool that is cancelled, because something in the daemon has failed, lets go of them,
+  as a daemon that is killed does: workers outlive it, and the next daemon's pool adopts them. Those without a run greet
+  it and are warm as before. Those in a run are reserved until the job that takes the run up rejoins them, and ended if
+  there is none.
 
 Guaranteed: an actor has at most one lease; an actor of which a lease failed runs nothing more; a lease that is
 cancelled while its process starts ends that process; `gone` is set once for every actor, whatever ended it.
@@ -25,7 +27,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -37,6 +39,7 @@ from sandbox_actors.actors.component_actor import ActorNeeds, ComponentActor, Le
 from sandbox_actors.actors.eviction import due, outdated
 from sandbox_actors.actors.pool_messages import (
     DropReserved,
+    EndActors,
     Evict,
     FindWarm,
     LeaseActor,
@@ -92,7 +95,8 @@ class Pool(Actor):
 
     @asynccontextmanager
     async def lease(self, needs: ActorNeeds) -> AsyncIterator[Lease]:
-        """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process."""
+        """An actor for one run. A block that ends with an error, or is cancelled, costs the actor its process, unless
+        the lease names a run that it is left in."""
         await self._wait_for_adopted(needs)
         async with self._leased(LeaseActor(needs=needs)) as lease:
             await lease.actor.wait_started()
@@ -119,9 +123,9 @@ class Pool(Actor):
             yield lease
             is_clean = True
         finally:
-            with trio.CancelScope(shield=True), suppress(ActorStopped):  # a pool that stops ends them all
-                await self.ask(ReturnActor(actor=actor, is_clean=is_clean))
-                if not is_clean:
+            with trio.CancelScope(shield=True), suppress(ActorStopped):  # a pool that has stopped has let go of them
+                await self.ask(ReturnActor(lease=lease, is_clean=is_clean))
+                if not is_clean and not lease.left_in:
                     await actor.gone.wait()
 
     async def _wait_for_adopted(self, needs: ActorNeeds) -> None:
@@ -166,6 +170,8 @@ class Pool(Actor):
                 self._reserve(message)
             case DropReserved():
                 return self._drop(message)
+            case EndActors():
+                return self._end_all()
             case FindWarm(needs=needs):
                 return self._warmth(needs)
             case ListWorkers():
@@ -206,8 +212,10 @@ class Pool(Actor):
         actor.state, actor.oom_kills = "running", count_oom_kills()
 
     def _take_back(self, request: ReturnActor) -> None:
-        actor = request.actor
-        if not request.is_clean:
+        actor = request.lease.actor
+        if request.lease.left_in and actor.state == "running":
+            actor.reserved_for = request.lease.left_in
+        elif not request.is_clean:
             self._send_away(actor)
         elif actor.state == "running":  # else it ended, or is being stopped
             actor.runs += 1
@@ -224,7 +232,7 @@ class Pool(Actor):
             return None
         actor = self._actors[request.worker]
         self._send_away(actor)
-        return self._when_gone(actor, None)
+        return self._when_gone([actor], None)
 
     def _stop(self, request: StopWorker) -> Promise[WorkerRow]:
         """Raises NotFound, or Refused while it is in use, unless `force`."""
@@ -235,13 +243,20 @@ class Pool(Actor):
             raise Refused(f"{actor.name} runs {actor.job}: `sandbox cancel` its experiment, or stop it with --force")
         row = actor.row()
         self._send_away(actor)
-        return self._when_gone(actor, row)
+        return self._when_gone([actor], row)
 
-    def _when_gone(self, actor: ComponentActor, answer: Any) -> Promise[Any]:
+    def _end_all(self) -> Promise[None]:
+        actors = list(self._actors.values())
+        for actor in actors:
+            self._send_away(actor)
+        return self._when_gone(actors, None)
+
+    def _when_gone(self, actors: Sequence[ComponentActor], answer: Any) -> Promise[Any]:
         promise = self.promise()
 
         async def wait() -> None:
-            await actor.gone.wait()
+            for actor in actors:
+                await actor.gone.wait()
             promise.resolve(answer)
 
         self._nursery.start_soon(wait)
@@ -272,7 +287,8 @@ class Pool(Actor):
     # --- processes ---
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Adopt the workers that a killed daemon has left, then serve. Cancelling it ends all processes."""
+        """Adopt the workers that an earlier daemon has left, then serve. Cancelled, it lets go of its workers: they
+        continue, for the next daemon to adopt. `EndActors` ends them."""
         async with trio.open_nursery() as self._nursery:
             await self._adopt()
             self._nursery.start_soon(self._evict)
@@ -339,10 +355,9 @@ class Pool(Actor):
 
     async def _watch(self, actor: ComponentActor) -> None:
         """Wait for the end of an actor's process."""
-        with trio.CancelScope(shield=True):  # cancelling the pool ends the child, and others wait for `gone`
-            await actor.process.wait()
-            await trio.sleep(LAST_WORDS)
-            await self._processes.forget(actor.name)
+        await actor.process.wait()
+        await trio.sleep(LAST_WORDS)
+        await self._processes.forget(actor.name)
         self._remove(actor)
 
     def _remove(self, actor: ComponentActor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from sandbox_actors.actors.component_actor import ActorNeeds, ComponentActor, Lease
+from sandbox_actors.actors.component_actor import ActorNeeds, Lease
 from sandbox_actors.protocol.frames import Request
 
 Warmth: TypeAlias = Literal["model", "process", "none"]
@@ -27,7 +27,7 @@ class RejoinActor(Request[Lease], frozen=True, kw_only=True):
 class ReturnActor(Request[None], frozen=True, kw_only=True):
     """A lease ends. `is_clean`: its run ended well, so that the actor may serve another one."""
 
-    actor: ComponentActor
+    lease: Lease
     is_clean: bool
 
 
@@ -43,6 +43,10 @@ class DropReserved(Request[None], frozen=True, kw_only=True):
 
     worker: str
     run: str
+
+
+class EndActors(Request[None], frozen=True, kw_only=True):
+    """End every actor, whatever it does. Answered when they are gone."""
 
 
 class FindWarm(Request[Warmth], frozen=True, kw_only=True):

@@ -6,12 +6,20 @@ one event after the other. What a decision rests on is stored before it is acted
 that it needs are durable, so that an experiment whose daemon was killed continues from the store alone.
 `context_infos.json` is a copy for people, written afterwards. A cancel stops the attempts; each still ends with its
 own message.
+
+A work_dir whose disk is full or fails, or that is removed, makes the experiment wait, with its reason, until it can be
+written again or the experiment is cancelled. An error of this program in an attempt ends neither its worker nor the
+experiment: the attempt is taken up again. Such an error in the coordinator itself is survived by `experiment_run.py`.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +27,13 @@ import msgspec
 import trio
 
 from sandbox_actors.actors.actor import Actor
-from sandbox_actors.daemon.work_dir import WorkDir
-from sandbox_actors.errors import ActorStopped, ComponentFailed, SandboxError
+from sandbox_actors.daemon.crashes import Crashes, describe_crash, describe_error, is_expected
+from sandbox_actors.daemon.work_dir import CONTEXT_FILE, WorkDir
+from sandbox_actors.errors import ActorStopped, Refused
 from sandbox_actors.experiment.context_infos import iterations_to_list
 from sandbox_actors.experiment.events import (
     BeginIteration,
+    CancelRequested,
     Command,
     EndIteration,
     Event,
@@ -38,16 +48,26 @@ from sandbox_actors.experiment.events import (
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.model import Experiment, NumberedJob, number_jobs
 from sandbox_actors.experiment.plan import Plan
+from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment.secrets import mask_secrets
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
 from sandbox_actors.store.queries import CFGS, Outputs
 from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
+from sandbox_actors.system.disk import patiently
+
+log = logging.getLogger(__name__)
 
 RETRY_DELAY = 1.0
 RETRY_DELAY_LIMIT = 60.0
 """Seconds before the second attempt of a job, doubled for each further one."""
+
+ANY = errno.errorcode
+"""Every error of a work_dir that could be written when the experiment started."""
+
+LAST_WRITE = 2.0
+"""Seconds that the last write of `context_infos.json` may take once the experiment is cancelled."""
 
 CONTEXT_PAUSE = 0.05
 """Seconds between two writes of `context_infos.json`, which grows with every job."""
@@ -58,7 +78,7 @@ WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 class Coordinator(Actor):
     """From `on_start` to the `Finish` of its plan, then it stops by itself.
 
-    `is_continued`: an earlier daemon has started the experiment, and was killed.
+    `is_continued`: the experiment was started before, by an earlier daemon, or by a coordinator that has failed.
     """
 
     def __init__(
@@ -79,6 +99,13 @@ class Coordinator(Actor):
         self._results: dict[int, JobSucceeded] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
         self._recorded, self._writing = trio.Event(), trio.Lock()
+        self._is_cancelled, self._writing_last = False, trio.CancelScope()
+
+    def cancel(self) -> None:
+        """Stop what runs, record it, and end."""
+        self._is_cancelled = True
+        self._writing_last.deadline = min(self._writing_last.deadline, trio.current_time() + LAST_WRITE)
+        self.notify(CancelRequested())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._jobs:
@@ -87,9 +114,12 @@ class Coordinator(Actor):
             self._jobs.cancel_scope.cancel()
 
     async def on_start(self) -> None:
-        await trio.to_thread.run_sync(self._work_dir.make)
-        if not self._is_continued:
-            await self._store.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
+        try:
+            await patiently(self._work_dir.make, self._wait)
+        except OSError as error:
+            raise Refused(f"work_dir {self._work_dir.path} cannot be used: {error.strerror}") from error
+        started: dict[str, float] = {} if self._is_continued else {"started": time.time()}
+        await self._store.update_experiment(self._id, state="running", reason="", error="", **started)
         known = await self._watcher.query_job(JobPlace(self._id))
         if not any(row.name.startswith(f"{CFGS}.") for row in known):  # else they were recorded before a resume
             await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
@@ -142,13 +172,13 @@ class Coordinator(Actor):
         return is_under_way or row.state == "failed"
 
     async def _start(self, start: StartJob) -> None:
-        if start.attempt > 1 and not self._is_left(start):
+        if start.attempt > 1 and not self._runner.is_left(self._run_id(start)):
             await self._change(start.index, attempt=start.attempt, started=None, finished=None, seconds=None, error="")
         scope = self._scopes[start.index] = trio.CancelScope()
         self._jobs.start_soon(self._run_job, start, scope)
 
-    def _is_left(self, start: StartJob) -> bool:
-        return self._runner.is_left(self._runner.run_id(start.iter, start.index, start.attempt))
+    def _run_id(self, start: StartJob) -> RunId:
+        return self._runner.run_id(start.iter, start.index, start.attempt)
 
     async def _record_success(self, command: RecordSuccess) -> None:
         result = self._results.pop(command.index)
@@ -179,38 +209,51 @@ class Coordinator(Actor):
             reason = "not reached" if command.state == "failed" else ""
             rows = [msgspec.structs.replace(row, state="cancelled", reason=reason) for row in left]
             await self._store.put_jobs(self._id, rows)
-        await self._write_context(is_durable=True)
-        await self._store.update_experiment(
-            self._id, state=command.state, finished=time.time(), error=command.error, reason=""
-        )
+        unwritten = await self._write_last_context()
+        error = "; ".join(filter(None, (command.error, unwritten)))
+        await self._store.update_experiment(self._id, state=command.state, finished=time.time(), error=error, reason="")
         self.stop()
 
     # --- jobs ---
 
     async def _run_job(self, start: StartJob, scope: trio.CancelScope) -> None:
         """One attempt, from its delay to the message that it has ended."""
+        event: Event | None = None
+        with scope:
+            event = await self._attempt(start)
+        if event is None:
+            await self._runner.drop(self._run_id(start))
+            event = _failed(start, WHERE_IT_STOPPED)
+        with suppress(ActorStopped):  # the experiment has ended without waiting for this job
+            await self.tell(event)
 
+    async def _attempt(self, start: StartJob) -> Event:
+        """An error that is not of the job but of this program is survived: the worker is not told, and the attempt is
+        taken up again where it is. The second one in a short time is given up."""
+        id, crashes = self._run_id(start), Crashes()
+        while True:
+            try:
+                return await self._run_attempt(start)
+            except Exception as error:
+                if is_expected(error):
+                    return _failed(start, describe_error(error))
+                log.exception("job %s met an error of the daemon", id)
+                if crashes.add():
+                    await self._runner.drop(id)
+                    return _failed(start, describe_crash(error, self._id))
+                self._runner.run_again(id)
+
+    async def _run_attempt(self, start: StartJob) -> Event:
         async def change(**fields: Any) -> None:
             await self._change(start.index, **fields)
 
-        event: Event | None = None
-        with scope:
-            try:
-                if start.attempt > 1 and not self._is_left(start):
-                    await change(reason=f"attempt {start.attempt} after a pause")
-                    await trio.sleep(min(self._retry_delay * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
-                log = self._runner.log_of(start)
-                await trio.to_thread.run_sync(self._work_dir.open_log, start.iter, start.index, log)
-                recorded = await self._runner.run(start, change)
-                event = JobSucceeded(
-                    iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple
-                )
-            except Exception as error:
-                event = _failed(start, describe_error(error))
-        try:
-            await self.tell(event or _failed(start, WHERE_IT_STOPPED))
-        except ActorStopped:
-            return  # the experiment has ended without waiting for this job
+        if start.attempt > 1 and not self._runner.is_left(self._run_id(start)):
+            await change(reason=f"attempt {start.attempt} after a pause")
+            await trio.sleep(min(self._retry_delay * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
+        open_log = partial(self._work_dir.open_log, start.iter, start.index, self._runner.log_of(start))
+        await patiently(open_log, lambda reason: change(reason=reason), ANY)
+        recorded = await self._runner.run(start, change)
+        return JobSucceeded(iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple)
 
     async def _change(self, index: int, **fields: Any) -> None:
         self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
@@ -235,7 +278,18 @@ class Coordinator(Actor):
     async def _write_context(self, is_durable: bool) -> None:
         async with self._writing:
             document = iterations_to_list(self._plan.iterations)
-            await trio.to_thread.run_sync(self._work_dir.write_context, document, is_durable)
+            await patiently(partial(self._work_dir.write_context, document, is_durable), self._wait, ANY)
+
+    async def _write_last_context(self) -> str:
+        """Write it to the disk. Returns "", or what is wrong if the experiment is cancelled while it waits for that."""
+        with trio.CancelScope() as self._writing_last:
+            if self._is_cancelled:
+                self._writing_last.deadline = trio.current_time() + LAST_WRITE
+            await self._write_context(is_durable=True)
+        return f"{CONTEXT_FILE} could not be written" if self._writing_last.cancelled_caught else ""
+
+    async def _wait(self, reason: str) -> None:
+        await self._store.update_experiment(self._id, reason=reason)
 
 
 def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
@@ -265,13 +319,6 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
         found[f"{each.pipeline}.{each.job.meta_name}"] = {key: value for key, value in configs.items() if value}
     recorded: dict[str, Any] = mask_secrets(found)
     return recorded
-
-
-def describe_error(error: Exception) -> str:
-    """An error as the row of a job holds it: what happened, and for component code the traceback of its own process."""
-    if isinstance(error, ComponentFailed) and error.remote_traceback:
-        return f"{error}\n\n{error.remote_traceback}".rstrip()
-    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
 
 
 def _failed(start: StartJob, error: str) -> JobFailed:

@@ -1,22 +1,32 @@
-"""One run of an experiment, from its place in the queue of its work_dir to its recorded end."""
+"""One run of an experiment, from its place in the queue of its work_dir to its recorded end.
+
+Theory of operation. Everything that an experiment needs (its definition, what has succeeded in it, what was under way)
+is in the store, and is read when its turn comes: an experiment that waits costs nothing but its row. `run` is one task,
+and the supervisor of the experiment: an error of this program in the coordinator leaves its workers in their runs, the
+experiment is read again from the store, and another coordinator takes those runs up, as after the death of a daemon.
+When that happens again within a minute, the experiment is set aside: it fails, and says why. No error gets past `run`
+but that of a store that is closed, and none of one experiment reaches another.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import trio
 
-from sandbox_actors.daemon.coordinator import RETRY_DELAY, Coordinator, describe_error
+from sandbox_actors.daemon.coordinator import RETRY_DELAY, Coordinator
+from sandbox_actors.daemon.crashes import Crashes, describe_crash, describe_error, is_expected
 from sandbox_actors.errors import ConfigError
-from sandbox_actors.experiment.events import CancelRequested, PastAttempt, PastSuccess
+from sandbox_actors.experiment.events import PastAttempt, PastSuccess
 from sandbox_actors.experiment.model import Experiment, thaw
 from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.reuse import find_reusable_jobs
+from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.jobs.wandb_export import WandbExport, is_wanted
@@ -26,41 +36,46 @@ from sandbox_actors.store.watcher import SandboxWatcher
 
 log = logging.getLogger(__name__)
 
+MakeRunner = Callable[[ExperimentRow, Experiment], JobRunner]
+
 
 @dataclass(frozen=True)
-class Past:
-    """What an experiment has behind it: the jobs that have succeeded, and those that an earlier daemon had started;
-    None where none has run it."""
+class Stored:
+    """An experiment as it is in the store: itself, its submitter's variables, the jobs that have succeeded in it, and
+    those that were started and have not, if a coordinator has run it."""
 
+    experiment: Experiment
+    environ: dict[str, str]
     history: list[PastSuccess] = field(default_factory=list)
-    interrupted: list[PastAttempt] | None = None
+    interrupted: list[PastAttempt] = field(default_factory=list)
 
 
 class ExperimentRun:
-    """`work_dir_is_free` is set when it may start; `cancel` ends it before or after. Whatever goes wrong in `run` ends
-    this experiment, and no other."""
+    """`work_dir_is_free` is set when it may start; `cancel` ends it before or after.
+
+    `is_continued`: an earlier daemon has started it. `folder` is its own, below the daemon's home.
+    """
 
     def __init__(
         self,
         row: ExperimentRow,
-        experiment: Experiment,
-        environ: dict[str, str],
-        past: Past,
+        is_continued: bool,
         *,
         folder: Path,
-        runner: JobRunner,
+        make_runner: MakeRunner,
         store: Store,
         watcher: SandboxWatcher,
         runs: DurableRuns,
         export: WandbExport,
         retry_delay: float = RETRY_DELAY,
     ) -> None:
-        self._row, self._experiment, self._environ, self._past = row, experiment, environ, past
-        self._folder, self._runner, self._store, self._watcher = folder, runner, store, watcher
-        self._runs, self._export, self._retry_delay = runs, export, retry_delay
-        self._preparing = trio.CancelScope()
+        self._row, self._is_continued, self._folder, self._make_runner = row, is_continued, folder, make_runner
+        self._store, self._watcher, self._runs, self._export = store, watcher, runs, export
+        self._retry_delay = retry_delay
+        self._is_cancelled, self._preparing = False, trio.CancelScope()
         self._coordinator: Coordinator | None = None
-        self._ended = trio.Event()
+        self._stored: Stored | None = None
+        self._prepared, self._ended = trio.Event(), trio.Event()
         self.work_dir_is_free = trio.Event()
 
     @property
@@ -72,30 +87,59 @@ class ExperimentRun:
         return self._row.work_dir
 
     def cancel(self) -> None:
-        """Before its coordinator starts, it ends without one."""
-        self._preparing.cancel()
+        """One that has not started ends at once, any other one by its coordinator."""
+        self._is_cancelled = True
         if self._coordinator is not None:
-            self._coordinator.notify(CancelRequested())
+            self._coordinator.cancel()
+        elif not self._is_continued:
+            self._preparing.cancel()
 
     async def export(self) -> None:
-        """Export to wandb, if the submitter wants it, from now to the end of `run` and a little longer."""
-        if is_wanted(self._environ):
-            await self._export.export(self._row, self._experiment, self._environ, self._folder, self._ended)
+        """Export to wandb, if the submitter wants it, from the start to the end of `run` and a little longer."""
+        await self._prepared.wait()
+        if self._stored is not None and is_wanted(self._stored.environ):
+            await self._export.export(
+                self._row, self._stored.experiment, self._stored.environ, self._folder, self._ended
+            )
 
     async def run(self) -> None:
-        """Returns when the end is recorded."""
+        """Returns when the end is recorded. Raises StoreError if that cannot be done because the store is closed."""
+        crashes = Crashes()
         try:
-            with self._preparing:
-                await self._wait_for_work_dir()
-                past = await self._take_over()
-            if self._preparing.cancel_called:
-                await record_end(self._store, self.id, "cancelled")
-            else:
-                await self._coordinate(past)
+            while not await self._has_ended(crashes):
+                continue
         finally:
-            with trio.CancelScope(shield=True):
-                await self._runs.drop_left(self.id)
+            self._prepared.set()
             self._ended.set()
+
+    async def _has_ended(self, crashes: Crashes) -> bool:
+        """Run from what is stored to the recorded end. False after an error of this program that is to be survived."""
+        try:
+            if await self._is_prepared():
+                await self._coordinate()
+            else:
+                await record_end(self._store, self.id, "cancelled")
+        except Exception as error:
+            is_last = is_expected(error)
+            if not is_last:
+                log.exception("experiment %s met an error of the daemon", self.id)
+                if not crashes.add():
+                    self._runs.leave_ended(self._is_own)
+                    return False
+            text = describe_error(error) if is_last else describe_crash(error, self.id)
+            await record_end(self._store, self.id, "failed", text)
+        await self._runs.drop_left(self._is_own)
+        return True
+
+    async def _is_prepared(self) -> bool:
+        """Wait for its turn, and read what is stored. False if it is cancelled before it has started."""
+        with trio.CancelScope() as self._preparing:
+            if self._is_cancelled and not self._is_continued:
+                self._preparing.cancel()
+            await self._wait_for_work_dir()
+            self._stored = await self._take_over(await self._load())
+        self._prepared.set()
+        return self._is_continued or not self._is_cancelled
 
     async def _wait_for_work_dir(self) -> None:
         if not self.work_dir_is_free.is_set():
@@ -103,40 +147,52 @@ class ExperimentRun:
             await self._store.update_experiment(self.id, reason=reason)
             await self.work_dir_is_free.wait()
 
-    async def _coordinate(self, past: Past) -> None:
-        plan = Plan(self._experiment, past.history, past.interrupted or ())
-        is_continued = past.interrupted is not None
-        self._coordinator = Coordinator(
-            self._row, plan, self._store, self._watcher, self._runner, self._retry_delay, is_continued
-        )
-        try:
-            await self._coordinator.run()
-        except* Exception as group:
-            log.exception("experiment %s ends by an error of the daemon", self.id)
-            await record_end(self._store, self.id, "failed", "; ".join(map(describe_error, _leaves(group))))
+    async def _load(self) -> Stored:
+        self._row = await self._store.find_experiment(self.id)
+        submit = await self._store.submission(self.id)
+        experiment = await trio.to_thread.run_sync(thaw, submit.definition)
+        history = [PastSuccess(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(self.id)]
+        interrupted = interrupted_jobs(await self._store.job_rows(self.id)) if self._is_continued else []
+        return Stored(experiment, submit.environ, history, interrupted)
 
-    async def _take_over(self) -> Past:
-        """What the last experiment in this work_dir has done already, copied into the record of this one where that is
-        wanted."""
-        if not self._experiment.resume or self._row.started is not None or self._past.history:
-            return self._past
+    async def _coordinate(self) -> None:
+        assert self._stored is not None
+        plan = Plan(self._stored.experiment, self._stored.history, self._stored.interrupted)
+        runner = self._make_runner(self._row, self._stored.experiment)
+        self._coordinator = Coordinator(
+            self._row, plan, self._store, self._watcher, runner, self._retry_delay, self._is_continued
+        )
+        self._is_continued = True  # should the coordinator fail
+        if self._is_cancelled:
+            self._coordinator.cancel()
+        await self._coordinator.run()
+
+    async def _take_over(self, stored: Stored) -> Stored:
+        """With what the last experiment in this work_dir has done already, copied into the record of this one where
+        that is wanted."""
+        if not stored.experiment.resume or self._row.started is not None or self._is_continued or stored.history:
+            return stored
         last = await self._store.last_started_in(self.work_dir, before=self.id)
         submit = await self._store.submission(last) if last else None
         if last is None or submit is None or submit.cwd != self._row.cwd:
-            return self._past  # in another folder, its relative paths meant other files
+            return stored  # in another folder, its relative paths meant other files
         done = {(each.iter, each.index): each for each in await self._store.history(last)}
         try:
-            places = find_reusable_jobs(thaw(submit.definition), done, self._experiment)
+            earlier = await trio.to_thread.run_sync(thaw, submit.definition)
+            places = find_reusable_jobs(earlier, done, stored.experiment)
         except ConfigError:
-            return self._past  # written by another version of this program
+            return stored  # written by another version of this program
         history = [
             PastSuccess(iter=iter, index=index, infos=done[then].entry) for (iter, index), then in places.items()
         ]
-        reached = Plan(self._experiment, history)
+        reached = Plan(stored.experiment, history)
         reached.start()
         places = {place: then for place, then in places.items() if place[0] <= reached.iter}
         await self._store.copy_jobs(self.id, last, places)
-        return Past([each for each in history if each.iter <= reached.iter])
+        return Stored(stored.experiment, stored.environ, [each for each in history if each.iter <= reached.iter])
+
+    def _is_own(self, run: RunId) -> bool:
+        return run.experiment == self.id
 
 
 async def record_end(store: Store, id: str, state: Ended, error: str = "") -> None:
@@ -153,7 +209,7 @@ async def record_end(store: Store, id: str, state: Ended, error: str = "") -> No
 
 
 def interrupted_jobs(jobs: Iterable[JobRow]) -> list[PastAttempt]:
-    """What the rows of a running experiment, whose daemon was killed, say about the jobs that have not succeeded."""
+    """What the rows of an experiment whose coordinator has ended say about the jobs that have not succeeded."""
     found = []
     for row in jobs:
         if row.state == "failed":
@@ -162,12 +218,3 @@ def interrupted_jobs(jobs: Iterable[JobRow]) -> list[PastAttempt]:
             attempt = row.attempt + 1 if row.state == "waiting" and row.error else row.attempt
             found.append(PastAttempt(iter=row.iter, index=row.index, attempt=attempt))
     return found
-
-
-def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
-    """The errors in a group, however deep."""
-    return [
-        leaf
-        for error in group.exceptions
-        for leaf in (_leaves(error) if isinstance(error, ExceptionGroup) else [error])
-    ]

@@ -10,7 +10,7 @@ never in between. What takes long (the store, a coordinator) happens in tasks of
 - Cancel: an experiment that waits ends at once, one at work by its coordinator. Answered when it has ended.
 - Two experiments never use a work_dir at the same time: a queue each, in the order of the messages.
 - A daemon that starts first takes up what an earlier one left unfinished: those that ran, then those that waited.
-- A daemon that stops in good order leaves nothing that runs: what still does is cancelled, and recorded as such.
+- A daemon that stops in good order leaves nothing that runs: `cut_off` records what still did.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,10 +27,9 @@ import msgspec
 import trio
 
 from sandbox_actors.actors.actor import Actor
-from sandbox_actors.daemon.coordinator import describe_error, waiting_rows
-from sandbox_actors.daemon.experiment_run import ExperimentRun, Past, interrupted_jobs, record_end
-from sandbox_actors.errors import Refused, StoreError
-from sandbox_actors.experiment.events import PastSuccess
+from sandbox_actors.daemon.coordinator import waiting_rows
+from sandbox_actors.daemon.experiment_run import ExperimentRun, record_end
+from sandbox_actors.errors import Refused
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment.secrets import ADVICE, find_secrets
@@ -47,12 +45,15 @@ from sandbox_actors.transport.promises import Promise
 
 CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` continues where it stopped"
 
+CUT_OFF_TIMEOUT = 5.0
+"""Seconds that a daemon which stops waits for the disk. The next one finds what was not recorded, as after a kill."""
+
 LAST_ANSWER_DELAY = 1.0
 """Seconds between the end of the last experiment and that of a daemon which was asked to stop: clients learn of it."""
 
 log = logging.getLogger(__name__)
 
-MakeRun: TypeAlias = Callable[[ExperimentRow, Experiment, dict[str, str], Past], ExperimentRun]
+MakeRun: TypeAlias = Callable[[ExperimentRow, bool], ExperimentRun]
 
 
 class Drain(Request[None], frozen=True, kw_only=True):
@@ -63,8 +64,6 @@ class _Stored(Request[None], frozen=True, kw_only=True):
     """A submitted experiment is in the store."""
 
     row: ExperimentRow
-    experiment: Experiment
-    environ: dict[str, str]
     submitted: Promise[Submitted]
 
 
@@ -75,7 +74,7 @@ class _Ended(Request[None], frozen=True, kw_only=True):
 
 
 class Experiments(Actor):
-    """`make_run` makes the run of an experiment from its row, itself, its submitter's variables, and its past."""
+    """`make_run` makes the run of an experiment from its row, and whether an earlier daemon has started it."""
 
     def __init__(self, store: Store, runs: DurableRuns, make_run: MakeRun) -> None:
         super().__init__("experiments")
@@ -95,14 +94,17 @@ class Experiments(Actor):
         self._is_closed = True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        try:
-            async with trio.open_nursery() as self._nursery:
-                await super().run(task_status=task_status)
-        finally:
-            with trio.CancelScope(shield=True), suppress(StoreError):  # else the next daemon finds its workers gone
-                for row in await self._store.unfinished():
-                    if row.state == "running":
-                        await record_end(self._store, row.id, "failed", CUT_OFF.format(id=row.id))
+        async with trio.open_nursery() as self._nursery:
+            await super().run(task_status=task_status)
+
+    async def cut_off(self) -> None:
+        """After `run` was cancelled to stop the daemon, and before its workers end: record what they still ran."""
+        with trio.move_on_after(CUT_OFF_TIMEOUT) as limit:
+            for row in await self._store.unfinished():
+                if row.state == "running":
+                    await record_end(self._store, row.id, "failed", CUT_OFF.format(id=row.id))
+        if limit.cancelled_caught:
+            log.error("what still ran could not be recorded: %s", self._store.trouble or "the disk is slow")
 
     async def on_start(self) -> None:
         rows = await self._store.unfinished()
@@ -112,7 +114,7 @@ class Experiments(Actor):
             wanted |= {RunId(id, job.iter, job.index, job.attempt) for job in of_experiment if job.state == "running"}
         await self._runs.keep_left(wanted.__contains__)
         for row in sorted(rows, key=lambda row: row.state != "running"):  # what those need is theirs already
-            self._enter(await self._stored_run(row, jobs.get(row.id)))
+            self._enter(self._make_run(row, row.id in jobs))
 
     async def on_receive(self, message: Request[Any]) -> Any:
         match message:
@@ -125,7 +127,7 @@ class Experiments(Actor):
             case Drain():
                 return self._drain()
             case _Stored():
-                self._enter(self._make_run(message.row, message.experiment, message.environ, Past()))
+                self._enter(self._make_run(message.row, False))
                 message.submitted.resolve(Submitted(experiment=message.row.id))
             case _Ended():
                 self._leave(message.id)
@@ -148,14 +150,14 @@ class Experiments(Actor):
                     submit,
                     name=experiment.experiment_name,
                     project=experiment.project_name,
-                    work_dir=str(Path(submit.cwd, os.path.expanduser(experiment.work_dir))),
+                    work_dir=await trio.to_thread.run_sync(work_dir_of, submit.cwd, experiment),
                     submitted=time.time(),
                     jobs=waiting_rows(number_jobs(experiment), iter=1),
                 )
         except Exception as error:
             submitted.reject(error)
         else:
-            self.notify(_Stored(row=row, experiment=experiment, environ=submit.environ, submitted=submitted))
+            self.notify(_Stored(row=row, submitted=submitted))
 
     async def _resume(self, request: ResumeExperiment) -> Promise[Submitted]:
         """What had succeeded is taken from the record. Raises Refused."""
@@ -175,14 +177,15 @@ class Experiments(Actor):
         try:
             with self._store.promptly():
                 left = [each for each in await self._store.job_rows(row.id) if each.state != "succeeded"]
-                run = await self._stored_run(row)
+                submit = await self._store.submission(row.id)
+                await trio.to_thread.run_sync(thaw, submit.definition)  # raises if this version cannot read it
                 await self._store.put_jobs(row.id, [_unstarted(each) for each in left])
-                await self._store.update_experiment(row.id, state="waiting", finished=None, error="")
+                row = await self._store.update_experiment(row.id, state="waiting", finished=None, error="")
         except Exception as error:
             self._leave(row.id)
             resumed.reject(error)
         else:
-            self._enter(run)
+            self._enter(self._make_run(row, False))
             resumed.resolve(Submitted(experiment=row.id))
 
     async def _cancel(self, request: CancelExperiment) -> Promise[ExperimentRow]:
@@ -212,14 +215,6 @@ class Experiments(Actor):
 
     # --- runs ---
 
-    async def _stored_run(self, row: ExperimentRow, jobs: list[JobRow] | None = None) -> ExperimentRun:
-        """The run of a stored experiment, with what has succeeded in it so far. `jobs` are the rows of one that an
-        earlier daemon ran."""
-        submit = await self._store.submission(row.id)
-        history = [PastSuccess(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
-        past = Past(history, None if jobs is None else interrupted_jobs(jobs))
-        return self._make_run(row, thaw(submit.definition), submit.environ, past)
-
     def _enter(self, run: ExperimentRun) -> None:
         """Let a run start as soon as its work_dir is free."""
         self._unfinished[run.id] = run
@@ -235,12 +230,9 @@ class Experiments(Actor):
     async def _carry_out(self, run: ExperimentRun) -> None:
         try:
             await run.run()
-        except Exception as error:  # of this experiment: the others continue
-            log.exception("the run of experiment %s failed", run.id)
-            with suppress(StoreError):
-                await record_end(self._store, run.id, "failed", describe_error(error))
-        finally:
-            self.notify(_Ended(id=run.id))
+        except Exception:  # of this experiment: the others continue
+            log.exception("the end of experiment %s could not be recorded", run.id)
+        self.notify(_Ended(id=run.id))
 
     def _leave(self, id: str) -> None:
         run = self._unfinished.pop(id)
@@ -260,12 +252,17 @@ class Experiments(Actor):
     async def _tell_row(self, id: str, promise: Promise[ExperimentRow]) -> None:
         try:
             promise.resolve(await self._store.find_experiment(id))
-        except StoreError as error:
+        except Exception as error:
             promise.reject(error)
 
     async def _tell_drained(self, promise: Promise[None]) -> None:
         await trio.sleep(LAST_ANSWER_DELAY)
         promise.resolve(None)
+
+
+def work_dir_of(cwd: str, experiment: Experiment) -> str:
+    """The folder that a work_dir names, whatever the name: two names of one folder are one work_dir."""
+    return os.path.realpath(Path(cwd, os.path.expanduser(experiment.work_dir)))
 
 
 def _checked(submit: Submit) -> Experiment:

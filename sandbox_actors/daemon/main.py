@@ -19,14 +19,16 @@ import trio
 from sandbox_actors.actors import worker_bundle
 from sandbox_actors.actors.environments import Environments
 from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.pool_messages import EndActors
 from sandbox_actors.actors.worker_processes import GRACE, SystemWorkers
 from sandbox_actors.actors.worker_records import WorkerRecords
 from sandbox_actors.daemon.coordinator import RETRY_DELAY
-from sandbox_actors.daemon.experiment_run import ExperimentRun, Past
+from sandbox_actors.daemon.crashes import crash, refuse_crash_loop
+from sandbox_actors.daemon.experiment_run import ExperimentRun
 from sandbox_actors.daemon.experiments import Drain, Experiments
 from sandbox_actors.daemon.forecasts import Forecasts
 from sandbox_actors.daemon.requests import ClientRequests, WorkerRequests
-from sandbox_actors.errors import Refused, SandboxError
+from sandbox_actors.errors import Refused, SandboxError, leaves
 from sandbox_actors.experiment.model import Experiment
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.capacity import Resources
@@ -72,19 +74,40 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
         _open_elsewhere(address, Keys(paths.keys)) as elsewhere,
         open_router(paths.worker_socket) as workers,
         open_router(paths.socket, paths.home_socket) as clients,
-        trio.open_nursery() as nursery,
+        trio.open_nursery() as below,
     ):
         parts = _assemble(paths, store, stop)
-        for actor in (parts.pool, parts.environments, parts.experiments):
-            await nursery.start(actor.run)
-        nursery.start_soon(Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived).run)
-        of_clients = parts.of_clients
-        for router in (clients, *elsewhere):
-            nursery.start_soon(Gateway(router, of_clients.admit, of_clients.serve, of_clients.arrived).run)
-        log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
-        await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
-        log.info("stops")
-        nursery.cancel_scope.cancel()
+        for actor in (parts.pool, parts.environments):
+            await below.start(_part, paths, actor.run)
+        async with trio.open_nursery() as above:
+            await above.start(_part, paths, parts.experiments.run)
+            of_clients = parts.of_clients
+            gateways = [Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived)]
+            for router in (clients, *elsewhere):
+                gateways.append(Gateway(router, of_clients.admit, of_clients.serve, of_clients.arrived))
+            for gateway in gateways:
+                await above.start(_part, paths, gateway.run)
+            log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
+            await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
+            log.info("stops")
+            above.cancel_scope.cancel()
+        await parts.experiments.cut_off()
+        await parts.pool.ask(EndActors())
+        below.cancel_scope.cancel()
+
+
+async def _part(
+    paths: Paths,
+    run: Callable[..., Awaitable[None]],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a part of the daemon that must not end by itself. An error ends the daemon at once, without taking its other
+    parts apart: for its workers and clients that is a daemon which was killed, and the next one adopts them."""
+    try:
+        await run(task_status=task_status)
+    except Exception as error:
+        crash(paths.crashes, error)
 
 
 @dataclass(frozen=True)
@@ -108,19 +131,19 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
     runs = DurableRuns(RunFolders(paths.runs), pool, resources, store, watcher)
     export = WandbExport(pool, environments, runs)
 
-    def make_run(row: ExperimentRow, experiment: Experiment, environ: dict[str, str], past: Past) -> ExperimentRun:
-        folder = paths.experiments / row.id
+    def make_runner(row: ExperimentRow, experiment: Experiment) -> JobRunner:
         requests = ActorRequests(environments, machine.cpus, experiment, row.cwd)
-        runner = JobRunner(
+        folder = paths.experiments / row.id
+        return JobRunner(
             row.id, row.cwd, folder, requests=requests, pool=pool, resources=resources, watcher=watcher, runs=runs
         )
+
+    def make_run(row: ExperimentRow, is_continued: bool) -> ExperimentRun:
         return ExperimentRun(
             row,
-            experiment,
-            environ,
-            past,
-            folder=folder,
-            runner=runner,
+            is_continued,
+            folder=paths.experiments / row.id,
+            make_runner=make_runner,
             store=store,
             watcher=watcher,
             runs=runs,
@@ -240,22 +263,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths.prepare()
         _raise_file_limit()
         with only_daemon(paths):
+            refuse_crash_loop(paths.crashes)
             paths.prepare_scratch()
             trio.run(serve, paths, options.listen)
             paths.remove_empty_folders()
     except* SandboxError as group:
-        for error in _leaves(group):
+        for error in leaves(group):
             log.error("%s", error)
         status = 1
     return status
-
-
-def _leaves(group: BaseExceptionGroup[SandboxError]) -> Iterator[SandboxError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ CONTEXT_FILE = "context_infos.json"
 
 
 class WorkDir:
-    """Its methods block, as disks do."""
+    """Its methods block, as disks do, and raise OSError. Each makes what is missing of the folders again."""
 
     def __init__(self, path: Path, jobs: Sequence[NumberedJob], has_iterations: bool) -> None:
         self.path, self._has_iterations = path, has_iterations
@@ -26,6 +27,8 @@ class WorkDir:
 
     def make(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
 
     def open_log(self, iter: int, index: int, log: Path) -> None:
         """Make the file `log`, and links to it: `log/<meta_name>.log`, in `log/iter_<n>` too if there are several."""
@@ -42,6 +45,7 @@ class WorkDir:
         What was in an earlier document is taken to be as it was: only what has come since is encoded.
         """
         text = "[\n" + ",\n".join(self._iteration(each) for each in document) + "\n]\n"
+        self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / CONTEXT_FILE, text.encode(), is_durable=is_durable)
 
     def _iteration(self, infos: Mapping[str, Any]) -> str:

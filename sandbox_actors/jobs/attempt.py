@@ -47,8 +47,8 @@ class JobTimeout(SandboxError):
 class Attempt:
     """The attempt that `start` asks for, of an experiment whose relative paths are looked up from `cwd`.
 
-    A job is one call, or several, one after the other (see `Hook.then`). Each holds what it needs only while it runs.
-    A call that an earlier daemon has started is taken up where it is.
+    A job is one call, or several, one after the other (see `Hook.next_call`). Each holds what it needs only while it
+    runs. A call that was left, by an earlier daemon or by this one, is taken up where it is.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Attempt:
         async def wait(reason: str) -> None:
             nonlocal has_waited
             has_waited = True
-            await self._change(reason=reason)
+            await self._wait(reason)
 
         async with self._resources.hold(cpus, asked.gpus, wait) as gpus:
             started = {} if id.stage else {"started": time.time()}
@@ -136,6 +136,9 @@ class Attempt:
                 args=call.args,
             )
             return await self._carry_out(id, run, needs, cpus)
+
+    async def _wait(self, reason: str) -> None:
+        await self._change(reason=reason)
 
     async def _ensure_env(self, call: Call) -> ReadyEnv:
         name = call.env_in(self._job.env)
@@ -188,9 +191,9 @@ class Attempt:
             lease.actor.job = f"{self._id.experiment} {self._start.pipeline}.{self._job.meta_name}"
             if left is None:
                 await self._change(worker=lease.actor.name, warm=lease.warm, reason="")
-                await self._runs.record(run, needs, lease.actor.name, cpus)
-            started = left.started if left else time.monotonic()
-            return await self._ask(run, lease, started, is_taken_up=left is not None)
+            record = left or await self._runs.record(run, needs, lease.actor.name, cpus, self._wait)
+            with self._runs.leased(record, lease):
+                return await self._ask(run, lease, record.started, is_taken_up=left is not None)
 
     async def _ask(self, run: Run, lease: Lease, started: float, is_taken_up: bool) -> Outcome:
         """Raises JobTimeout when the job's time, counted from `started`, is over."""

@@ -9,15 +9,17 @@ what the component watches in its own process, and in the end the result (`proto
 - `take_in` copies the journal into the store: for each wake-up by the worker, and once more when the run has ended.
   One reader a run at a time; points and the position in the journal are stored in one transaction, so that each point
   is there once, whichever process dies in between.
-- A daemon that starts finds the folders of the one before (`keep_left`). A run that its experiment still waits for
-  keeps its worker, cpus and gpus until the coordinator starts that attempt again, which claims it. All others are
-  removed, and their workers ended.
+- A run is left when the task that waits for it ends without knowing how the run does: that task was cancelled, or met
+  an error of the daemon's own, or the daemon ended. The worker is not disturbed, and keeps its cpus and gpus until the
+  attempt is started again, which claims the run, or until it is dropped (`drop_left`), which ends the worker.
+- A daemon that starts finds the folders of the one before (`keep_left`). Runs that no experiment waits for are removed,
+  and their workers ended.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +29,7 @@ import trio
 from sandbox_actors.actors.component_actor import ActorNeeds, Lease
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.actors.pool_messages import DropReserved, ReserveActor
-from sandbox_actors.errors import ActorStopped, NotFound, StoreError
+from sandbox_actors.errors import ActorStopped, NotFound, SandboxError, StoreError
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.jobs.capacity import Resources
@@ -37,6 +39,7 @@ from sandbox_actors.protocol.rows import EnvRecord
 from sandbox_actors.protocol.worker_requests import Outcome, Rejoin, Run
 from sandbox_actors.store.store import Position, Store
 from sandbox_actors.store.watcher import SandboxWatcher
+from sandbox_actors.system.disk import patiently
 from sandbox_actors.transport.connection import PeerGone
 from sandbox_actors.transport.gateway import Peer
 
@@ -55,7 +58,7 @@ class _Journal:
 
 
 class DurableRuns:
-    """The runs under way, and those of an earlier daemon that are not taken up yet."""
+    """The runs under way, and those that are left. `_recorded` has every run of this daemon whose folder is there."""
 
     def __init__(
         self, folders: RunFolders, pool: Pool, resources: Resources, store: Store, watcher: SandboxWatcher
@@ -63,6 +66,7 @@ class DurableRuns:
         self._folders, self._pool, self._resources = folders, pool, resources
         self._store, self._watcher = store, watcher
         self._places: dict[str, JobPlace] = {}
+        self._recorded: dict[RunId, RunRecord] = {}
         self._left: dict[RunId, RunRecord] = {}
         self._holding: set[RunId] = set()
         self._journals: dict[str, _Journal] = {}
@@ -91,13 +95,30 @@ class DurableRuns:
         """`Store.record_env`."""
         await self._store.record_env(run, env)
 
-    async def record(self, run: Run, needs: ActorNeeds, worker: str, cpus: float) -> None:
-        """`run` is about to be asked of `worker`, and holds `cpus`. Raises StoreError."""
+    async def record(
+        self, run: Run, needs: ActorNeeds, worker: str, cpus: float, on_wait: Callable[[str], Awaitable[object]]
+    ) -> RunRecord:
+        """`run` is about to be asked of `worker`, and holds `cpus`. `on_wait` is called with the reason why it waits
+        for the disk. Raises StoreError."""
         record = RunRecord(run=run, needs=needs, worker=worker, started=time.monotonic(), cpus=cpus)
         try:
-            await trio.to_thread.run_sync(self._folders.begin, record, limiter=_threads)
+            await patiently(partial(self._folders.begin, record), on_wait)
         except OSError as error:
             raise StoreError(f"{self._folders.path_of(run.run)} cannot be made: {error.strerror}") from error
+        self._recorded[RunId.parse(run.run)] = record
+        return record
+
+    @contextmanager
+    def leased(self, record: RunRecord, lease: Lease) -> Iterator[None]:
+        """The block waits for the run's end. Unless it learns it, the run is left, and so is the actor of `lease`."""
+        try:
+            yield
+        except SandboxError:
+            raise  # how the run ended
+        except BaseException:
+            lease.left_in = record.run.run
+            self._leave(RunId.parse(record.run.run), record)
+            raise
 
     async def outcome(self, lease: Lease, run: Run, is_taken_up: bool) -> Outcome:
         """Ask the leased actor to run, or for the outcome of a run that it may be in already.
@@ -144,9 +165,11 @@ class DurableRuns:
         """The end of an attempt is in the store: remove what is on disk of its runs."""
         for name in [name for name in self._journals if RunId.parse(name).attempt_id == attempt]:
             del self._journals[name]
+        for run in [run for run in self._recorded if run.attempt_id == attempt]:
+            del self._recorded[run]
         await trio.to_thread.run_sync(self._folders.remove, str(attempt), limiter=_threads)
 
-    # --- runs of an earlier daemon ---
+    # --- runs that are left ---
 
     async def keep_left(self, is_wanted: Callable[[RunId], bool]) -> None:
         """Look at what an earlier daemon has left. `is_wanted` says of an attempt whether it is to be taken up: then
@@ -156,39 +179,56 @@ class DurableRuns:
             if not is_wanted(run.attempt_id):
                 await self.forget(run)
                 continue
-            self._left[run] = record
+            self._recorded[run] = record
             if await trio.to_thread.run_sync(self._folders.result, str(run), limiter=_threads) is None:
                 await self._pool.ask(ReserveActor(worker=record.worker, run=record.run.run))
-                self._holding.add(run)
-                self._resources.seize(record.cpus, record.needs.gpus or ())
+                self._leave(run, record)
+            else:
+                self._left[run] = record
+
+    def leave_ended(self, is_mine: Callable[[RunId], bool]) -> None:
+        """The attempts of these runs start again, and claim the results of those that have ended."""
+        self._left |= {run: record for run, record in self._recorded.items() if is_mine(run) and run not in self._left}
 
     def is_left(self, run: RunId) -> bool:
         return run in self._left
 
     @asynccontextmanager
     async def claim(self, run: RunId) -> AsyncIterator[RunRecord | None]:
-        """A run that an earlier daemon has left, to be taken up in the block; None where there is none.
+        """A run that was left, to be taken up in the block; None where there is none.
 
         It holds its cpus and gpus as long as the block lasts.
         """
         record = self._left.pop(run, None)
         try:
             yield record
-        finally:
+        except SandboxError:
+            raise
+        except BaseException:
             if record is not None:
+                self._left[run] = record
+            raise
+        finally:
+            if record is not None and run not in self._left:
                 with trio.CancelScope(shield=True):
                     await self._drop(run, record)
 
-    async def drop_left(self, experiment: str) -> None:
-        """The experiment has ended: nothing will claim its runs."""
-        for run in [run for run in self._left if run.experiment == experiment]:
+    async def drop_left(self, is_mine: Callable[[RunId], bool]) -> None:
+        """Nothing will claim these runs: end their workers, and forget them."""
+        for run in [run for run in self._left if is_mine(run)]:
             await self._drop(run, self._left.pop(run))
-            await self.forget(run)
+            await self.forget(run.attempt_id)
+
+    def _leave(self, run: RunId, record: RunRecord) -> None:
+        self._left[run] = record
+        if run not in self._holding:
+            self._holding.add(run)
+            self._resources.seize(record.cpus, record.needs.gpus or ())
 
     async def _drop(self, run: RunId, record: RunRecord) -> None:
         """Give back what a run holds, and end its worker if it was not rejoined."""
         if run in self._holding:
             self._holding.remove(run)
             self._resources.release(record.cpus, record.needs.gpus or ())
-        with suppress(ActorStopped):  # a pool that stops has ended it
+        with suppress(ActorStopped):  # a pool that has stopped has let go of it
             await self._pool.ask(DropReserved(worker=record.worker, run=record.run.run))

@@ -60,8 +60,16 @@ class JobRunner:
         return RunId(self._id, iter, index, attempt)
 
     def is_left(self, attempt: RunId) -> bool:
-        """Whether an earlier daemon has started the attempt, so that `run` takes it up."""
+        """Whether the attempt has been started before, and was left, so that `run` takes it up."""
         return self._runs.is_left(attempt)
+
+    def run_again(self, attempt: RunId) -> None:
+        """`run` ended with an error of the daemon's own, and is about to take the attempt up where it was left."""
+        self._runs.leave_ended(lambda run: run.attempt_id == attempt)
+
+    async def drop(self, attempt: RunId) -> None:
+        """`run` was cancelled, or is given up: end the worker that it has left."""
+        await self._runs.drop_left(lambda run: run.attempt_id == attempt)
 
     async def forget(self, attempt: RunId) -> None:
         """The end of an attempt is recorded."""

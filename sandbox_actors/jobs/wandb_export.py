@@ -97,7 +97,7 @@ class WandbExport:
         env = await self._environments.ensure(load_spec("wandb"), lambda bar: None)
         needs = ActorNeeds(label=LABEL, component=COMPONENT, env=env, model_key="", cpus=1, keep_alive=KEEP_ALIVE)
         async with self._pool.lease(needs) as lease:
-            await self._runs.record(run, needs, lease.actor.name, cpus=0)
+            await self._runs.record(run, needs, lease.actor.name, cpus=0, on_wait=_wait)
             await self._wait_for_end(lease, run, ended, is_taken_up=False)
 
     async def _wait_for_end(self, lease: Lease, run: Run, ended: trio.Event, is_taken_up: bool) -> None:
@@ -119,6 +119,10 @@ def _config(row: ExperimentRow, experiment: Experiment, environ: Mapping[str, st
         "dir": environ.get("WANDB_DIR") or row.work_dir,
         "is_prefixed": len(experiment.pipelines) > 1,
     }
+
+
+async def _wait(reason: str) -> None:
+    log.warning("an export %s", reason)
 
 
 async def _limit(ended: trio.Event) -> None:

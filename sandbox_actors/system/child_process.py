@@ -7,10 +7,11 @@ nothing. Blocking work (spawning, walking the process tree) is done in threads o
 - The child is watched through a pidfd, which becomes readable when the process ends, whatever its sockets and pipes
   say.
 - A lifeline is a pipe of which the child holds the reading end: it ends when this process does, for whatever reason.
-- When the child ends, or its nursery is cancelled, it gets SIGTERM, after `TERMINATE_GRACE` seconds SIGKILL, and what
-  it started is killed: by descent, and by the mark in its environment if it has left the session.
-- A child may outlive the process that started it. The next daemon can adopt it: it is then watched and ended like a
-  child of its own, but its exit status cannot be known.
+- A child is ended by `end`, and by nothing else: SIGTERM, after `TERMINATE_GRACE` seconds SIGKILL. Whatever has ended
+  it, what it started is then killed: by descent, and by the mark in its environment if it has left the session.
+- When its nursery is cancelled, the child continues, unwatched: an error in this process must not end a training. It
+  may outlive this process too. The next daemon can adopt it: it is then watched and ended like a child of its own,
+  but its exit status cannot be known.
 
 Guaranteed: `wait` returns only after the child and everything that it started has ended, except for what hangs in the
 kernel; a pidfd never means another process that got the same pid.
@@ -32,7 +33,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import trio
 
 from sandbox_actors.errors import SandboxError
@@ -67,7 +67,7 @@ class ExitStatus:
 
 
 class ChildProcess:
-    """A running child. It is ended when the nursery that it was spawned in is cancelled.
+    """A running child. It continues, unwatched, when the nursery that it was spawned in is cancelled.
 
     `lifeline` is None for an adopted one. Raises ProcessLookupError if the process has ended.
     """
@@ -124,37 +124,26 @@ class ChildProcess:
         return tail(self.output, count)
 
     def release(self) -> None:
-        """Close the descriptor of a process that is not the one that was meant."""
-        os.close(self._pidfd)
-        self._pidfd = -1
+        """Close the descriptors: the process has ended, is not the one that was meant, or continues unwatched."""
+        for descriptor in filter(None, (self._lifeline, self._pidfd)):
+            os.close(descriptor)
+        self._lifeline, self._pidfd = None, -1
 
     async def supervise(self) -> None:
         """Wait until the process ends, then end what it left behind. The task that `spawn` and `adopt` start."""
         try:
             await trio.lowlevel.wait_readable(self._pidfd)
-        finally:
-            with trio.CancelScope(shield=True):  # a cancelled nursery must not leave processes behind
+            with trio.CancelScope(shield=True):  # what a child has left behind does not outlive it
                 await self._finish()
+        finally:
+            self.release()
 
     async def _finish(self) -> None:
-        strays = (
-            await self._find_descendants()
-        )  # while the child exists: afterwards its descendants have another parent
-        self.signal(signal.SIGTERM)
-        with trio.move_on_after(TERMINATE_GRACE):
-            await trio.lowlevel.wait_readable(self._pidfd)
-        self.signal(signal.SIGKILL)
-        await trio.lowlevel.wait_readable(self._pidfd)
+        # Found while the child exists: afterwards its descendants have another parent.
+        strays = await trio.to_thread.run_sync(find_descendants, self.pid, self.name, limiter=_threads)
         self.exit_status = _reap(self._pidfd)
         await trio.to_thread.run_sync(kill_descendants, self.pid, self.name, strays, limiter=_threads)
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-        os.close(self._pidfd)
-        self._pidfd = -1
         self._ended.set()
-
-    async def _find_descendants(self) -> list[psutil.Process]:
-        return await trio.to_thread.run_sync(find_descendants, self.pid, self.name, limiter=_threads)
 
 
 def _reap(pidfd: int) -> ExitStatus:

@@ -51,6 +51,11 @@ class Paths:
         return self.home / "daemon.lock"
 
     @property
+    def crashes(self) -> Path:
+        """Why daemons have ended by an error of their own, lately."""
+        return self.home / "crashes.jsonl"
+
+    @property
     def keys(self) -> Path:
         """The keys of clients and daemons over TCP."""
         return self.home / "keys"

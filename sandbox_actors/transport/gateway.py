@@ -165,10 +165,11 @@ class Gateway:
         self._peers: dict[Connection, Peer] = {}
         self._malformed: dict[Connection, MalformedCount] = {}
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, which also cancels every open ask."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            task_status.started()
             await self._router.run(self._on_frame, self._on_closed)
 
     def _on_frame(self, connection: Connection, data: bytes) -> None:

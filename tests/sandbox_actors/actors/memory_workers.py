@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -17,8 +17,10 @@ from sandbox_actors.actors.code_digest import Code
 from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.actors.environments import ReadyEnv
 from sandbox_actors.actors.pool import Pool
+from sandbox_actors.actors.pool_messages import EndActors
 from sandbox_actors.actors.worker_processes import Adoption
 from sandbox_actors.actors.worker_records import WorkerRecord, digest_of
+from sandbox_actors.errors import ActorStopped
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION, Ask, Hello, decode_frame
 from sandbox_actors.protocol.worker_requests import ComponentRef, Exit, decode_worker_task
 from sandbox_actors.system.child_process import ChildProcess, ExitStatus
@@ -161,14 +163,14 @@ def greet(pool: Pool, name: str, child: MemoryChild, run: str = "", model: str |
 
 @asynccontextmanager
 async def pool_of(workers: MemoryWorkers) -> AsyncIterator[Pool]:
-    """A pool that runs; at the end it is cancelled, and has to have ended every process."""
+    """A pool that runs; at the end it is asked to end every process, and has to have done so."""
     pool = workers.pool = Pool(workers)
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         try:
             yield pool
         finally:
-            for child in workers.children.values():  # as the nursery of real ones does when it is cancelled
-                child.exit(-signal.SIGTERM)
+            with suppress(ActorStopped):
+                await pool.ask(EndActors())
             nursery.cancel_scope.cancel()
     assert all(workers.forgotten[name].is_set() for name in workers.children)

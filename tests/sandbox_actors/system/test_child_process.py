@@ -8,7 +8,7 @@ import psutil
 import pytest
 import trio
 
-from sandbox_actors.system.child_process import ChildProcess, SpawnFailed, spawn
+from sandbox_actors.system.child_process import ChildProcess, SpawnFailed, adopt, spawn, started_at
 from sandbox_actors.system.process_tree import find_descendants
 
 pytestmark = pytest.mark.real
@@ -66,22 +66,32 @@ GRANDCHILDREN = (
 )
 
 
-@pytest.mark.parametrize("fate", ["ended", "ends by itself", "killed", "nursery cancelled"])
+@pytest.mark.parametrize("fate", ["ended", "ends by itself", "killed"])
 async def test_processes_that_a_child_started_end_with_it(tmp_path: Path, fate: str) -> None:
-    with trio.CancelScope():
-        async with trio.open_nursery() as nursery:
-            child = await start(
-                nursery, tmp_path, GRANDCHILDREN + ("" if fate == "ends by itself" else "time.sleep(60)")
-            )
-            await printed(child, "spawned")
-            if fate == "ended":
-                await child.end()
-            elif fate == "killed":
-                os.kill(child.pid, 9)
-            elif fate == "nursery cancelled":
-                nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        child = await start(nursery, tmp_path, GRANDCHILDREN + ("" if fate == "ends by itself" else "time.sleep(60)"))
+        await printed(child, "spawned")
+        if fate == "ended":
+            await child.end()
+        elif fate == "killed":
+            os.kill(child.pid, 9)
     assert child.exit_status is not None
     assert find_descendants(child.pid, child.name) == []
+
+
+async def test_a_child_whose_nursery_is_cancelled_continues_and_can_be_adopted(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        child = await start(nursery, tmp_path, "print('at work'); time.sleep(60)")
+        await printed(child, "at work")
+        started = started_at(child.pid)
+        nursery.cancel_scope.cancel()
+    assert child.exit_status is None
+    async with trio.open_nursery() as nursery:
+        adopted = adopt(nursery, child.name, child.pid, started, child.output)
+        assert adopted is not None
+        assert not adopted.has_ended()
+        await adopted.end()
+    assert not psutil.pid_exists(child.pid)
 
 
 async def test_a_missing_command_is_an_error_that_names_it(tmp_path: Path) -> None:

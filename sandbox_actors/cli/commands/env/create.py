@@ -110,10 +110,12 @@ def _view(screen: Screen) -> AbstractContextManager[BuildView]:
 def _build(spec: EnvSpec, root: Path, show: Callable[[Event], None]) -> Ready | Failed:
     """Build with the daemon's builder, in a process of its own that cleans up when it is interrupted."""
     ready_or_failed: Ready | Failed | None = None
-    command = command_for(spec, root)
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=FOLDER) as builder:
+    with subprocess.Popen(command_for(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=FOLDER) as builder:
+        assert builder.stdin is not None
         assert builder.stdout is not None
         try:
+            with builder.stdin:
+                builder.stdin.write(msgspec.json.encode(spec))
             for line in builder.stdout:
                 event: Event = msgspec.json.decode(line, type=Event)
                 show(event)

@@ -1,0 +1,101 @@
+"""Errors of the daemon's own: survived once, given up when they come again, and described for people.
+
+An error of one job, experiment, build or request is its own (`coordinator.py`, `experiment_run.py`, `gateway.py`,
+`environments.py`). What gets past these ends the daemon by `crash`, at once and without taking anything apart. To its
+workers that is a daemon which was killed: they continue, and the next daemon adopts them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sandbox_actors.errors import ActorStopped, ComponentFailed, Refused, SandboxError, StoreError, leaves
+from sandbox_actors.files import write_whole
+
+log = logging.getLogger(__name__)
+
+STATUS = 70
+"""Exit status of a daemon that ends by an error of its own."""
+
+MOST_CRASHES = 5
+"""Of daemons of one home within `CRASH_SECONDS`; then none is started until that time is over."""
+
+CRASH_SECONDS = 60.0
+"""What fails by an error of the daemon is tried again; if it fails again within so many seconds, it is given up."""
+
+
+class Crashes:
+    """How often one thing (a job, an experiment) has met an error of the daemon."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def add(self) -> bool:
+        """Count one. True if the one before was a short time ago."""
+        now, last = time.monotonic(), self._last
+        self._last = now
+        return last is not None and now - last < CRASH_SECONDS
+
+
+def describe_error(error: BaseException) -> str:
+    """An error as the row of a job or experiment holds it: what happened, and for component code the traceback of its
+    own process."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(describe_error, leaves(error))))
+    if isinstance(error, ComponentFailed) and error.remote_traceback:
+        return f"{error}\n\n{error.remote_traceback}".rstrip()
+    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+
+
+def describe_crash(error: BaseException, experiment: str) -> str:
+    """An error of the daemon that has come again."""
+    return (
+        f"{describe_error(error)}\nset aside: this error of the sandbox came twice within {CRASH_SECONDS:g} seconds. "
+        f"The daemon's log has its traceback; `sandbox resume {experiment}` tries again"
+    )
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether an error was raised on purpose about an experiment, so that trying again would change nothing."""
+    return all(
+        isinstance(each, SandboxError) and not isinstance(each, (ActorStopped, StoreError)) for each in leaves(error)
+    )
+
+
+def crash(record: Path, error: BaseException) -> NoReturn:
+    """End this process by `error`, now. What happened is in its log, and in the file `record` for the next daemon."""
+    if is_expected(error):
+        log.error("%s", describe_error(error))
+    else:
+        log.critical("the daemon ends by an error of its own; its workers continue", exc_info=error)
+        entry = {"time": time.time(), "pid": os.getpid(), "error": describe_error(error)[:1000]}
+        with suppress(OSError):
+            text = "".join(f"{json.dumps(each)}\n" for each in [*recent_crashes(record), entry])
+            write_whole(record, text.encode(), mode=0o600)
+    logging.shutdown()
+    os._exit(1 if is_expected(error) else STATUS)
+
+
+def recent_crashes(record: Path) -> list[dict[str, Any]]:
+    """The crashes in the file `record` that are less than `CRASH_SECONDS` old."""
+    try:
+        crashes = [json.loads(line) for line in record.read_text().splitlines()]
+        return [each for each in crashes if 0 <= time.time() - each["time"] < CRASH_SECONDS]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def refuse_crash_loop(record: Path) -> None:
+    """Raises Refused where daemons of this home crash one after the other."""
+    crashes = recent_crashes(record)
+    if len(crashes) >= MOST_CRASHES:
+        raise Refused(
+            f"the daemon crashed {len(crashes)} times within {CRASH_SECONDS:g} seconds, the last time by "
+            f"{crashes[-1]['error']}. No other is started before that time is over; its log has the traceback"
+        )
