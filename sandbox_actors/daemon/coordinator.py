@@ -20,7 +20,7 @@ import trio
 
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.daemon.work_dir import WorkDir
-from sandbox_actors.errors import ActorStopped, ComponentFailed, SandboxError
+from sandbox_actors.errors import ActorStopped, ComponentFailed
 from sandbox_actors.experiment.context_infos import iterations_to_list
 from sandbox_actors.experiment.events import (
     BeginIteration,
@@ -40,6 +40,7 @@ from sandbox_actors.experiment.model import Experiment, NumberedJob, number_jobs
 from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.secrets import mask_secrets
 from sandbox_actors.jobs.job_runner import JobRunner
+from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
 from sandbox_actors.store.queries import CFGS, Outputs
 from sandbox_actors.store.store import Store
@@ -269,9 +270,10 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
 
 def describe_error(error: Exception) -> str:
     """An error as the row of a job holds it: what happened, and for component code the traceback of its own process."""
-    if isinstance(error, ComponentFailed) and error.remote_traceback:
-        return f"{error}\n\n{error.remote_traceback}".rstrip()
-    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+    fault = fault_of(error)
+    if isinstance(error, ComponentFailed) and fault.traceback:
+        return f"{fault.message}\n\n{fault.traceback}".rstrip()
+    return fault.message
 
 
 def _failed(start: StartJob, error: str) -> JobFailed:

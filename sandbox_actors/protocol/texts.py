@@ -1,0 +1,40 @@
+"""Text of unknown length and content, made fit for a message or a row: bounded, and always valid UTF-8."""
+
+from __future__ import annotations
+
+LONGEST = 16 * 1024
+"""Characters of an error as it is stored and shown."""
+
+LOGGED = "the log has all of it"
+
+_NOTE_ROOM = 128
+
+
+def bounded(text: str, limit: int = LONGEST, whole: str = LOGGED) -> str:
+    """`text`; if it has more than `limit` characters, its beginning and end, and between them a line that says how much
+    was left out and where the whole is. The result has at most `limit` characters, at least 128.
+
+    Lone surrogates, which stand for bytes that are not UTF-8 and cannot be sent, become `\\udcff` and the like.
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= limit:
+        return text
+    kept = max(0, limit - _NOTE_ROOM) // 2
+    note = f"[{len(text) - 2 * kept:,} characters are left out here{f'; {whole}' if whole else ''}]"
+    return f"{text[:kept]}\n{note}\n{text[len(text) - kept :]}"
+
+
+def bounded_line(text: str, limit: int) -> str:
+    """The first line of `text`, with an ellipsis in place of what is beyond `limit` characters or on further lines."""
+    line, _, more = text.strip()[: limit + 1].partition("\n")
+    is_cut = bool(more) or len(line) > limit
+    return bounded(f"{line[: limit - 1].rstrip()}…" if is_cut else line)
+
+
+def text_of(error: BaseException, limit: int = LONGEST) -> str:
+    """`bounded(str(error))`, also of an exception whose text cannot be had."""
+    try:
+        return bounded(str(error), limit)
+    except Exception as failure:
+        return f"an exception whose text cannot be had: {type(failure).__name__}"
