@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import start_daemon
 from sandbox_actors.client.remote import find_remote, require_local
@@ -35,6 +37,7 @@ from sandbox_actors.protocol.rows import (
     DaemonStatus,
     ExperimentDetail,
     ExperimentRow,
+    Iteration,
     JobRow,
     MetricRow,
     PlannedJob,
@@ -108,11 +111,22 @@ class Client:
         return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()))
 
     def experiments(self, limit: int = 1000) -> list[ExperimentRow]:
-        """Newest first."""
-        return self._connection.ask(ListExperiments(limit=limit))
+        """Newest first; of an error or a reason the first line, which `show` has as a whole."""
+        rows: list[ExperimentRow] = []
+        while len(rows) < limit:
+            before = rows[-1].id if rows else ""
+            page = self._connection.ask(ListExperiments(limit=limit - len(rows), before=before))
+            if not page:
+                break
+            rows += page
+        return rows
 
     def show(self, experiment: str = "@") -> ExperimentDetail:
-        return self._connection.ask(Show(experiment=experiment))
+        detail = page = self._connection.ask(Show(experiment=experiment))
+        while page.next is not None:
+            page = self._connection.ask(Show(experiment=detail.experiment.id, after=page.next))
+            detail = joined(detail, page)
+        return detail
 
     def follow(self, experiment: str = "@", interval: float = 0.1) -> Iterator[Changed]:
         """Every change of an experiment from its start to its end, in pieces at least `interval` seconds apart.
@@ -241,6 +255,25 @@ class Client:
                 "the next command starts one of the same version",
                 stacklevel=3,
             )
+
+
+def joined(detail: ExperimentDetail, more: ExperimentDetail) -> ExperimentDetail:
+    """Two consecutive pages as one."""
+    infos = {
+        each.iter: {name: [*entries] for name, entries in each.context_infos.items()} for each in detail.iterations
+    }
+    for iteration in more.iterations:
+        known = infos.setdefault(iteration.iter, {})
+        for name, entries in iteration.context_infos.items():
+            known.setdefault(name, []).extend(entries)
+    return msgspec.structs.replace(
+        detail,
+        experiment=more.experiment,
+        iterations=[Iteration(iter=iter, context_infos=each) for iter, each in infos.items()],
+        jobs=[*detail.jobs, *more.jobs],
+        envs=[*detail.envs, *more.envs],
+        next=more.next,
+    )
 
 
 def newest_job(jobs: Iterable[JobRow]) -> str:
