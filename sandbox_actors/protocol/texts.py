@@ -26,10 +26,9 @@ def bounded(text: str, limit: int = LONGEST, whole: str = LOGGED) -> str:
 
 
 def bounded_line(text: str, limit: int) -> str:
-    """The first line of `text`, with an ellipsis in place of what is beyond `limit` characters or on further lines."""
-    line, _, more = text.strip()[: limit + 1].partition("\n")
-    is_cut = bool(more) or len(line) > limit
-    return bounded(f"{line[: limit - 1].rstrip()}…" if is_cut else line)
+    """The first line of `text`, with an ellipsis in place of what it has beyond `limit` characters."""
+    line = text.strip()[: limit + 1].partition("\n")[0]
+    return bounded(line if len(line) <= limit else f"{line[: limit - 1]}…")
 
 
 def text_of(error: BaseException, limit: int = LONGEST) -> str:

@@ -51,7 +51,7 @@ def test_a_list_has_one_line_of_each_error_and_comes_in_pages(path: Path) -> Non
             assert len(encode(page)) < 2 * PAGE_BYTES
             rows += page
         assert [row.id for row in rows] == ["5", "4", "3", "2", "1"]
-        assert {row.error for row in rows} == {"what failed…"}
+        assert {row.error for row in rows} == {"what failed"}
         assert len((await store.find_experiment("1")).error) <= ROW_TEXT
 
     with_store(path, act)
