@@ -147,9 +147,12 @@ class Connection:
     def _has_input(self, seconds: float) -> bool:
         """Whether a frame arrives within `seconds`. Raises DaemonUnreachable if the connection is lost."""
         ready = dict(self._poller.poll(int(seconds * 1000)))
-        if self._monitor in ready and self._socket not in ready:
+        # The last frame of a connection arrives before the event of its end, but perhaps after the poll had looked.
+        if self._socket in ready or self._socket.poll(0):
+            return True
+        if self._monitor in ready:
             raise DaemonUnreachable(self._explain_loss())
-        return self._socket in ready
+        return False
 
     @property
     def _where(self) -> str:
@@ -157,6 +160,8 @@ class Connection:
 
     def _explain_loss(self) -> str:
         """Why the connection was lost or refused."""
+        if not isinstance(self._place, Remote) and not self._is_greeted:
+            return f"{self._peer} closed the connection before it answered; see daemon.log in its home"
         if not isinstance(self._place, Remote):
             return f"{self._peer} has ended; see daemon.log in its home; `sandbox daemon start` starts a new one"
         event = parse_monitor_message(self._monitor.recv_multipart())["event"]
@@ -208,12 +213,12 @@ class Connection:
 
 
 def listener(path: Path) -> int | None:
-    """The pid of the process that listens on a Unix socket, or None. Raises Refused if it belongs to another user."""
+    """The pid of the process that listens on a Unix socket, or None. Raises AnothersDaemon."""
     found = unix_socket.listener(path, GREETING_TIMEOUT)
     if found is None:
         return None
     if found.uid not in (os.getuid(), 0):
-        raise Refused(f"{path} belongs to another user (uid {found.uid}); set SANDBOX_SOCKET to a path of your own")
+        raise unix_socket.anothers_daemon(path, found.uid)
     return found.pid
 
 
