@@ -15,7 +15,7 @@ import msgspec
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import start_daemon
 from sandbox_actors.client.remote import find_remote, require_local
-from sandbox_actors.errors import DaemonUnreachable
+from sandbox_actors.errors import DaemonUnreachable, Refused
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -43,6 +43,7 @@ from sandbox_actors.protocol.rows import (
     PlannedJob,
     WorkerRow,
 )
+from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.version import __version__
 
@@ -103,12 +104,12 @@ class Client:
     def submit_definition(self, definition: Any, source: str = "") -> str:
         """Submit a frozen experiment; returns its ID. Relative paths in it are relative to the current folder."""
         environ = {name: value for name, value in os.environ.items() if _is_forwarded(name)}
-        request = Submit(definition=definition, source=source, cwd=os.getcwd(), environ=environ)
+        request = Submit(definition=definition, source=source, cwd=current_folder(), environ=environ)
         return self._connection.ask(request).experiment
 
     def forecast(self, definition: Any) -> list[PlannedJob]:
         """The jobs that `submit_definition` would run, and which of them would be warm; nothing is submitted."""
-        return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()))
+        return self._connection.ask(Forecast(definition=definition, cwd=current_folder()))
 
     def experiments(self, limit: int = 1000) -> list[ExperimentRow]:
         """Newest first; of an error or a reason the first line, which `show` has as a whole."""
@@ -274,6 +275,18 @@ def joined(detail: ExperimentDetail, more: ExperimentDetail) -> ExperimentDetail
         envs=[*detail.envs, *more.envs],
         next=more.next,
     )
+
+
+def current_folder() -> str:
+    """The folder that relative paths start from. Raises Refused if it is gone, or no message can hold its path."""
+    try:
+        folder = os.getcwd()
+        folder.encode()
+    except OSError as error:
+        raise Refused(f"the current folder cannot be used ({error.strerror}): `cd` to one that exists") from error
+    except UnicodeEncodeError:
+        raise Refused(f"the path of the current folder is not UTF-8: {bounded(folder)}; `cd` to another one") from None
+    return folder
 
 
 def newest_job(jobs: Iterable[JobRow]) -> str:

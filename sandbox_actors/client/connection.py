@@ -7,6 +7,7 @@ A caller never waits for a dead daemon: a closed connection is noticed at once. 
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
+from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.version import __version__
 
 GREETING_TIMEOUT = 10.0
@@ -48,6 +50,10 @@ SILENCE = 10.0
 LOST = int(zmq.EVENT_DISCONNECTED)
 LOST_OR_REFUSED = LOST | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 """Events of libzmq: a connection was lost, and a connection over TCP was not established."""
+
+FILES = 12
+STACKS = 32 << 20
+"""Descriptors that libzmq opens for one connection, and the bytes of address space of its threads."""
 
 LINGER = 500
 """Milliseconds that closing waits at most for messages to be sent."""
@@ -67,6 +73,7 @@ class Connection:
             self.pid = listener(place)
             if self.pid is None:
                 raise DaemonUnreachable(f"no daemon answers at {place}; `sandbox daemon start` starts one")
+        _require_room()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
@@ -203,13 +210,35 @@ class Connection:
         )
 
     def _send_ask(self, id: int, request: Any) -> None:
-        self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
+        try:
+            body = encode(request)
+        except UnicodeEncodeError as error:
+            text = bounded(error.object[max(0, error.start - 80) : error.start + 80])
+            raise Refused(f"the request cannot be sent, because a text in it is not UTF-8: {text}") from error
+        self._send(Ask(id=id, body=msgspec.Raw(body)))
 
     def _send(self, frame: Any) -> None:
         data = encode(frame)
         if len(data) > MAX_FRAME:
             raise Refused(f"the request has {len(data)} bytes; the daemon accepts at most {MAX_FRAME}")
         self._socket.send(data)
+
+
+def _require_room() -> None:
+    """Raise Refused where libzmq would abort the process, because it gets no more files or threads."""
+    opened = []
+    try:
+        for _ in range(FILES):
+            opened.append(os.dup(0))  # those that were opened before it fails have to be closed
+        mmap.mmap(-1, STACKS).close()
+    except OSError as error:
+        raise Refused(
+            f"a connection needs {FILES} open files and {STACKS >> 20} MiB of address space: {error.strerror}; raise "
+            "the limit (`ulimit -n`, `ulimit -v`)"
+        ) from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def listener(path: Path) -> int | None:

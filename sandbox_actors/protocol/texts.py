@@ -14,15 +14,22 @@ def bounded(text: str, limit: int = LONGEST, whole: str = LOGGED) -> str:
     """`text`; if it has more than `limit` characters, its beginning and end, and between them a line that says how much
     was left out and where the whole is. The result has at most `limit` characters, at least 128.
 
-    Lone surrogates, which stand for bytes that are not UTF-8 and cannot be sent, become `\\udcff` and the like.
+    What stands for bytes that are not UTF-8, as in the name of a file, cannot be sent: it becomes `\\xff` and so on.
     """
     if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        text = _encodable(text)
     if len(text) <= limit:
         return text
     kept = max(0, limit - _NOTE_ROOM) // 2
     note = f"[{len(text) - 2 * kept:,} characters are left out here{f'; {whole}' if whole else ''}]"
     return f"{text[:kept]}\n{note}\n{text[len(text) - kept :]}"
+
+
+def _encodable(text: str) -> str:
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character, which stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def bounded_line(text: str, limit: int) -> str:

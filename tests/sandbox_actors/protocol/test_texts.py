@@ -27,7 +27,8 @@ def test_a_long_text_keeps_its_beginning_and_end_and_says_how_much_is_left_out()
 
 
 def test_bytes_that_are_not_utf_8_are_shown_as_such() -> None:
-    assert bounded("caf\udce9 é") == "caf\\udce9 é"
+    assert bounded("caf\udce9 é") == "caf\\xe9 é"
+    assert bounded("half of a character: \ud800 é") == "half of a character: \\ud800 é"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_bytes_that_are_not_utf_8_are_shown_as_such() -> None:
         ("one\ntwo", "one"),
         ("\n one \n", "one"),
         ("", ""),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
     ],
 )
 def test_a_line_of_a_list_ends_at_its_limit_or_at_its_end(text: str, shown: str) -> None:
