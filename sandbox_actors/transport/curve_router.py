@@ -196,10 +196,11 @@ class CurveRouter:
                 if event["event"] == zmq.EVENT_ACCEPTED:
                     self._accept(event["value"])
                 elif event["event"] == zmq.EVENT_DISCONNECTED:
-                    gone.append(event["value"])
+                    # Looked up now: the next event may be that of another connection with the same descriptor.
+                    gone.append(self._sockets.get(event["value"]))
             self._drain(on_frame)  # frames that were sent before the disconnection
-            for descriptor in gone:
-                self._disconnected(descriptor, on_closed)
+            for socket in filter(None, gone):
+                self._disconnected(socket, on_closed)
             await self._monitor.wait_readable()
 
     def _accept(self, descriptor: int) -> None:
@@ -217,8 +218,9 @@ class CurveRouter:
         await trio.sleep(seconds)
         socket.cut()
 
-    def _disconnected(self, descriptor: int, on_closed: OnClosed) -> None:
-        socket = self._sockets.pop(descriptor, None)
+    def _disconnected(self, socket: AcceptedSocket, on_closed: OnClosed) -> None:
+        if self._sockets.get(socket.descriptor) is socket:
+            del self._sockets[socket.descriptor]
         for identity, connection in list(self._connections.items()):
             if connection._socket is socket:
                 del self._connections[identity]
