@@ -90,6 +90,12 @@ class DaemonUnreachable(SandboxError):
     code = "no-daemon"
 
 
+class AnothersDaemon(DaemonUnreachable):
+    """The daemon on the socket belongs to another user of this machine."""
+
+    code = "anothers-daemon"
+
+
 class ActorStopped(SandboxError):
     """The actor that was asked has stopped; the message was not, or not wholly, handled."""
 

@@ -31,6 +31,14 @@ def argument(*names: str, **settings: Any) -> Argument:
     return names, settings
 
 
+def count(text: str) -> int:
+    """The type of an argument that says how many."""
+    number = int(text)
+    if not 0 < number < 2**31:
+        raise ValueError
+    return number
+
+
 EXPERIMENT = argument(
     "experiment",
     metavar="ID",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from typing import Any
 
 from sandbox_actors.cli.command import Command
@@ -49,7 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="sandbox",
         description="Run experiments on data and models through a daemon whose component actors stay warm.",
-        epilog="Exit status: 0 succeeded, 1 the experiment failed, 2 bad file or usage, 3 no daemon, 130 interrupted.",
+        epilog="Exit status: 0 succeeded, 1 the experiment failed, 2 bad file or usage, 3 no daemon, "
+        "4 the output could not be written, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     groups = {"": parser.add_subparsers(title="commands", metavar="COMMAND", required=True)}
@@ -74,6 +76,9 @@ class _Parser(argparse.ArgumentParser):
             command: Command = getattr(importlib.import_module(f"sandbox_actors.cli.commands.{module}"), word)
             self._declare(command)
         return super().parse_known_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message, end="", file=file or sys.stderr)  # argparse hides that it cannot be written
 
     def _declare(self, command: Command) -> None:
         self.add_argument(

@@ -10,10 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import start_daemon
 from sandbox_actors.client.remote import find_remote, require_local
-from sandbox_actors.errors import DaemonUnreachable
+from sandbox_actors.errors import DaemonUnreachable, Refused
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -35,11 +37,13 @@ from sandbox_actors.protocol.rows import (
     DaemonStatus,
     ExperimentDetail,
     ExperimentRow,
+    Iteration,
     JobRow,
     MetricRow,
     PlannedJob,
     WorkerRow,
 )
+from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.version import __version__
 
@@ -100,19 +104,30 @@ class Client:
     def submit_definition(self, definition: Any, source: str = "") -> str:
         """Submit a frozen experiment; returns its ID. Relative paths in it are relative to the current folder."""
         environ = {name: value for name, value in os.environ.items() if _is_forwarded(name)}
-        request = Submit(definition=definition, source=source, cwd=os.getcwd(), environ=environ)
+        request = Submit(definition=definition, source=source, cwd=current_folder(), environ=environ)
         return self._connection.ask(request).experiment
 
     def forecast(self, definition: Any) -> list[PlannedJob]:
         """The jobs that `submit_definition` would run, and which of them would be warm; nothing is submitted."""
-        return self._connection.ask(Forecast(definition=definition, cwd=os.getcwd()))
+        return self._connection.ask(Forecast(definition=definition, cwd=current_folder()))
 
     def experiments(self, limit: int = 1000) -> list[ExperimentRow]:
-        """Newest first."""
-        return self._connection.ask(ListExperiments(limit=limit))
+        """Newest first; of an error or a reason the first line, which `show` has as a whole."""
+        rows: list[ExperimentRow] = []
+        while len(rows) < limit:
+            before = rows[-1].id if rows else ""
+            page = self._connection.ask(ListExperiments(limit=limit - len(rows), before=before))
+            if not page:
+                break
+            rows += page
+        return rows
 
     def show(self, experiment: str = "@") -> ExperimentDetail:
-        return self._connection.ask(Show(experiment=experiment))
+        detail = page = self._connection.ask(Show(experiment=experiment))
+        while page.next is not None:
+            page = self._connection.ask(Show(experiment=detail.experiment.id, after=page.next))
+            detail = joined(detail, page)
+        return detail
 
     def follow(self, experiment: str = "@", interval: float = 0.1) -> Iterator[Changed]:
         """Every change of an experiment from its start to its end, in pieces at least `interval` seconds apart.
@@ -241,6 +256,37 @@ class Client:
                 "the next command starts one of the same version",
                 stacklevel=3,
             )
+
+
+def joined(detail: ExperimentDetail, more: ExperimentDetail) -> ExperimentDetail:
+    """Two consecutive pages as one."""
+    infos = {
+        each.iter: {name: [*entries] for name, entries in each.context_infos.items()} for each in detail.iterations
+    }
+    for iteration in more.iterations:
+        known = infos.setdefault(iteration.iter, {})
+        for name, entries in iteration.context_infos.items():
+            known.setdefault(name, []).extend(entries)
+    return msgspec.structs.replace(
+        detail,
+        experiment=more.experiment,
+        iterations=[Iteration(iter=iter, context_infos=each) for iter, each in infos.items()],
+        jobs=[*detail.jobs, *more.jobs],
+        envs=[*detail.envs, *more.envs],
+        next=more.next,
+    )
+
+
+def current_folder() -> str:
+    """The folder that relative paths start from. Raises Refused if it is gone, or no message can hold its path."""
+    try:
+        folder = os.getcwd()
+        folder.encode()
+    except OSError as error:
+        raise Refused(f"the current folder cannot be used ({error.strerror}): `cd` to one that exists") from error
+    except UnicodeEncodeError:
+        raise Refused(f"the path of the current folder is not UTF-8: {bounded(folder)}; `cd` to another one") from None
+    return folder
 
 
 def newest_job(jobs: Iterable[JobRow]) -> str:

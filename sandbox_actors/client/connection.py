@@ -7,6 +7,7 @@ A caller never waits for a dead daemon: a closed connection is noticed at once. 
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
+from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.version import __version__
 
 GREETING_TIMEOUT = 10.0
@@ -48,6 +50,10 @@ SILENCE = 10.0
 LOST = int(zmq.EVENT_DISCONNECTED)
 LOST_OR_REFUSED = LOST | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 """Events of libzmq: a connection was lost, and a connection over TCP was not established."""
+
+FILES = 12
+STACKS = 32 << 20
+"""Descriptors that libzmq opens for one connection, and the bytes of address space of its threads."""
 
 LINGER = 500
 """Milliseconds that closing waits at most for messages to be sent."""
@@ -67,6 +73,7 @@ class Connection:
             self.pid = listener(place)
             if self.pid is None:
                 raise DaemonUnreachable(f"no daemon answers at {place}; `sandbox daemon start` starts one")
+        _require_room()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
@@ -147,9 +154,12 @@ class Connection:
     def _has_input(self, seconds: float) -> bool:
         """Whether a frame arrives within `seconds`. Raises DaemonUnreachable if the connection is lost."""
         ready = dict(self._poller.poll(int(seconds * 1000)))
-        if self._monitor in ready and self._socket not in ready:
+        # The last frame of a connection arrives before the event of its end, but perhaps after the poll had looked.
+        if self._socket in ready or self._socket.poll(0):
+            return True
+        if self._monitor in ready:
             raise DaemonUnreachable(self._explain_loss())
-        return self._socket in ready
+        return False
 
     @property
     def _where(self) -> str:
@@ -157,6 +167,8 @@ class Connection:
 
     def _explain_loss(self) -> str:
         """Why the connection was lost or refused."""
+        if not isinstance(self._place, Remote) and not self._is_greeted:
+            return f"{self._peer} closed the connection before it answered; see daemon.log in its home"
         if not isinstance(self._place, Remote):
             return f"{self._peer} has ended; see daemon.log in its home; `sandbox daemon start` starts a new one"
         event = parse_monitor_message(self._monitor.recv_multipart())["event"]
@@ -198,7 +210,12 @@ class Connection:
         )
 
     def _send_ask(self, id: int, request: Any) -> None:
-        self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
+        try:
+            body = encode(request)
+        except UnicodeEncodeError as error:
+            text = bounded(error.object[max(0, error.start - 80) : error.start + 80])
+            raise Refused(f"the request cannot be sent, because a text in it is not UTF-8: {text}") from error
+        self._send(Ask(id=id, body=msgspec.Raw(body)))
 
     def _send(self, frame: Any) -> None:
         data = encode(frame)
@@ -207,13 +224,30 @@ class Connection:
         self._socket.send(data)
 
 
+def _require_room() -> None:
+    """Raise Refused where libzmq would abort the process, because it gets no more files or threads."""
+    opened = []
+    try:
+        for _ in range(FILES):
+            opened.append(os.dup(0))  # those that were opened before it fails have to be closed
+        mmap.mmap(-1, STACKS).close()
+    except OSError as error:
+        raise Refused(
+            f"a connection needs {FILES} open files and {STACKS >> 20} MiB of address space: {error.strerror}; raise "
+            "the limit (`ulimit -n`, `ulimit -v`)"
+        ) from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
 def listener(path: Path) -> int | None:
-    """The pid of the process that listens on a Unix socket, or None. Raises Refused if it belongs to another user."""
+    """The pid of the process that listens on a Unix socket, or None. Raises AnothersDaemon."""
     found = unix_socket.listener(path, GREETING_TIMEOUT)
     if found is None:
         return None
     if found.uid not in (os.getuid(), 0):
-        raise Refused(f"{path} belongs to another user (uid {found.uid}); set SANDBOX_SOCKET to a path of your own")
+        raise unix_socket.anothers_daemon(path, found.uid)
     return found.pid
 
 

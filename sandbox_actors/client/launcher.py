@@ -51,7 +51,8 @@ def start_daemon(paths: Paths) -> None:
 def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:
     environ = {**os.environ, HOME_VARIABLE: str(paths.home), SOCKET_VARIABLE: str(paths.socket)}
     return subprocess.Popen(
-        [sys.executable, "-m", "sandbox_actors.daemon"],
+        # -E: no PYTHON... variable of the user breaks or changes it.
+        [sys.executable, "-E", "-m", "sandbox_actors.daemon"],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -76,5 +77,7 @@ def _explanation(paths: Paths, daemon: subprocess.Popen[bytes], written: int) ->
     what = f"ended with status {status}" if status is not None else f"did not listen within {START_TIMEOUT:g} seconds"
     output = tail(paths.daemon_log, TAIL_LINES, start=written)
     if not output:
-        return f"the daemon {what}, and wrote nothing to {paths.daemon_log}"
+        return (
+            f"the daemon {what}, and wrote nothing to {paths.daemon_log}: is the disk full, or a limit (`ulimit`) low?"
+        )
     return f"the daemon {what}; its log {paths.daemon_log} says:\n{indent(output, '  ')}"

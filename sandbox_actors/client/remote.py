@@ -48,6 +48,11 @@ def find_remote(keys: Path, environ: Mapping[str, str] = os.environ) -> Remote |
     return Remote(address, validate_key(server_key), pair)
 
 
+def is_elsewhere(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the daemon is on another machine."""
+    return bool(environ.get(CONNECT_VARIABLE))
+
+
 def require_local(what: str, environ: Mapping[str, str] = os.environ) -> None:
     """Raise Refused if the daemon is on another machine: `what` works on files or processes of the daemon's."""
     address = environ.get(CONNECT_VARIABLE, "")

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from sandbox_actors.errors import ActorStopped, ComponentFailed, Refused, SandboxError, StoreError, leaves
 from sandbox_actors.files import write_whole
+from sandbox_actors.protocol.faults import fault_of
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,10 @@ def describe_error(error: BaseException) -> str:
     own process."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(map(describe_error, leaves(error))))
-    if isinstance(error, ComponentFailed) and error.remote_traceback:
-        return f"{error}\n\n{error.remote_traceback}".rstrip()
-    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+    fault = fault_of(error)
+    if isinstance(error, ComponentFailed) and fault.traceback:
+        return f"{fault.message}\n\n{fault.traceback}".rstrip()
+    return fault.message
 
 
 def describe_crash(error: BaseException, experiment: str) -> str:

@@ -41,6 +41,7 @@ from sandbox_actors.store.store import Store, open_store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
+from sandbox_actors.system.standard_files import open_standard_files
 from sandbox_actors.transport.connection import Router
 from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.keys import Keys
@@ -255,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.environ.get(LISTEN_VARIABLE, ""),
         help=f"serve clients elsewhere too, whose keys `sandbox daemon keys` lets in; default ${LISTEN_VARIABLE}",
     )
+    open_standard_files()
     options = parser.parse_args(arguments)
     _set_up_log()
     status = 0

@@ -103,9 +103,9 @@ class ClientRequests:
             case Forecast():
                 return await self._forecasts.forecast(request.definition, request.cwd)
             case ListExperiments():
-                return await self._store.list_experiments(request.limit)
+                return await self._store.list_experiments(request.limit, request.before)
             case Show():
-                return await self._store.experiment_detail(await self._id(request.experiment))
+                return await self._store.experiment_detail(await self._id(request.experiment), request.after)
             case Changes():
                 return await self._changes(request)
             case ReadLog():

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
+from msgspec import Meta
 
 from sandbox_actors.errors import ConfigError, Problem
 
@@ -36,6 +37,12 @@ ANONYMOUS_JOB = "anonymous_meta_name"
 FORMAT = 1
 """Of a frozen experiment. `thaw` accepts this one only."""
 
+LONGEST_NAME = 200
+
+Name: TypeAlias = Annotated[str, Meta(max_length=LONGEST_NAME)]
+Place: TypeAlias = Annotated[str, Meta(max_length=1_000)]
+"""Names and paths are in every list and message, and paths of files below a work_dir have to fit into 4,096 bytes."""
+
 JobKey: TypeAlias = tuple[int, int]
 """Iteration and index of a job."""
 
@@ -55,23 +62,23 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     for the default; a `keep_alive` below 0 is forever.
     """
 
-    hook: str
-    meta_name: str = ANONYMOUS_JOB
+    hook: Name
+    meta_name: Name = ANONYMOUS_JOB
     dj_configs: Config = None
     extra_configs: Config = None
     input: dict[str, str] = {}
-    output: list[str] | None = None
+    output: list[Name] | None = None
     local: dict[str, Any] = {}
-    env: str | None = None
+    env: Place | None = None
     resources: Resources = Resources()
     keep_alive: float | None = None
     timeout: float | None = None
     retries: int = 0
-    component_path: str | None = None
+    component_path: Place | None = None
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    name: str
+    name: Name
     probe_jobs: list[Job] = []
     refine_recipe_jobs: list[Job] = []
     execution_jobs: list[Job] = []
@@ -87,9 +94,9 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`max_iter_num` 0: until the targets hold. `envs`: by name, a spec or the name of one."""
 
-    project_name: str
-    experiment_name: str
-    work_dir: str
+    project_name: Name
+    experiment_name: Name
+    work_dir: Place
     resume: bool = False
     debug: bool = False
     hpo_config: dict[str, Any] | None = None

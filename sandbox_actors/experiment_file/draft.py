@@ -10,12 +10,25 @@ from typing import Any, TypeVar
 import msgspec
 
 from sandbox_actors.errors import Problem
-from sandbox_actors.experiment.model import ANONYMOUS_JOB, JOB_LISTS, Experiment, Job, JobList, Pipeline, Resources
+from sandbox_actors.experiment.model import (
+    ANONYMOUS_JOB,
+    JOB_LISTS,
+    LONGEST_NAME,
+    Experiment,
+    Job,
+    JobList,
+    Pipeline,
+    Resources,
+)
 from sandbox_actors.experiment_file.key_path import KeyPath, remove_all
 from sandbox_actors.experiment_file.quantities import parse_bytes, parse_duration, parse_keep_alive
 from sandbox_actors.experiment_file.schema import LIST_KEYS, ExperimentPart, JobPart
 from sandbox_actors.experiment_file.shape import Finding, find_mismatches
 from sandbox_actors.experiment_file.source import Source
+from sandbox_actors.protocol.texts import bounded_line
+
+TEXT_LISTS = ("output", "iter_targets")
+"""Keys that hold lists of texts."""
 
 _Number = TypeVar("_Number", int, float)
 
@@ -44,7 +57,7 @@ class Draft:
 def draft_experiment(source: Source) -> Draft:
     """Uses what is right in the document. Whatever has the wrong shape is an error, and removed from the source."""
     mismatches = _find_mismatches(source)
-    source.value = remove_all(source.value, [path for path, _ in mismatches])
+    source.value = remove_all(source.value, [_removable(path) for path, _ in mismatches])
     builder = _Builder(source)
     pipelines = builder.pipelines()
     has_all_jobs = builder.has_all_jobs and not any(_leaves_out_jobs(path) for path, _ in mismatches)
@@ -72,6 +85,12 @@ def _find_crowded_entries(value: Any) -> Iterator[Finding]:
             yield ("pipelines", index), f"must have one key, the pipeline's name, with its job lists in it; has {keys}"
 
 
+def _removable(path: KeyPath) -> KeyPath:
+    """What has to be removed for the mismatch at `path`: of a list of texts the whole, which keeps no gaps."""
+    is_in_texts = len(path) > 1 and isinstance(path[-1], int) and path[-2] in TEXT_LISTS
+    return path[:-1] if is_in_texts else path
+
+
 def _leaves_out_jobs(path: KeyPath) -> bool:
     """Whether jobs are missing without what is at `path`."""
     in_lists = [position for position, part in enumerate(path) if part in LIST_KEYS.values()]
@@ -91,7 +110,7 @@ class _Builder:
         value = self._source.value if isinstance(self._source.value, dict) else {}
         others = {key: each for key, each in value.items() if key != "pipelines" and key not in LIST_KEYS.values()}
         part = msgspec.convert(others, ExperimentPart)
-        name = part.experiment_name or PurePath(self._source.file).stem
+        name = part.experiment_name or bounded_line(PurePath(self._source.file).stem, LONGEST_NAME)
         targets = [part.iter_targets] if isinstance(part.iter_targets, str) else part.iter_targets or []
         return Experiment(
             project_name=part.project_name or "sandbox",

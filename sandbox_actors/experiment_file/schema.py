@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from sandbox_actors.experiment.model import JOB_LISTS, Config, JobList, TargetsMode
+from sandbox_actors.experiment.model import JOB_LISTS, Config, JobList, Name, Place, TargetsMode
 
 LIST_KEYS: dict[JobList, str] = {list_name: list_name.removesuffix("s") + "_configs" for list_name in JOB_LISTS}
 """The keys of the job lists in a file: `probe_job_configs` for `probe_jobs`."""
@@ -39,8 +39,8 @@ class ResourcesPart(FilePart, frozen=True):
 
 
 class JobPart(FilePart, frozen=True):
-    hook: Annotated[str, Meta(description="What the job does, or a hook of your own as package.module:Class.")]
-    meta_name: Annotated[str | None, Meta(description="The name by which other jobs refer to the job's outputs.")] = (
+    hook: Annotated[Name, Meta(description="What the job does, or a hook of your own as package.module:Class.")]
+    meta_name: Annotated[Name | None, Meta(description="The name by which other jobs refer to the job's outputs.")] = (
         None
     )
     dj_configs: ConfigPart = None
@@ -49,20 +49,20 @@ class JobPart(FilePart, frozen=True):
         dict[str, str] | None,
         Meta(description="<dj_configs|extra_configs>[.key...]: <pipeline>.<meta_name>.<output> or -1.<output>"),
     ] = None
-    output: Annotated[str | list[str] | None, Meta(description="Names of the outputs. Default: res_0, res_1, ...")] = (
-        None
-    )
+    output: Annotated[
+        Name | list[Name] | None, Meta(description="Names of the outputs. Default: res_0, res_1, ...")
+    ] = None
     local: Annotated[
         dict[str, Any] | None, Meta(description="<dj_configs|extra_configs>[.key...]: value, set before use.")
     ] = None
-    env: Annotated[str | None, Meta(description="The env in which it runs: one of `envs`, or the name of a spec.")] = (
-        None
-    )
+    env: Annotated[
+        Place | None, Meta(description="The env in which it runs: one of `envs`, or the name of a spec.")
+    ] = None
     resources: ResourcesPart | None = None
     keep_alive: KeepAlive = None
     timeout: Duration = None
     retries: Annotated[Count | None, Meta(description="How often it is tried again after a failure.")] = None
-    component_path: Annotated[str | None, Meta(description="A folder put on the actor's sys.path.")] = None
+    component_path: Annotated[Place | None, Meta(description="A folder put on the actor's sys.path.")] = None
 
 
 JobEntries = Annotated[
@@ -80,9 +80,9 @@ class PipelinePart(FilePart, frozen=True):
 class ExperimentPart(PipelinePart, frozen=True):
     """An experiment: either `pipelines`, or the four job lists, which are then one pipeline called `anonymous`."""
 
-    project_name: str | None = None
-    experiment_name: str | None = None
-    work_dir: Annotated[str | None, Meta(description="The folder of exports, logs and context_infos.json.")] = None
+    project_name: Name | None = None
+    experiment_name: Name | None = None
+    work_dir: Annotated[Place | None, Meta(description="The folder of exports, logs and context_infos.json.")] = None
     resume: Annotated[
         bool | None, Meta(description="Reuse what the newest run in this work_dir has completed already.")
     ] = None

@@ -5,6 +5,7 @@ msgspec has these rules too, but stops at the first violation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, TypeAlias
@@ -17,6 +18,9 @@ from sandbox_actors.experiment_file.schema import ExperimentPart, JobPart, Pipel
 
 Finding: TypeAlias = tuple[KeyPath, str]
 """Where in a document, and what is wrong there."""
+
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL, and what stands for bytes that are not UTF-8."""
 
 _NOUNS = {
     ExperimentPart: "an experiment",
@@ -53,6 +57,8 @@ def _mismatches(value: Any, kind: inspect.Type, path: KeyPath) -> Iterator[Findi
             yield from _mismatches(each, kind.item_type, (*path, index))
     elif isinstance(kind, (inspect.IntType, inspect.FloatType)):
         yield from _bound_mismatches(value, kind, path)
+    elif isinstance(kind, inspect.StrType):
+        yield from _text_mismatches(value, kind, path)
     elif isinstance(kind, inspect.LiteralType) and value not in kind.values:
         yield path, _message(value, kind)
 
@@ -74,6 +80,13 @@ def _bound_mismatches(value: float, kind: inspect.IntType | inspect.FloatType, p
         yield path, f"must be {kind.ge:g} or more, not {value:g}"
     if kind.gt is not None and value <= kind.gt:
         yield path, f"must be more than {kind.gt:g}, not {value:g}"
+
+
+def _text_mismatches(value: str, kind: inspect.StrType, path: KeyPath) -> Iterator[Finding]:
+    if kind.max_length is not None and len(value) > kind.max_length:
+        yield path, f"may have {kind.max_length:,} characters, and has {len(value):,}"
+    elif kind.max_length is not None and _UNUSABLE.search(value):  # neither a file nor a message can hold these
+        yield path, f"contains {_UNUSABLE.findall(value)[0]!a}, which is neither text nor part of a path"
 
 
 def _is_of_kind(value: Any, kind: inspect.Type) -> bool:

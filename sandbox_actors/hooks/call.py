@@ -12,6 +12,9 @@ import msgspec
 from components.factories import PLAIN, Entry
 from sandbox_actors.dotted import find_or_none
 
+LONGEST_LABEL = 80
+"""Characters of the name of a class or a model in the name of its worker, which is also the name of a file."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -28,7 +31,8 @@ class Call:
     @property
     def label(self) -> str:
         """The name of the component's workers: `some-class` for `module:SomeClass`."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.entry.target.partition(":")[2]).lower()
+        name = self.entry.target.partition(":")[2][:LONGEST_LABEL]
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
     @property
     def env(self) -> str:
@@ -65,4 +69,4 @@ class Call:
         digest = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:8]
         names = [value.rstrip("/").rpartition("/")[2] for value in identity.values() if isinstance(value, str)]
         # The name is for people, in `sandbox ps`; the digest alone would identify the model.
-        return f"{names[0]}#{digest}" if names and self.entry.model_fields else digest
+        return f"{names[0][:LONGEST_LABEL]}#{digest}" if names and self.entry.model_fields else digest

@@ -42,15 +42,23 @@ class Forecast(Request[list[PlannedJob]], frozen=True, kw_only=True):
 
 
 class ListExperiments(Request[list[ExperimentRow]], frozen=True, kw_only=True):
-    """Newest first."""
+    """Newest first, those before the id `before`; of an error or a reason the first line.
+
+    May be answered with fewer than there are: ask again before the last one until the answer is empty.
+    """
 
     limit: int = 1000
+    before: str = ""
 
 
 class Show(Request[ExperimentDetail], frozen=True, kw_only=True):
-    """`experiment` wherever it occurs: an id, a name (its newest), `@` for the newest of all, `@~1` the one before."""
+    """`experiment` wherever it occurs: an id, a name (its newest), `@` for the newest of all, `@~1` the one before.
+
+    Start with `after=0`, and ask again after the `next` of the answer, by id, until that is None.
+    """
 
     experiment: str
+    after: int = 0
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):

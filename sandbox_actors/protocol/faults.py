@@ -7,6 +7,13 @@ import traceback
 import msgspec
 
 from sandbox_actors.errors import ComponentFailed, ConfigError, SandboxError
+from sandbox_actors.protocol.texts import LONGEST, bounded, text_of
+
+BESIDE_TRACEBACK = LONGEST // 4
+"""Characters of a message that is followed by a traceback, which begins with its place and ends with the same text."""
+
+KIND = 200
+"""Characters of the name of an exception's class."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -19,14 +26,18 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """An exception as data. A SandboxError has no traceback, unless it came from a component."""
+    """An exception as data of limited size, whatever its text and type: this never raises.
+
+    A SandboxError has no traceback, unless it came from a component.
+    """
+    kind = bounded(type(error).__name__, KIND, "")
     if isinstance(error, ComponentFailed):
-        return Fault(code=error.code, message=str(error), kind=error.remote_type, traceback=error.remote_traceback)
+        message, remote = text_of(error, BESIDE_TRACEBACK), bounded(error.remote_type, KIND, "")
+        return Fault(code=error.code, message=message, kind=remote, traceback=_bounded_trace(error.remote_traceback))
     if isinstance(error, SandboxError):
-        return Fault(code=error.code, message=str(error), kind=type(error).__name__)
-    kind = type(error).__name__
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return Fault(code="internal", message=f"{kind}: {error}", kind=kind, traceback=text)
+        return Fault(code=error.code, message=text_of(error), kind=kind)
+    message = f"{kind}: {text_of(error, BESIDE_TRACEBACK)}"
+    return Fault(code="internal", message=message, kind=kind, traceback=_bounded_trace(_trace_of(error)))
 
 
 def error_of(fault: Fault) -> SandboxError:
@@ -35,6 +46,18 @@ def error_of(fault: Fault) -> SandboxError:
         if kind.code == fault.code:
             return kind(fault.message)
     return ComponentFailed(fault.message, remote_type=fault.kind, remote_traceback=fault.traceback)
+
+
+def _trace_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception as failure:  # such as RecursionError, in a chain of thousands of causes
+        return f"(no traceback can be had: {type(failure).__name__})"
+
+
+def _bounded_trace(text: str) -> str:
+    """A traceback, which together with its message has at most `LONGEST` characters."""
+    return bounded(text, LONGEST - BESIDE_TRACEBACK - KIND - 64)
 
 
 def _plain_errors(base: type[SandboxError]) -> list[type[SandboxError]]:

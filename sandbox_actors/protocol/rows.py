@@ -166,13 +166,18 @@ class EnvRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class ExperimentDetail(msgspec.Struct, frozen=True, kw_only=True):
     """`definition` is the frozen experiment: what was submitted, with the files that it refers to inlined. `envs` are
-    in the order of the first jobs that ran in them."""
+    in the order of the first jobs that ran in them.
+
+    One answer is limited in size: unless `next` is None, more jobs or envs follow after it, without the definition. An
+    output that fits into no answer is replaced by a note.
+    """
 
     experiment: ExperimentRow
     iterations: list[Iteration]
     jobs: list[JobRow]
     definition: Any = None
     envs: list[EnvRow] = []
+    next: int | None = None
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,10 +14,17 @@ import msgspec
 from sandbox_actors.errors import NotFound
 from sandbox_actors.protocol.client_requests import Submit
 from sandbox_actors.protocol.rows import EnvRecord, EnvRow, ExperimentRow, JobRow, MetricRow
+from sandbox_actors.protocol.texts import bounded_line
 
-CHANGES_ROWS = 5_000
-CHANGES_BYTES = 4 * 1024 * 1024
-"""The most metrics, and bytes of text in them, in one answer; the rest follows in the next one."""
+PAGE_ROWS = 5_000
+PAGE_BYTES = 3 * 1024 * 1024
+"""The most rows of one kind, and bytes in them, in one answer; the rest follows in the next one."""
+
+ROW_BYTES = 300
+"""Of a row without its texts, at most."""
+
+SHORT_TEXT = 200
+"""Characters of an error or a reason in a list of experiments."""
 
 SUGGESTIONS = 3
 
@@ -26,6 +33,7 @@ CFGS = "cfgs"
 
 Connection = sqlite3.Connection
 S = TypeVar("S", bound=msgspec.Struct)
+Row = TypeVar("Row", MetricRow, JobRow, ExperimentRow)
 
 JOB = ", ".join(f'"{name}"' for name in JobRow.__struct_fields__)
 PUT_JOB = (
@@ -109,6 +117,18 @@ def drop_experiment(db: Connection, id: str) -> None:
     db.execute("DELETE FROM experiments WHERE id = ?", (id,))
 
 
+def listed_experiments(db: Connection, limit: int, before: str) -> list[ExperimentRow]:
+    """Newest first, from the one before the id `before` on. Errors and reasons are one line each."""
+    query = f"{EXPERIMENT} WHERE :before = '' OR e.id < CAST(:before AS INTEGER) ORDER BY e.id DESC LIMIT :limit"
+    rows = rows_of(db, ExperimentRow, query, {"before": before, "limit": min(limit, PAGE_ROWS)})
+    return take_bounded(_shortened(row) for row in rows)[0]
+
+
+def _shortened(row: ExperimentRow) -> ExperimentRow:
+    error, reason = bounded_line(row.error, SHORT_TEXT), bounded_line(row.reason, SHORT_TEXT)
+    return msgspec.structs.replace(row, error=error, reason=reason)
+
+
 def find_experiment(db: Connection, wanted: str) -> ExperimentRow:
     if place := re.fullmatch(r"@(?:~([0-9]{1,9}))?", wanted):
         clause, value = "ORDER BY e.id DESC LIMIT 1 OFFSET ?", int(place[1] or 0)
@@ -131,9 +151,17 @@ def submission(db: Connection, id: str) -> Submit:
     return msgspec.msgpack.decode(encoded, type=Submit)
 
 
-def job_rows(db: Connection, id: str, after: int = 0) -> list[JobRow]:
-    query = f'SELECT {JOB} FROM jobs WHERE experiment = ? AND seq > ? ORDER BY iter, "index"'
-    return rows_of(db, JobRow, query, (id, after))
+def job_rows(db: Connection, id: str) -> list[JobRow]:
+    query = f'SELECT {JOB} FROM jobs WHERE experiment = ? ORDER BY iter, "index"'
+    return rows_of(db, JobRow, query, (id,))
+
+
+def changed_job_rows(db: Connection, id: str, after: int) -> tuple[list[JobRow], bool]:
+    """The first job rows that were written after sequence number `after`, and whether others were left out."""
+    query = f"SELECT {JOB} FROM jobs WHERE experiment = ? AND seq > ? ORDER BY seq LIMIT ?"
+    rows = rows_of(db, JobRow, query, (id, after, PAGE_ROWS))
+    taken, is_cut = take_bounded(rows)
+    return taken, is_cut or len(rows) == PAGE_ROWS
 
 
 def outputs(db: Connection, id: str) -> list[Outputs]:
@@ -200,16 +228,22 @@ def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict
             yield row
 
 
-def take_bounded(rows: Iterable[MetricRow]) -> tuple[list[MetricRow], bool]:
-    """The first rows, at least one, up to `CHANGES_BYTES` of text in them, and whether others were left out."""
-    taken: list[MetricRow] = []
+def take_bounded(rows: Iterable[Row]) -> tuple[list[Row], bool]:
+    """The first rows, at least one, up to `PAGE_BYTES` of them, and whether others were left out."""
+    taken: list[Row] = []
     size = 0
     for row in rows:
-        size += len(row.value.encode()) if isinstance(row.value, str) else 0
-        if size > CHANGES_BYTES and taken:
+        size += size_of(row)
+        if size > PAGE_BYTES and taken:
             return taken, True
         taken.append(row)
     return taken, False
+
+
+def size_of(row: msgspec.Struct) -> int:
+    """Bytes of an encoded row, at most: cheaper than encoding it."""
+    texts = [value for value in msgspec.structs.astuple(row) if isinstance(value, str)]
+    return ROW_BYTES + sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
 
 
 def encode_value(value: Any) -> Any:

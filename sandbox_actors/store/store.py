@@ -26,18 +26,22 @@ from sandbox_actors.protocol.rows import (
     EnvRecord,
     ExperimentDetail,
     ExperimentRow,
-    Iteration,
     JobRow,
     MetricRow,
     Point,
     State,
 )
+from sandbox_actors.protocol.texts import LONGEST, bounded
 from sandbox_actors.store import queries
 from sandbox_actors.store.database import Database, open_database
-from sandbox_actors.store.queries import CHANGES_ROWS, Connection
+from sandbox_actors.store.details import detail_page
+from sandbox_actors.store.queries import PAGE_ROWS, Connection
 from sandbox_actors.store.queries import Outputs as Outputs
 from sandbox_actors.store.salvage import Salvage, recover
 from sandbox_actors.store.schema import KEYS, MIGRATIONS, ORPHANS
+
+ROW_TEXT = 2 * LONGEST
+"""Characters of a text in a row: an error, and what is put before it."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Store:
         assignments = "".join(f", {column} = :{column}" for column in changed)
 
         def work(db: Connection) -> ExperimentRow:
-            values = {**changed, "seq": next(self._seq), "id": id}
+            values = {**changed, **_bounded_texts(changed), "seq": next(self._seq), "id": id}
             db.execute(f"UPDATE experiments SET seq = :seq{assignments} WHERE id = :id", values)
             return queries.experiment_row(db, id)
 
@@ -150,10 +154,12 @@ class Store:
         """By id, by name (the newest of that name), `@` for the newest of all, `@~1` for the one before."""
         return await self._database.read(lambda db: queries.find_experiment(db, wanted))
 
-    async def list_experiments(self, limit: int = 1000) -> list[ExperimentRow]:
-        """Newest first."""
-        query = f"{queries.EXPERIMENT} ORDER BY e.id DESC LIMIT ?"
-        return await self._database.read(lambda db: queries.rows_of(db, ExperimentRow, query, (limit,)))
+    async def list_experiments(self, limit: int = 1000, before: str = "") -> list[ExperimentRow]:
+        """Newest first, those before the id `before`; of an error or a reason the first line.
+
+        May return fewer than there are: ask again before the last one until the answer is empty.
+        """
+        return await self._database.read(lambda db: queries.listed_experiments(db, limit, before))
 
     async def unfinished(self) -> list[ExperimentRow]:
         """Those that wait or run, oldest first: when the daemon starts, those that the previous one left unfinished."""
@@ -164,27 +170,13 @@ class Store:
         """What was submitted, as it was."""
         return await self._database.read(lambda db: queries.submission(db, id))
 
-    async def experiment_detail(self, id: str) -> ExperimentDetail:
-        """The details of an experiment. Each pipeline of an iteration lists the entries of its jobs that have
-        outputs."""
+    async def experiment_detail(self, id: str, after: int = 0) -> ExperimentDetail:
+        """The details of an experiment, from its part `after` on. Each pipeline of an iteration lists the entries of
+        its jobs that have outputs.
 
-        def work(db: Connection) -> ExperimentDetail:
-            jobs = queries.job_rows(db, id)
-            iterations: dict[int, dict[str, list[dict[str, Any]]]] = {}
-            outputs = {(each.iter, each.index): each.entry for each in queries.outputs(db, id)}
-            for job in jobs:
-                entries = iterations.setdefault(job.iter, {}).setdefault(job.pipeline, [])
-                if (job.iter, job.index) in outputs:
-                    entries.append(outputs[job.iter, job.index])
-            return ExperimentDetail(
-                experiment=queries.experiment_row(db, id),
-                iterations=[Iteration(iter=iter, context_infos=infos) for iter, infos in iterations.items()],
-                jobs=jobs,
-                definition=queries.submission(db, id).definition,
-                envs=queries.env_rows(db, id),
-            )
-
-        return await self._database.read(work)
+        One answer is limited in size: ask again after `next` until that is None.
+        """
+        return await self._database.read(lambda db: detail_page(db, id, after))
 
     # --- jobs -----------------------------------------------------------------------------------------------------
 
@@ -319,27 +311,29 @@ class Store:
 
         def work(db: Connection) -> Delta:
             query = f"{queries.METRICS} AND seq > :after ORDER BY seq LIMIT :limit"
-            values = {"id": id, "after": after, "limit": CHANGES_ROWS}
+            values = {"id": id, "after": after, "limit": PAGE_ROWS}
             metrics, is_cut = queries.take_bounded(queries.metric_rows(db, query, values))
-            is_all = not is_cut and len(metrics) < CHANGES_ROWS
+            jobs, has_more_jobs = queries.changed_job_rows(db, id, after)
             experiment = queries.experiment_row(db, id)
-            jobs = queries.job_rows(db, id, after)
-            last = max([after, experiment.seq, *(job.seq for job in jobs), *(row.seq for row in metrics[-1:])])
-            end = last if is_all else metrics[-1].seq
+            ends = [metrics[-1].seq] if is_cut or len(metrics) == PAGE_ROWS else []
+            ends += [jobs[-1].seq] if has_more_jobs else []
+            last = [*(job.seq for job in jobs[-1:]), *(row.seq for row in metrics[-1:])]
+            end = min(ends) if ends else max([after, experiment.seq, *last])
             return Delta(
                 next=end,
                 state=experiment.state,
-                experiment=experiment if after < experiment.seq <= end else None,
-                jobs=[job for job in jobs if job.seq <= end],
-                metrics=metrics,
-                is_all=is_all,
+                experiment=experiment if not after or after < experiment.seq <= end else None,
+                jobs=sorted((job for job in jobs if job.seq <= end), key=lambda job: (job.iter, job.index)),
+                metrics=[row for row in metrics if row.seq <= end],
+                is_all=not ends,
             )
 
         return await self._database.read(work)
 
     def _put_jobs(self, db: Connection, id: str, rows: Iterable[JobRow]) -> None:
         for row in rows:
-            values = {**msgspec.structs.asdict(row), "seq": next(self._seq), "id": id}
+            known = msgspec.structs.asdict(row)
+            values = {**known, **_bounded_texts(known), "seq": next(self._seq), "id": id}
             db.execute(queries.PUT_JOB, values)
             # When the end of an attempt is recorded, nothing more of it is accepted: its positions are not needed.
             attempt = RunId(id, row.iter, row.index, row.attempt)
@@ -347,6 +341,11 @@ class Store:
             db.execute(queries.DROP_POSITIONS, {"job": attempt.job, "kept": kept})
         # The experiment's row contains the number of finished jobs, so it has changed too.
         db.execute("UPDATE experiments SET seq = ? WHERE id = ?", (next(self._seq), id))
+
+
+def _bounded_texts(row: Mapping[str, Any]) -> dict[str, str]:
+    """The error and the reason of a row, where it has them: whatever wrote them, rows fit into answers."""
+    return {name: bounded(row[name], ROW_TEXT) for name in ("error", "reason") if name in row}
 
 
 @asynccontextmanager

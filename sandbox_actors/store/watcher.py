@@ -23,6 +23,7 @@ from sandbox_actors.protocol.rows import (
     Value,
     points_of,
 )
+from sandbox_actors.protocol.texts import bounded, bounded_line
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.queries import CFGS
 from sandbox_actors.store.store import Change, Position, Store
@@ -32,6 +33,12 @@ LONGEST_WAIT = 60.0
 
 LONGEST_TEXT = 32 * 1024
 """Characters of one value."""
+
+LONGEST_NAME = 1_000
+"""Characters of the name of a metric, which may lead deep into a mapping."""
+
+LABEL = 200
+"""Characters that a progress bar shows."""
 
 LOG, BEGIN = "log", "log-begin"
 """Sources of a run: its log watcher, and the position in the log at which the run began."""
@@ -77,7 +84,7 @@ class SandboxWatcher:
     async def watch_points(self, place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
         """Record points of a job as they come from a worker: see `Store.add_points`.
 
-        Text longer than `LONGEST_TEXT` is cut, with a note, so that it fits into an answer with others.
+        Of a text longer than `LONGEST_TEXT` the middle is left out, so that it fits into an answer with others.
         """
         if points:
             await self._store.add_points(place, [_truncate(point) for point in points], position)
@@ -109,7 +116,7 @@ class SandboxWatcher:
         """Replace the bar of a job in the running iteration; None removes it."""
         feed = self._feed(place.experiment)
         others = {job: each for job, each in feed.bars.items() if job != str(place.index)}
-        feed.show_bars(others if bar is None else {**others, str(place.index): bar})
+        feed.show_bars(others if bar is None else {**others, str(place.index): _short_bar(bar)})
         feed.wake()
 
     def _on_change(self, change: Change) -> None:
@@ -162,10 +169,15 @@ class SandboxWatcher:
 
 
 def _truncate(point: Point) -> Point:
-    if not isinstance(point.value, str) or len(point.value) <= LONGEST_TEXT:
-        return point
-    left_out = len(point.value) - LONGEST_TEXT
-    return msgspec.structs.replace(point, value=f"{point.value[:LONGEST_TEXT]}... [{left_out} characters more]")
+    if len(point.name) > LONGEST_NAME:
+        point = msgspec.structs.replace(point, name=bounded_line(point.name, LONGEST_NAME))
+    if isinstance(point.value, str) and len(point.value) > LONGEST_TEXT:
+        point = msgspec.structs.replace(point, value=bounded(point.value, LONGEST_TEXT, whole=""))
+    return point
+
+
+def _short_bar(bar: ProgressBar) -> ProgressBar:
+    return msgspec.structs.replace(bar, label=bounded_line(bar.label, LABEL), unit=bounded_line(bar.unit, LABEL))
 
 
 async def _is_set_before(event: trio.Event, deadline: float) -> bool:

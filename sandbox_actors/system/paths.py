@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from sandbox_actors.errors import Refused
 from sandbox_actors.home import APP, HOME_VARIABLE, sandbox_home
+from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
 
 SOCKET_VARIABLE = "SANDBOX_SOCKET"
@@ -108,9 +110,25 @@ class Paths:
 
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
-    """The paths for these environment variables. Raises Refused if a socket path is too long."""
-    home = sandbox_home(environ)
-    return Paths(home=home, socket=_socket(environ, home), worker_socket=_short(home / "workers.sock"))
+    """The paths for these environment variables. Raises Refused if a socket path is too long, or a path cannot be
+    used."""
+    try:
+        home = sandbox_home(environ)
+        found = Paths(home=home, socket=_socket(environ, home), worker_socket=_short(home / "workers.sock"))
+    except FileNotFoundError as error:  # of the current folder
+        raise Refused(
+            f"{HOME_VARIABLE} or {SOCKET_VARIABLE} is relative, and the current folder has been removed: `cd` to one "
+            "that exists"
+        ) from error
+    for path in (found.home, found.socket, found.worker_socket):
+        _require_text(path)
+    return found
+
+
+def _require_text(path: Path) -> None:
+    """Raise Refused for a path that no message between processes can hold."""
+    if bounded(str(path), limit=sys.maxsize) != str(path):
+        raise Refused(f"{bounded(str(path))}: the path is not UTF-8; set {HOME_VARIABLE} to one that is")
 
 
 def _socket(environ: Mapping[str, str], home: Path) -> Path:

@@ -51,6 +51,6 @@ class Router(Protocol):
         """Serve until cancelled, calling `on_frame` for each frame, and `on_closed` once for each closed connection."""
 
 
-def turned_away(error: SandboxError) -> bytes:
+def turned_away(error: Exception) -> bytes:
     """The frame that informs a peer why its connection is closed."""
     return encode(TurnedAway(fault=fault_of(error), protocol=PROTOCOL_VERSION, version=__version__))

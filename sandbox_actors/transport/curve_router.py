@@ -37,12 +37,15 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.errors import ProtocolError, Refused
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.transport.connection import GREETING_TIMEOUT, OnClosed, OnFrame, PeerGone
+from sandbox_actors.transport.connection import GREETING_TIMEOUT, OnClosed, OnFrame, PeerGone, turned_away
 from sandbox_actors.transport.keys import KeyPair, Keys
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 
 CONNECTIONS = 100
-"""Over TCP; one more is closed."""
+REFUSED_AT_ONCE = 16
+REFUSAL_TIMEOUT = 2.0
+"""Over TCP. So many more are kept for so many seconds each: whoever has a key on the list is told the reason, which
+takes a handshake. All further ones are closed."""
 
 HIGH_WATER_MARK = 64
 """Frames queued for one peer, and received from one peer but not read yet."""
@@ -55,6 +58,8 @@ REVOCATION_CHECK = 0.25
 
 DOMAIN = b"sandbox"
 """With a domain, libzmq refuses every peer as long as no ZAP handler answers; without one, it would admit them."""
+
+FULL = f"{CONNECTIONS} connections over TCP are open, which is the limit"
 
 _DONTWAIT, _POLLIN = int(zmq.DONTWAIT), int(zmq.POLLIN)
 
@@ -114,6 +119,7 @@ class AcceptedSocket:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.is_refused = False
         self._inode = os.fstat(descriptor).st_ino
 
     def cut(self) -> None:
@@ -136,7 +142,8 @@ class CurveRouter:
         self._limited_log = RateLimitedLog()
 
     async def run(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             nursery.start_soon(self._answer_zap)
             nursery.start_soon(self._watch_connections, on_frame, on_closed)
             nursery.start_soon(self._watch_keys)
@@ -172,6 +179,10 @@ class CurveRouter:
         if connection.key not in self._allowed() or len(parts) != 1:
             connection.cut()
             return
+        if socket.is_refused:
+            with suppress(PeerGone):
+                connection.send(turned_away(Refused(FULL)))
+            return
         with suppress(PeerGone):
             on_frame(connection, bytes(parts[0].buffer))
 
@@ -185,10 +196,11 @@ class CurveRouter:
                 if event["event"] == zmq.EVENT_ACCEPTED:
                     self._accept(event["value"])
                 elif event["event"] == zmq.EVENT_DISCONNECTED:
-                    gone.append(event["value"])
+                    # Looked up now: the next event may be that of another connection with the same descriptor.
+                    gone.append(self._sockets.get(event["value"]))
             self._drain(on_frame)  # frames that were sent before the disconnection
-            for descriptor in gone:
-                self._disconnected(descriptor, on_closed)
+            for socket in filter(None, gone):
+                self._disconnected(socket, on_closed)
             await self._monitor.wait_readable()
 
     def _accept(self, descriptor: int) -> None:
@@ -197,13 +209,18 @@ class CurveRouter:
         except OSError:
             return  # it has ended already
         if len(self._sockets) > CONNECTIONS:
-            self._limited_log.warn(
-                "full", f"a connection over TCP was refused: {CONNECTIONS} are open, which is the limit"
-            )
-            socket.cut()
+            self._limited_log.warn("full", f"a connection over TCP was refused: {FULL}")
+            socket.is_refused = True
+            is_kept = len(self._sockets) <= CONNECTIONS + REFUSED_AT_ONCE
+            self._nursery.start_soon(self._cut_after, REFUSAL_TIMEOUT if is_kept else 0.0, socket)
 
-    def _disconnected(self, descriptor: int, on_closed: OnClosed) -> None:
-        socket = self._sockets.pop(descriptor, None)
+    async def _cut_after(self, seconds: float, socket: AcceptedSocket) -> None:
+        await trio.sleep(seconds)
+        socket.cut()
+
+    def _disconnected(self, socket: AcceptedSocket, on_closed: OnClosed) -> None:
+        if self._sockets.get(socket.descriptor) is socket:
+            del self._sockets[socket.descriptor]
         for identity, connection in list(self._connections.items()):
             if connection._socket is socket:
                 del self._connections[identity]

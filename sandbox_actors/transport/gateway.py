@@ -12,6 +12,8 @@ done. A peer may have `MAX_OPEN_ASKS` of them, of at most MAX_FRAME bytes togeth
   cases what is being done for the peer is cancelled at once.
 - A malformed message is answered with what is wrong with it; ten in a minute cost their sender the connection.
 
+- Whatever an ask or a frame raises is its own: it becomes the answer, whose size is limited (`protocol/faults.py`).
+
 Guaranteed: an ask gets exactly one answer while its peer is connected; an ask of this side ends when its peer does;
 every ask of this side is given the first error that `end` was called with.
 
@@ -20,6 +22,7 @@ What failed: relying on the connection alone. A killed process whose forked chil
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -48,9 +51,12 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
+from sandbox_actors.protocol.texts import text_of
 from sandbox_actors.transport.connection import Connection, PeerGone, Router, turned_away
 from sandbox_actors.transport.promises import PromiseTable
 from sandbox_actors.version import __version__
+
+log = logging.getLogger(__name__)
 
 MALFORMED_LIMIT = 10
 MALFORMED_WINDOW = 60.0
@@ -72,6 +78,9 @@ class MalformedCount:
 MAX_OPEN_ASKS = 64
 """Asks that one peer may have open at a time; one more is refused, not queued. So is one with which the open asks would
 exceed MAX_FRAME bytes."""
+
+ANSWER_LIMIT = MAX_FRAME // 2
+"""Bytes of one answer. What may be longer is asked for in pieces."""
 
 LOST_GRACE = 10.0
 """Seconds after the end of a connection in which the supervisor of the process may report why it ended."""
@@ -180,7 +189,10 @@ class Gateway:
                 self._greet(connection, frame)
             else:
                 self._handle(peer, frame, len(data))
-        except (ProtocolError, Refused) as error:
+        except PeerGone:
+            return  # `_on_closed` is called for it
+        except Exception as error:  # of this frame: the other peers are served
+            _log_unexpected(f"a message of {connection.origin} could not be handled", error)
             self._report_malformed(connection, error)
 
     def _on_closed(self, connection: Connection) -> None:
@@ -239,10 +251,11 @@ class Gateway:
         with scope:
             try:
                 body = encode(await self._serve(peer, ask.body))
-                if len(body) > MAX_FRAME // 2:
-                    raise Refused(f"the answer has {len(body)} bytes, more than a frame may have; ask for less")
+                if len(body) > ANSWER_LIMIT:
+                    raise Refused(f"the answer has {len(body)} bytes, and may have {ANSWER_LIMIT}; ask for less")
                 self._answer(peer, Reply(id=ask.id, body=msgspec.Raw(body)))
-            except Exception as error:
+            except Exception as error:  # of this ask: it is the answer, and of limited size
+                _log_unexpected(f"an ask of {peer.connection.origin} failed", error)
                 self._answer(peer, Failed(id=ask.id, fault=fault_of(error)))
                 # The body of an ask is decoded only here, so it can be malformed like a frame.
                 if isinstance(error, ProtocolError) and peer.connection in self._peers:
@@ -255,7 +268,7 @@ class Gateway:
         with suppress(PeerGone):  # `_on_closed` is called for it
             peer.send(frame)
 
-    def _report_malformed(self, connection: Connection, error: ProtocolError | Refused) -> None:
+    def _report_malformed(self, connection: Connection, error: Exception) -> None:
         """Send a peer the error in a message that is not an ask, so that it gets no other answer."""
         with suppress(PeerGone):
             if connection in self._peers:
@@ -264,13 +277,18 @@ class Gateway:
                 connection.send(turned_away(error))
         self._count_malformed(connection, error)
 
-    def _count_malformed(self, connection: Connection, error: SandboxError) -> None:
+    def _count_malformed(self, connection: Connection, error: Exception) -> None:
         if not self._malformed.setdefault(connection, MalformedCount()).add(trio.current_time()):
             return
-        last = ProtocolError(f"{MALFORMED_LIMIT} messages broke the protocol, the last one: {error}")
+        last = ProtocolError(f"{MALFORMED_LIMIT} messages broke the protocol, the last one: {text_of(error)}")
         with suppress(PeerGone):
             connection.send(turned_away(last))
         connection.cut()
+
+
+def _log_unexpected(what: str, error: Exception) -> None:
+    if not isinstance(error, SandboxError):
+        log.error("%s: %s", what, fault_of(error).traceback)
 
 
 def decode_checked(data: bytes) -> Frame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from sandbox_actors.errors import ProtocolError, SandboxError
-from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
+from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT, anothers_daemon
 
 BACKLOG = 1_000
 """Connections that the kernel queues until they are accepted."""
@@ -35,6 +35,10 @@ class Listener:
                 connection, address = self._socket.accept()
                 connection.setblocking(False)
                 return connection, address
+
+    def refusal(self) -> SandboxError:
+        """What other users are told."""
+        return anothers_daemon(self._path, os.getuid())
 
     async def restore_path(self) -> None:
         """Listen at the path again if it has gone: a folder below /run/user is removed when its user logs out."""

@@ -27,6 +27,16 @@ class Returns:
         return tuple(value) if self.config.get("as_tuple") else value
 
 
+class ReturnsLarge:
+    """Returns a text of `size` characters."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> str:
+        return "x" * int(self.config["size"])
+
+
 class Adds:
     """Prints and returns `value` + 1 and its `export_path`."""
 
@@ -81,6 +91,8 @@ class Fails:
         how = self.config["how"]
         if how == "raise":
             raise ValueError("the data are \x1b[31mwrong\x1b[0m")
+        if how == "at length":
+            raise ValueError(f"begins {'x' * 1_000_000} ends")
         if how == "exit":
             os._exit(0)
         if how == "sys.exit":

@@ -8,6 +8,8 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -48,6 +50,38 @@ def test_a_daemon_is_started_on_demand_keeps_no_files_of_the_caller_and_can_be_s
     assert stopped.stdout == f"the daemon (pid {status['pid']}) has stopped\n"
     assert not Path(f"/proc/{status['pid']}").exists()
     assert [row["state"] for row in documents(sandbox(unserved, "ls", "--json").stdout)[0]] == ["succeeded"]
+
+
+LISTENER = """
+import os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+print("listens", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user: run the tests as root")
+def test_the_daemon_of_another_user_is_named_and_asked_nothing(unserved: Sandbox) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="sb-"))
+    folder.chmod(0o777)
+    path = folder / "daemon.sock"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", LISTENER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "listens\n"
+        for command in ("ls", "daemon start"):
+            done = sandbox(unserved, *command.split(), SANDBOX_SOCKET=str(path))
+            assert (done.returncode, done.stdout) == (3, "")
+            assert re.search(r"belongs to the user .*uid 65534.* set SANDBOX_HOME to a folder of your own", done.stderr)
+        assert other.stdin is not None
+        other.stdin.close()
+    shutil.rmtree(folder)
 
 
 def test_two_commands_that_start_a_daemon_at_once_share_it(unserved: Sandbox) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -145,6 +146,15 @@ def test_many_connections_without_curve_do_no_harm(elsewhere: Elsewhere) -> None
     mine.close()
     with Client(elsewhere.place.paths, autostart=False) as local:
         assert local.status().pid == daemon.pid
+
+
+def test_a_client_that_is_one_too_many_gets_the_limit(elsewhere: Elsewhere) -> None:
+    with ExitStack() as mute:
+        for _ in range(CONNECTIONS):
+            mute.enter_context(sockets.create_connection(("127.0.0.1", elsewhere.port)))
+        for _ in range(100):
+            with pytest.raises(Refused, match=f"{CONNECTIONS} connections over TCP are open, which is the limit"):
+                elsewhere.connection()
 
 
 def test_a_daemon_without_keys_does_not_listen(unserved: Sandbox) -> None:

@@ -41,6 +41,8 @@ def logs(options: argparse.Namespace, screen: Screen) -> int:
                 screen.note(f"==> {name} <==")
             for line in lines(client.log(id, name, follow=options.follow)):
                 is_empty = False
+                if screen.lost:
+                    return SUCCEEDED  # nobody can read the rest; the screen knows the status
                 if screen.is_json:
                     screen.document({"job": name, "line": line})
                 else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from sandbox_actors.cli.command import argument, command
+from sandbox_actors.cli.command import argument, command, count
 from sandbox_actors.cli.exit_status import SUCCEEDED
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.cli.view import json_forms
@@ -19,7 +19,7 @@ ALL_ROWS = 1000
 @command(
     argument(
         *("-n", "--limit"),
-        type=int,
+        type=count,
         metavar="COUNT",
         help=f"how many at most; default {TABLE_ROWS}, with --json or -q {ALL_ROWS}",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sandbox_actors.cli.view.snapshot import Snapshot
-from sandbox_actors.cli.view.text import clock, duration, one_line, value, warmth
+from sandbox_actors.cli.view.text import clock, duration, first_line, one_line, value, warmth
 from sandbox_actors.protocol.rows import ENDED, ExperimentRow, JobRow
 
 PROGRESS_SECONDS = 5.0
@@ -74,5 +74,5 @@ def _name(job: JobRow) -> str:
 def _details(job: JobRow) -> str:
     took = f" in {duration(job.seconds)}" if job.seconds is not None else ""
     warm = f" ({warmth(job.warm)})" if job.warm is not None else ""
-    why = job.error.strip().partition("\n")[0] if job.state in ("failed", "cancelled") else job.reason
+    why = first_line(job.error) if job.state in ("failed", "cancelled") else job.reason
     return f"{took}{warm}{f': {one_line(why)}' if why else ''}"

@@ -16,7 +16,7 @@ from sandbox_actors.cli.view.recorded_envs import packages
 from sandbox_actors.cli.view.refinements import ROWS, Analysis, RefinedBound
 from sandbox_actors.cli.view.sparkline import sparkline
 from sandbox_actors.cli.view.targets import TargetAt
-from sandbox_actors.cli.view.text import duration, one_line, size, value, warmth
+from sandbox_actors.cli.view.text import duration, first_line, one_line, size, value, warmth
 from sandbox_actors.protocol.rows import EnvRow, ExperimentRow, JobRow, MetricRow, PlannedJob, WorkerRow
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def experiments_table(rows: Sequence[ExperimentRow], now: float) -> Table:
                 f"{row.jobs_done}/{row.jobs_total}",
                 minute(row.submitted),
                 duration((row.finished or now) - row.started) if row.started else "",
-                _first_line(row.reason or row.error),
+                first_line(row.reason or row.error),
             )
             for row in rows
         ),
@@ -64,7 +64,7 @@ def jobs_table(jobs: Sequence[JobRow]) -> Table:
                 _state(job.state),
                 duration(job.seconds),
                 warmth(job.warm),
-                _first_line(job.error or job.reason),
+                first_line(job.error or job.reason),
             )
         )
     return _table(("ITER", "PIPELINE", "JOB", "HOOK", "STATE", ">DURATION", "ACTOR", "NOTE"), rows)
@@ -272,11 +272,6 @@ def _excluded(before: int | None, after: int | None) -> str:
 
 def _state(state: str) -> Text:
     return Text(state, style=STYLES.get(state, ""))
-
-
-def _first_line(text: str) -> str:
-    """The first line of an error or reason."""
-    return text.strip().partition("\n")[0]
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:

@@ -6,6 +6,11 @@ import math
 import re
 from typing import Any
 
+from sandbox_actors.protocol.texts import bounded_line
+
+SHORT = 200
+"""Characters of an error in a table, or in a line of progress."""
+
 # Escape sequences (CSI and OSC in either form, then any other), control characters except tab and newline, and the
 # marks that change the direction of writing.
 _ESCAPES = re.compile(
@@ -25,6 +30,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """`clean`, on one line."""
     return " ".join(clean(text).split())
+
+
+def first_line(text: str) -> str:
+    """The first line of an error or reason, as far as it fits beside other things."""
+    return bounded_line(text, SHORT)
 
 
 def duration(seconds: float | None) -> str:

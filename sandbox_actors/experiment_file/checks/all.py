@@ -20,7 +20,8 @@ from sandbox_actors.experiment_file.key_path import KeyPath
 from sandbox_actors.experiment_file.schema import LIST_KEYS
 from sandbox_actors.experiment_file.source import Source
 
-_MAX_NAME = 200
+_MAX_BYTES = 200
+"""Of the name of a pipeline or job, in UTF-8: a file named after it may have 255 with its suffix."""
 
 
 def check(draft: Draft, source: Source, catalogue: Catalogue) -> None:
@@ -68,7 +69,7 @@ def _check_jobs(draft: Draft, source: Source, catalogue: Catalogue) -> None:
 
 
 def _check_name(draft: Draft, path: KeyPath, noun: str, name: str) -> None:
-    if "/" in name or not name.isprintable() or len(name) > _MAX_NAME or name in ("", ".", ".."):
+    if "/" in name or not name.isprintable() or len(name.encode()) > _MAX_BYTES or name in ("", ".", ".."):
         draft.error(
             path, f"{name!r:.80} cannot be the name of a {noun}: files are named after it, and messages show it"
         )

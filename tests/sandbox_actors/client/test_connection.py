@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from sandbox_actors.cli.exit_status import NO_DAEMON, status_of
 from sandbox_actors.client import connection
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.errors import (
+    AnothersDaemon,
     ComponentFailed,
     ConfigError,
     DaemonUnreachable,
@@ -30,6 +32,8 @@ from sandbox_actors.errors import (
 from sandbox_actors.protocol.client_requests import GetStatus
 from sandbox_actors.protocol.faults import Fault, fault_of
 from sandbox_actors.protocol.frames import MAX_FRAME, Abandon, Ask, Failed, Reply, Request, TurnedAway, encode
+from sandbox_actors.protocol.unix_socket import anothers_daemon
+from sandbox_actors.transport.connection import turned_away
 from tests.sandbox_actors.client.scripted_daemon import scripted_daemon, welcoming
 
 
@@ -93,6 +97,16 @@ def test_a_daemon_of_another_protocol_is_an_error_with_both_versions(path: Path)
         pytest.raises(ProtocolError, match=r"speaks protocol 1, the daemon \(version 9\.9, pid \d+\) speaks 99"),
     ):
         Connection(path)
+
+
+def test_a_client_that_is_refused_as_another_user_gets_the_owner_and_the_status_of_no_daemon(path: Path) -> None:
+    refusal = turned_away(anothers_daemon(path, 4_000_000))
+    with (
+        scripted_daemon(path, lambda frame: [refusal]),
+        pytest.raises(AnothersDaemon, match="with uid 4000000") as caught,
+    ):
+        Connection(path)
+    assert status_of(caught.value) == NO_DAEMON
 
 
 @pytest.mark.parametrize("answer", [b"", b"\xc1", b"GET / HTTP/1.1", encode({"type": "Welcome"}), b"\x91" * 100_000])

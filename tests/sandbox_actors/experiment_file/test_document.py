@@ -108,6 +108,15 @@ def test_a_number_that_json_cannot_hold_is_an_error(tmp_path: Path, number: str)
     assert [problem.path for problem in document.errors] == ["steps"]
 
 
+def test_half_of_a_character_is_an_error_because_no_message_can_hold_it(tmp_path: Path) -> None:
+    text = '{"good": "\\u00e9 \\ud83d\\ude00", "list": ["\\udcff"], "\\ud800": 1}'
+    assert messages(read(tmp_path, text, "a.json")) == [
+        r"list.0: contains '\udcff', half of a character; write the character itself",
+        r"'\ud800': contains '\ud800', half of a character; write the character itself",
+    ]
+    assert "invalid Unicode" in messages(read(tmp_path, text, "a.yaml"))[0]
+
+
 def test_keys_that_are_not_text_are_read_as_text_with_a_warning(tmp_path: Path) -> None:
     document = read(tmp_path, "labels: {0: cat, yes: dog}\n'1': bird\n")
     assert document.value == {"labels": {"0": "cat", "yes": "dog"}, "1": "bird"}

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sandbox_actors.errors import ConfigError
-from sandbox_actors.experiment.model import Experiment, Resources, freeze, thaw
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, Resources, freeze, thaw
 from sandbox_actors.experiment_file.load import Loaded, load_experiment, read_config
 
 JOB = "{hook: TrainModelHook, meta_name: train}"
@@ -274,6 +274,77 @@ execution_job_configs:
         "sandbox.yaml: execution_job_configs.1.hook: a job needs the key 'hook' (line 10)",
         "sandbox.yaml: execution_job_configs.2: must be a mapping or text, not 7 (line 11)",
     ]
+
+
+def test_a_wrong_element_in_a_list_of_texts_is_reported_with_what_else_is_wrong() -> None:
+    job = "{hook: TrainModelHook, output: [right, 3, 4], retries: -1}"
+    assert errors_of(f"iter_targets: [3]\npipelines: {{output: {{execution_job_configs: [{job}]}}}}") == [
+        "sandbox.yaml: iter_targets.0: must be text, not 3; quote it (line 1)",
+        *(
+            f"sandbox.yaml: pipelines.output.execution_job_configs.0.{wrong} (line 2)"
+            for wrong in (
+                "output.1: must be text, not 3; quote it",
+                "output.2: must be text, not 4; quote it",
+                "retries: must be 0 or more, not -1",
+            )
+        ),
+    ]
+
+
+LONG = "x" * 1_000_000
+
+
+def test_names_and_paths_that_no_list_and_no_folder_can_hold_are_refused_with_their_limit() -> None:
+    found = errors_of(f"""\
+project_name: {LONG}
+experiment_name: {LONG}
+work_dir: {LONG}
+pipelines:
+  - {"é" * 101}:
+      execution_job_configs:
+        - {{hook: TrainModelHook, meta_name: {LONG}, output: [{LONG}, "a\\0b"], env: {LONG}, component_path: {LONG}}}
+        - {{hook: TrainModelHook, meta_name: {"名" * 67}}}
+""")
+    assert sum(map(len, found)) < 2_000
+    assert [error.partition(": ")[2] for error in found] == [
+        "project_name: may have 200 characters, and has 1,000,000 (line 1)",
+        "experiment_name: may have 200 characters, and has 1,000,000 (line 2)",
+        "work_dir: may have 1,000 characters, and has 1,000,000 (line 3)",
+        *(
+            f"pipelines.0.{'é' * 101}.execution_job_configs.0.{key}: {message} (line 7)"
+            for key, message in [
+                ("meta_name", "may have 200 characters, and has 1,000,000"),
+                ("output.0", "may have 200 characters, and has 1,000,000"),
+                ("output.1", r"contains '\x00', which is neither text nor part of a path"),
+                ("env", "may have 1,000 characters, and has 1,000,000"),
+                ("component_path", "may have 1,000 characters, and has 1,000,000"),
+            ]
+        ),
+        f"pipelines.0.{'é' * 101}: '{'é' * 79} cannot be the name of a pipeline: files are named after it, "
+        "and messages show it (line 5)",
+        f"pipelines.0.{'é' * 101}.execution_job_configs.1.meta_name: '{'名' * 67}' cannot be the name of a job: "
+        "files are named after it, and messages show it (line 8)",
+    ]
+
+
+def test_a_definition_with_longer_names_does_not_thaw() -> None:
+    job = Job(hook="TrainModelHook")
+    pipeline = Pipeline(name="p", execution_jobs=[job])
+    whole = Experiment(project_name="p", experiment_name="e", work_dir="w", pipelines=[pipeline])
+    for longer in (
+        msgspec.structs.replace(whole, experiment_name=LONG),
+        msgspec.structs.replace(whole, work_dir=LONG),
+        msgspec.structs.replace(whole, pipelines=[msgspec.structs.replace(pipeline, name=LONG)]),
+        *(
+            msgspec.structs.replace(
+                whole, pipelines=[Pipeline(name="p", execution_jobs=[msgspec.structs.replace(job, **{key: LONG})])]
+            )
+            for key in ("hook", "meta_name", "env", "component_path")
+        ),
+    ):
+        with pytest.raises(ConfigError, match="length <= ") as caught:
+            thaw(freeze(longer))
+        assert len(str(caught.value)) < 1_000
 
 
 @pytest.mark.parametrize(

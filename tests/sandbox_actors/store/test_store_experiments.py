@@ -8,8 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sandbox_actors.client.client import joined
 from sandbox_actors.errors import NotFound
-from sandbox_actors.store.store import Store
+from sandbox_actors.protocol.frames import MAX_FRAME, encode
+from sandbox_actors.protocol.rows import ExperimentRow
+from sandbox_actors.store.queries import PAGE_BYTES
+from sandbox_actors.store.store import ROW_TEXT, Store
 from tests.sandbox_actors.store.storing import SUBMIT, add, job, outputs, with_store
 
 
@@ -33,6 +37,47 @@ def test_ten_experiments_are_ordered_as_numbers_not_as_text(path: Path) -> None:
         assert [row.id for row in await store.list_experiments(3)] == ["11", "10", "9"]
         assert (await store.find_experiment("@")).id == "11"
         assert [row.id for row in await store.unfinished()][-2:] == ["10", "11"]
+
+    with_store(path, act)
+
+
+def test_a_list_has_one_line_of_each_error_and_comes_in_pages(path: Path) -> None:
+    async def act(store: Store) -> None:
+        for _ in range(5):
+            id = (await add(store, name="n" * PAGE_BYTES)).id
+            await store.update_experiment(id, state="failed", error="what failed\n" + "x" * 1_000_000)
+        rows: list[ExperimentRow] = []
+        while page := await store.list_experiments(4, rows[-1].id if rows else ""):
+            assert len(encode(page)) < 2 * PAGE_BYTES
+            rows += page
+        assert [row.id for row in rows] == ["5", "4", "3", "2", "1"]
+        assert {row.error for row in rows} == {"what failed"}
+        assert len((await store.find_experiment("1")).error) <= ROW_TEXT
+
+    with_store(path, act)
+
+
+def test_an_experiment_with_many_jobs_and_large_outputs_is_shown_in_pages(path: Path) -> None:
+    async def act(store: Store) -> None:
+        await add(store, jobs=300)
+        for index in range(300):
+            given = outputs(index, "x" * 40_000) if index else outputs(0, "x" * (MAX_FRAME + 1), "small")
+            await store.finish_job("1", job(index, "succeeded"), given)
+        page = detail = await store.experiment_detail("1")
+        pages = 1
+        while page.next is not None:
+            page = await store.experiment_detail("1", page.next)
+            assert len(encode(page)) < 2 * PAGE_BYTES
+            detail, pages = joined(detail, page), pages + 1
+        assert pages > 3
+        assert [row.index for row in detail.jobs] == list(range(300))
+        (iteration,) = detail.iterations
+        entries = iteration.context_infos["refined"]
+        assert [entry["meta_name"] for entry in entries] == [f"job{index}" for index in range(300)]
+        assert {len(entry["res_0"]) for entry in entries[1:]} == {40_000}
+        large, small = entries[0]["res_0"], entries[0]["res_1"]
+        assert (large, small) == ("(16,777,222 bytes, too large to be shown: see context_infos.json)", "small")
+        assert detail.definition == SUBMIT.definition
 
     with_store(path, act)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sandbox_actors.protocol.client_requests import Changed, Submit
 from sandbox_actors.protocol.rows import JobRow, Point, ProgressBar
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.store import Outputs, Store, open_store
-from sandbox_actors.store.watcher import LONGEST_TEXT, SandboxWatcher
+from sandbox_actors.store.watcher import LABEL, LONGEST_NAME, LONGEST_TEXT, SandboxWatcher
 
 
 def job(index: int, state: str) -> JobRow:
@@ -83,10 +84,26 @@ def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
     with_watcher(tmp_path, act)
 
 
-def test_a_text_too_long_for_an_answer_is_cut_with_a_note(tmp_path: Path) -> None:
+def test_of_a_text_too_long_for_an_answer_the_middle_is_left_out(tmp_path: Path) -> None:
     async def act(watcher: SandboxWatcher, store: Store) -> None:
-        await watcher.watch(JobPlace("1", meta_name="report"), "x" * (LONGEST_TEXT + 7))
-        assert await watcher.query("1", "report") == "x" * LONGEST_TEXT + "... [7 characters more]"
+        await watcher.watch(JobPlace("1", meta_name="report"), f"begins{'x' * 1_000_000}ends")
+        value = await watcher.query("1", "report")
+        assert isinstance(value, str)
+        assert len(value) <= LONGEST_TEXT
+        assert re.fullmatch(r"begins[x]+\n\[967,\d+ characters are left out here\]\n[x]+ends", value)
+
+    with_watcher(tmp_path, act)
+
+
+def test_the_names_of_a_metric_and_of_a_bar_are_cut_to_what_an_answer_can_hold(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        place = JobPlace("1", meta_name="train", index=0)
+        await watcher.watch(place, {"k" * 1_000_000: 1.0})
+        watcher.show_progress(place, ProgressBar(label="l" * 1_000_000, done=1, unit="u" * 1_000_000))
+        changed = await watcher.changes("1")
+        assert [len(row.name) for row in changed.metrics] == [LONGEST_NAME]
+        assert changed.progress is not None
+        assert [(len(bar.label), len(bar.unit)) for bar in changed.progress.values()] == [(LABEL, LABEL)]
 
     with_watcher(tmp_path, act)
 

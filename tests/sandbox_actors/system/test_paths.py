@@ -39,6 +39,22 @@ def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert find_paths({"SANDBOX_HOME": "here"}).home == tmp_path / "here"
 
 
+@pytest.mark.parametrize("variable", ["SANDBOX_HOME", "SANDBOX_SOCKET"])
+def test_a_path_that_no_message_can_hold_is_refused(variable: str) -> None:
+    with pytest.raises(Refused, match="not UTF-8") as refused:
+        find_paths({"SANDBOX_HOME": "/h", variable: "/h/\udcff"})
+    str(refused.value).encode()
+
+
+def test_a_relative_home_needs_a_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert find_paths({"SANDBOX_HOME": "/h"}).home == Path("/h")
+    with pytest.raises(Refused, match="the current folder has been removed"):
+        find_paths({"SANDBOX_HOME": "here"})
+
+
 def test_a_given_socket_is_used_or_refused_but_not_moved() -> None:
     assert find_paths({"SANDBOX_SOCKET": "/s/sock"}).socket == Path("/s/sock")
     with pytest.raises(Refused, match=r"SANDBOX_SOCKET=/ssss.*107 bytes"):

@@ -41,6 +41,36 @@ class Question(Request[str], frozen=True, kw_only=True):
     """A request that only the peers of these tests answer."""
 
 
+class Unspeakable(Exception):
+    """An exception without a text."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+def chained(length: int) -> Exception:
+    """An exception with so many causes that no traceback can be made of it."""
+    error = ValueError("the first")
+    for count in range(length):
+        later = ValueError(f"number {count}")
+        later.__cause__ = error
+        error = later
+    return error
+
+
+UGLY = {
+    "huge": ValueError("begins " + "\x01" * (2 * MAX_FRAME) + " ends"),
+    "huge refusal": Refused("begins " + "\x01" * (2 * MAX_FRAME) + " ends"),
+    "not UTF-8": Refused("no file \udcff begins ends"),
+    "huge kind": type("begins" * MAX_FRAME, (Exception,), {})("ends"),
+    "component": ComponentFailed("begins " + "m" * MAX_FRAME, "k" * MAX_FRAME, "t" * MAX_FRAME + " ends"),
+    "unspeakable": Unspeakable("begins ends"),
+    "chained": chained(50_000),
+    "group": ExceptionGroup("begins" * MAX_FRAME, [ValueError("ends")]),
+}
+"""Exceptions that have no text, or one that fits into no frame."""
+
+
 class Served:
     """The asks and peers of a gateway under test, and its answers."""
 
@@ -51,6 +81,8 @@ class Served:
     def admit(self, hello: Hello) -> None:
         if hello.name == "stranger":
             raise ProtocolError("strangers stay outside")
+        if hello.name in UGLY:
+            raise UGLY[hello.name]
 
     async def serve(self, peer: Peer, body: msgspec.Raw) -> Any:
         word = msgspec.msgpack.decode(body)
@@ -60,6 +92,12 @@ class Served:
             raise NotFound("there is no such thing")
         if word == "bug":
             raise ZeroDivisionError("oops")
+        if word in UGLY:
+            raise UGLY[word]
+        if word == "huge answer":
+            return "x" * MAX_FRAME
+        if word == "no answer":
+            return "\udcff"
         if word == "wait":
             try:
                 await trio.sleep_forever()
@@ -139,6 +177,43 @@ async def test_errors_keep_their_kind_and_bugs_their_traceback(tmp_path: Path) -
     assert (missing.fault.code, missing.fault.traceback) == ("not-found", "")
     assert bug.fault.code == "internal"
     assert "ZeroDivisionError: oops" in bug.fault.traceback
+
+
+async def test_whatever_an_ask_raises_is_an_answer_of_limited_size(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket, dealer(tmp_path) as other:
+            await greet(socket)
+            await greet(other)
+            for id, word in enumerate((*UGLY, "huge answer", "no answer")):
+                socket.send(ask(id, word))
+                failed = await receive(socket)
+                assert isinstance(failed, Failed), word
+                assert failed.id == id
+                assert len(encode(failed)) <= 17 * 1024, word
+                other.send(ask(id, "x"))
+                assert isinstance(await receive(other), Reply)
+
+
+@pytest.mark.parametrize("name", UGLY)
+async def test_whatever_a_greeting_raises_refuses_its_sender_and_no_other_peer(tmp_path: Path, name: str) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket, dealer(tmp_path) as other:
+            await greet(other)
+            socket.send(encode(msgspec.structs.replace(HELLO, name=name)))
+            assert isinstance(await receive(socket), TurnedAway)
+            other.send(ask(1, "x"))
+            assert isinstance(await receive(other), Reply)
+
+
+async def test_a_malformed_message_with_a_long_name_is_reported_in_a_short_one(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        with dealer(tmp_path) as socket:
+            await greet(socket)
+            for _ in range(MALFORMED_LIMIT):
+                socket.send(encode({"type": "\x01" * (MAX_FRAME - 100)}))
+                complaint = await receive(socket)
+                assert len(encode(complaint)) <= 17 * 1024
+            assert isinstance(await receive(socket), TurnedAway)
 
 
 async def test_an_abandoned_ask_is_cancelled_and_not_answered(tmp_path: Path) -> None:
