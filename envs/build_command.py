@@ -30,6 +30,7 @@ from envs.env_folder import default_root
 from envs.processes import CommandFailed
 from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.errors import EnvError, SandboxError
+from sandbox_actors.files import make_folders, user_path
 
 FOLDER = Path(__file__).resolve().parents[1]
 """The current folder of a builder process: the one in which Python finds this package."""
@@ -74,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = ""
     try:
         spec = _read_spec(options.spec)
-        root = options.root.expanduser().absolute()
-        root.mkdir(parents=True, exist_ok=True)
+        root = user_path(options.root).absolute()
+        make_folders(root)
         os.chdir(root)  # installers read project files in the current folder, which must not affect an env
         fingerprint = spec.fingerprint
         log = str(folder_of(spec, root, fingerprint).log)
