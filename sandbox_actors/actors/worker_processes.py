@@ -85,7 +85,7 @@ class SystemWorkers:
 
     def _prepare(self, name: str, output: Path) -> None:
         require_room(current_limits())
-        self._records.scratch_of(name).mkdir(mode=0o700, parents=True)
+        self._records.make_scratch(name)
         output.unlink(missing_ok=True)
 
     def _command(self, name: str, needs: ActorNeeds) -> list[str]:

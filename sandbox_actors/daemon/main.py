@@ -28,6 +28,7 @@ from sandbox_actors.daemon.forecasts import Forecasts
 from sandbox_actors.daemon.requests import ClientRequests, WorkerRequests
 from sandbox_actors.errors import Refused, SandboxError
 from sandbox_actors.experiment.model import Experiment
+from sandbox_actors.files import own_file
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.capacity import Resources
 from sandbox_actors.jobs.durable_runs import DurableRuns
@@ -181,7 +182,7 @@ class _Stop:
 @contextmanager
 def only_daemon(paths: Paths) -> Iterator[None]:
     """Hold the home's lock: binding a socket would take it over from a daemon that serves there."""
-    with paths.lock.open("a+") as lock:
+    with open(paths.lock, "a+", opener=own_file) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

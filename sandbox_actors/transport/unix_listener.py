@@ -11,6 +11,8 @@ import trio
 
 from sandbox_actors.errors import ProtocolError, SandboxError
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
+from sandbox_actors.system.folders import require_own_socket_folder
+from sandbox_actors.system.paths import SOCKET_WAY_OUT
 
 BACKLOG = 1_000
 """Connections that the kernel queues until they are accepted."""
@@ -43,6 +45,7 @@ class Listener:
             if _file_id(self._path) is None:
                 with suppress(OSError, SandboxError):  # fails until the user's next login: try again
                     self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                    require_own_socket_folder(self._path.parent, SOCKET_WAY_OUT)
                     again = _listen(self._path)
                     self.close()
                     self._socket, self._file_id = again, _file_id(self._path)

@@ -24,7 +24,6 @@ running, so the caller holds a lock. This one is also faster, as no thread stand
 
 from __future__ import annotations
 
-import os
 import resource
 import socket as sockets
 from collections import deque
@@ -36,7 +35,7 @@ import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.protocol.unix_socket import credentials
+from sandbox_actors.protocol.unix_socket import credentials, is_trusted
 from sandbox_actors.transport.connection import GREETING_TIMEOUT, HELLO_LIMIT, OnClosed, OnFrame, PeerGone, turned_away
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 from sandbox_actors.transport.unix_listener import Listener
@@ -186,7 +185,6 @@ class UnixRouter:
     def __init__(self, listeners: list[Listener]) -> None:
         self._listeners = listeners
         self._count = 0
-        self._uids = {os.getuid(), 0}
         self.large = trio.Semaphore(LARGE_AT_ONCE)
         self.limited_log = RateLimitedLog()
 
@@ -206,7 +204,7 @@ class UnixRouter:
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             pid, uid, _ = credentials(connection)
-            if uid not in self._uids:
+            if not is_trusted(uid):
                 self.limited_log.warn("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
                 connection.close()
             elif reason := self._find_exhausted_limit(connection):
