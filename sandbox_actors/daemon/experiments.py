@@ -16,7 +16,6 @@ never in between. What takes long (the store, a coordinator) happens in tasks of
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,9 +32,11 @@ from sandbox_actors.daemon.experiment_run import ExperimentRun, Past, interrupte
 from sandbox_actors.errors import Refused, StoreError
 from sandbox_actors.experiment.events import PastSuccess
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
+from sandbox_actors.experiment.names import check_names
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment.secrets import ADVICE, find_secrets
 from sandbox_actors.experiment_file.checks.resources import describe_gpu_shortage
+from sandbox_actors.files import user_path
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.wandb_export import forwarded
 from sandbox_actors.protocol.client_requests import CancelExperiment, ResumeExperiment, Submit, Submitted
@@ -148,7 +149,7 @@ class Experiments(Actor):
                     submit,
                     name=experiment.experiment_name,
                     project=experiment.project_name,
-                    work_dir=str(Path(submit.cwd, os.path.expanduser(experiment.work_dir))),
+                    work_dir=str(Path(submit.cwd, user_path(experiment.work_dir))),
                     submitted=time.time(),
                     jobs=waiting_rows(number_jobs(experiment), iter=1),
                 )
@@ -273,6 +274,7 @@ def _checked(submit: Submit) -> Experiment:
     if secret := next(find_secrets(submit.definition), None):
         raise Refused(f"{'.'.join(map(str, secret))}: {ADVICE}")
     experiment = thaw(submit.definition)
+    check_names(experiment, submit.cwd)
     for each in number_jobs(experiment):
         if missing := describe_gpu_shortage(each.job.resources, this_machine()):
             raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")

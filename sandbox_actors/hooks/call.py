@@ -12,6 +12,9 @@ import msgspec
 from components.factories import PLAIN, Entry
 from sandbox_actors.dotted import find_or_none
 
+LONGEST_LABEL = 40
+"""Characters. Files are named after a worker."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -28,7 +31,7 @@ class Call:
     @property
     def label(self) -> str:
         """The name of the component's workers: `some-class` for `module:SomeClass`."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.entry.target.partition(":")[2]).lower()
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.entry.target.partition(":")[2]).lower()[:LONGEST_LABEL]
 
     @property
     def env(self) -> str:
