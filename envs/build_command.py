@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m envs.build_command", description="Build the env of a spec, unless it exists."
     )
-    parser.add_argument("--root", type=Path, default=default_root(), help="folder of the envs")
+    parser.add_argument("--root", type=Path, help="folder of the envs; by default that of this user")
     parser.add_argument("--spec", required=True, help="a spec as JSON, or the name or path of one")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = ""
     try:
         spec = _read_spec(options.spec)
-        root = user_path(options.root).absolute()
+        root = user_path(options.root or default_root()).absolute()
         make_folders(root)
         os.chdir(root)  # installers read project files in the current folder, which must not affect an env
         fingerprint = spec.fingerprint

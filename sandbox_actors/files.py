@@ -30,11 +30,10 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 def make_folders(folder: Path, mode: int = 0o755) -> None:
     """Make `folder`, and what is missing above it, with this mode at most; even without a umask, no other user may
     write there. Raises OSError."""
+    if not folder.parent.exists():
+        make_folders(folder.parent, mode)
     try:
         os.mkdir(folder, mode)
-    except FileNotFoundError:
-        make_folders(folder.parent, mode)
-        make_folders(folder, mode)
     except FileExistsError:
         if not folder.is_dir():
             raise

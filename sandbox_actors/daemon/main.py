@@ -38,6 +38,7 @@ from sandbox_actors.jobs.wandb_export import WandbExport
 from sandbox_actors.protocol.rows import ExperimentRow
 from sandbox_actors.store.store import Store, open_store
 from sandbox_actors.store.watcher import SandboxWatcher
+from sandbox_actors.system.files_in_use import FilesInUse
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.transport.connection import Router
@@ -71,8 +72,8 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
     async with (
         open_store(paths.store) as store,
         _open_elsewhere(address, Keys(paths.keys)) as elsewhere,
-        open_router(paths.worker_socket) as workers,
-        open_router(paths.socket, paths.home_socket) as clients,
+        open_router(paths.worker_socket, home=paths.home) as workers,
+        open_router(paths.socket, paths.home_socket, home=paths.home) as clients,
         trio.open_nursery() as nursery,
     ):
         parts = _assemble(paths, store, stop)
@@ -83,9 +84,17 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
         for router in (clients, *elsewhere):
             nursery.start_soon(Gateway(router, of_clients.admit, of_clients.serve, of_clients.arrived).run)
         log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
+        nursery.start_soon(_end_with_home, parts.files, stop)
         await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
         log.info("stops")
         nursery.cancel_scope.cancel()
+
+
+async def _end_with_home(files: FilesInUse, stop: _Stop) -> None:
+    """Without its home, a daemon would lose what it records, and no command would find it."""
+    gone = await files.wait_until_gone()
+    log.error("%s was removed or replaced, so this daemon ends; the next command starts another one", gone)
+    stop.request(now=True)
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,7 @@ class _Parts:
     experiments: Experiments
     of_workers: WorkerRequests
     of_clients: ClientRequests
+    files: FilesInUse
 
 
 def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
@@ -131,8 +141,9 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
 
     experiments = Experiments(store, runs, make_run)
     forecasts = Forecasts(environments, pool, resources)
-    clients = ClientRequests(paths, store, watcher, pool, experiments, forecasts, stop.request)
-    return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients)
+    files = FilesInUse((paths.lock, paths.store))
+    clients = ClientRequests(paths, files, store, watcher, pool, experiments, forecasts, stop.request)
+    return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients, files)
 
 
 @asynccontextmanager

@@ -179,7 +179,7 @@ class Gateway:
                 self._greet(connection, frame)
             else:
                 self._handle(peer, frame, len(data))
-        except (ProtocolError, Refused) as error:
+        except SandboxError as error:
             self._report_malformed(connection, error)
 
     def _on_closed(self, connection: Connection) -> None:
@@ -254,7 +254,7 @@ class Gateway:
         with suppress(PeerGone):  # `_on_closed` is called for it
             peer.send(frame)
 
-    def _report_malformed(self, connection: Connection, error: ProtocolError | Refused) -> None:
+    def _report_malformed(self, connection: Connection, error: SandboxError) -> None:
         """Send a peer the error in a message that is not an ask, so that it gets no other answer."""
         with suppress(PeerGone):
             if connection in self._peers:

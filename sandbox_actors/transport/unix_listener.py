@@ -22,10 +22,11 @@ PATH_CHECK_SECONDS = 2.0
 
 
 class Listener:
-    """A socket that listens at `path`, and is created again if the path disappears."""
+    """A socket that listens at `path`, and is created again if the path disappears: not if `home` has too, because its
+    daemon then ends."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, home: Path | None = None) -> None:
+        self._path, self._home = path, home
         self._socket = _listen(path)
         self._file_id = _file_id(path)
 
@@ -42,7 +43,7 @@ class Listener:
         """Listen at the path again if it has gone: a folder below /run/user is removed when its user logs out."""
         while True:
             await trio.sleep(PATH_CHECK_SECONDS)
-            if _file_id(self._path) is None:
+            if _file_id(self._path) is None and (self._home is None or self._home.is_dir()):
                 with suppress(OSError, SandboxError):  # fails until the user's next login: try again
                     self._path.parent.mkdir(mode=0o700, exist_ok=True)
                     require_own_socket_folder(self._path.parent, SOCKET_WAY_OUT)

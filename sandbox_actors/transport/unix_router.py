@@ -232,8 +232,8 @@ class UnixRouter:
 
 
 @asynccontextmanager
-async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
-    """Listen at each of `paths`; closed and removed when the block ends.
+async def open_router(*paths: Path, home: Path | None = None) -> AsyncIterator[UnixRouter]:
+    """Listen at each of `paths`, for the daemon of `home` if it has one; closed and removed when the block ends.
 
     The caller must hold the lock that makes the paths its own, because an existing socket is replaced.
     Raises ProtocolError if a path is too long for an address, or is occupied by something other than a socket.
@@ -241,7 +241,7 @@ async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
     listeners: list[Listener] = []
     try:
         for path in dict.fromkeys(paths):
-            listeners.append(Listener(path))
+            listeners.append(Listener(path, home))
         yield UnixRouter(listeners)
     finally:
         for listener in listeners:

@@ -99,6 +99,8 @@ def test_folders_are_made_without_leaving_them_open_to_others(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError):
         make_folders(tmp_path / "file")
+    with pytest.raises(FileNotFoundError):
+        make_folders(Path("/proc/nothing/can/be/made/here"))
 
 
 def test_a_home_folder_that_is_not_known_is_reported_and_not_taken_for_a_name() -> None:
