@@ -63,12 +63,12 @@ def _listen(path: Path) -> sockets.socket:
     length = len(os.fsencode(path))
     if length > SOCKET_PATH_LIMIT:
         raise ProtocolError(f"{path}: a socket path may have {SOCKET_PATH_LIMIT} bytes, this one has {length}")
-    if path.is_socket():  # left by a daemon that was killed; bind fails for any other file
-        path.unlink()
     listening = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
     listening.setblocking(False)
     previous = os.umask(0o077)  # bind creates the socket with this mode; a chmod afterwards would be too late
     try:
+        if path.is_socket():  # left by a daemon that was killed; bind fails for any other file
+            path.unlink()
         listening.bind(os.fspath(path))
         listening.listen(BACKLOG)
     except OSError as error:
