@@ -82,6 +82,44 @@ def test_a_home_that_was_open_to_others_is_closed_even_without_a_umask(unserved:
     assert {path.name: f"{path.stat().st_mode & 0o777:o}" for path in private} == {path.name: "700" for path in private}
 
 
+LISTENS_AS_ANOTHER_USER = """
+import os, socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+os.setgroups([])
+os.setgid(54321)
+os.setuid(54321)
+server.listen()
+while True:
+    connection, _ = server.accept()
+    connection.settimeout(20)
+    print(connection.recv(1000), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user: run the tests as root")
+def test_a_worker_waits_for_its_own_daemon_while_another_user_listens(sandbox: Sandbox) -> None:
+    assert sandbox.run({"type": "Returns", "meta_name": "one", "value": 1}).experiment.state == "succeeded"
+    with sandbox.client() as client:
+        before = {row.pid for row in client.workers()}
+    sandbox.kill()
+    sandbox.paths.worker_socket.unlink()
+    stranger = subprocess.Popen(
+        [sys.executable, "-I", "-c", LISTENS_AS_ANOTHER_USER, str(sandbox.paths.worker_socket)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert stranger.stdout is not None
+        assert [stranger.stdout.readline() for _ in range(2 * len(before))] == ["b''\n"] * 2 * len(before)
+    finally:
+        stranger.kill()
+        stranger.communicate()
+    sandbox.start()
+    with sandbox.client() as client:
+        until(lambda: {row.pid for row in client.workers() if row.state == "idle"} == before)
+
+
 # --- definitions that no client of ours has made ----------------------------------------------------------------------
 
 
@@ -134,6 +172,29 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(tmp_path: Path, home: 
     assert done.returncode in (1, 2)
     assert "set SANDBOX_HOME to" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who is on no list: run the tests as root")
+def test_a_user_who_is_on_no_list_is_told_what_to_set() -> None:
+    program = """
+import os
+from sandbox_actors.errors import SandboxError
+from sandbox_actors.system.paths import find_paths
+os.setgroups([])
+os.setgid(54321)
+os.setuid(54321)
+try:
+    find_paths({})
+except SandboxError as error:
+    print(error)
+print(find_paths({"SANDBOX_HOME": "/h"}).home)
+"""
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first.startswith("this user (uid 54321) has no home folder")
+    assert "set SANDBOX_HOME" in first
+    assert second == "/h"
 
 
 # --- homes that are removed under a daemon ----------------------------------------------------------------------------
