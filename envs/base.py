@@ -16,6 +16,7 @@ from envs.interpreters import uv_binary, version_text
 from envs.variables import tool_environ, worker_environ
 from sandbox_actors.bootstrap import NEWEST_VARIABLE
 from sandbox_actors.errors import EnvError, EnvManagerMissing
+from sandbox_actors.files import user_path
 
 _UNREACHABLE = (
     "dns error",
@@ -58,7 +59,7 @@ class Env(ABC):
         self.env_manager = env_manager or self.default_manager
         if self.env_manager not in self.managers:
             raise EnvError(f"{env_manager!r} does not make {self.kind} environments; {', '.join(self.managers)} do")
-        self.env_config_path = Path(env_config_path).expanduser().absolute() if env_config_path else None
+        self.env_config_path = user_path(env_config_path).absolute() if env_config_path else None
         self.env_py_version = version_text(env_py_version)
         self.output = output or _to_stderr
         self._prefix = prefix

@@ -31,6 +31,7 @@ from envs.env_folder import default_root
 from envs.processes import CommandFailed
 from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.errors import EnvError, SandboxError
+from sandbox_actors.files import make_folders, user_path
 
 FOLDER = Path(__file__).resolve().parents[1]
 """The current folder of a builder process: the one in which Python finds this package."""
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m envs.build_command", description="Build the env of a spec, unless it exists."
     )
-    parser.add_argument("--root", type=Path, default=default_root(), help="folder of the envs")
+    parser.add_argument("--root", type=Path, help="folder of the envs; by default that of this user")
     parser.add_argument("--spec", required=True, help="a spec as JSON, or the name or path of one")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -75,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = ""
     try:
         spec = _read_spec(options.spec)
-        root = options.root.expanduser().absolute()
-        root.mkdir(parents=True, exist_ok=True)
+        root = user_path(options.root or default_root()).absolute()
+        make_folders(root)
         os.chdir(root)  # installers read project files in the current folder, which must not affect an env
         fingerprint = spec.fingerprint
         log = str(folder_of(spec, root, fingerprint).log)

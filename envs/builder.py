@@ -18,6 +18,7 @@ from envs.requirement_files import flattened, package_name
 from envs.router import env_of
 from envs.specs import EnvSpec
 from sandbox_actors.errors import EnvError
+from sandbox_actors.files import make_folders, own_file
 
 WORKER_DEPS = ("pyzmq>=26", "msgspec>=0.18")
 """What `sandbox_actors/worker` needs in an env."""
@@ -88,7 +89,7 @@ def request_of(spec: EnvSpec, env: Env) -> installer.Request:
 def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprint: str = "") -> Ready:
     """Build the env of a spec, or find it. If that fails, raises EnvError and leaves no env."""
     fingerprint = fingerprint or spec.fingerprint
-    root.mkdir(parents=True, exist_ok=True)
+    make_folders(root)
     folder = folder_of(spec, root, fingerprint)
     if ready := find_built(spec, root, fingerprint):
         return ready
@@ -98,7 +99,7 @@ def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprin
         if ready := find_built(spec, root, fingerprint):
             return ready
         control, started = processes.control(), time.time()
-        with folder.log.open("wb") as log, folder.changing(control.tag):
+        with open(folder.log, "wb", opener=own_file) as log, folder.changing(control.tag):
             folder.clear()
             _Builder(spec, folder.prefix, log, report, control).build()
             seconds = round(time.time() - started, 3)
@@ -110,7 +111,7 @@ def build(spec: EnvSpec, root: Path, report: Report = lambda _: None, fingerprin
 def _complete(spec: EnvSpec, folder: EnvFolder, fingerprint: str, report: Report) -> Ready:
     """Install what is missing in an env that its user manages."""
     started = time.time()
-    with folder.log.open("ab") as log:
+    with open(folder.log, "ab", opener=own_file) as log:
         _Builder(spec, Path(spec.path), log, report, processes.control()).complete()
     return _ready(EnvFolder(Path(spec.path)), fingerprint, round(time.time() - started, 3), reused=False)
 

@@ -23,6 +23,7 @@ from envs.processes import Control
 from envs.specs import CONDA_MANAGERS
 from envs.variables import tool_environ
 from sandbox_actors.errors import EnvError, EnvManagerMissing
+from sandbox_actors.files import make_folders, user_path
 
 RATTLER = "py-rattler>=0.20,<1"
 RATTLER_SCRIPT = Path(__file__).with_name("rattler_script.py")
@@ -58,7 +59,7 @@ class CondaEnv(Env):
 
     def find_prefix(self) -> Path:
         if os.sep in self.env_name:
-            return Path(self.env_name).expanduser().absolute()
+            return user_path(self.env_name).absolute()
         if self.env_manager == "rattler":
             return default_root() / self.env_name
         self.require_manager()
@@ -82,7 +83,7 @@ class CondaEnv(Env):
             command = rattler_command(self.prefix, channels, packages)
         else:
             command = create_command(self._program, self.env_manager, self.prefix, channels, packages)
-        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(self.prefix.parent)
         self.call(command, control)
         if not self.folder.python.exists():
             raise EnvError(f"{self.env_manager} created {self.prefix} without python: add it to the packages")

@@ -11,6 +11,7 @@ import yaml
 
 from envs.requirement_files import absolute, flattened
 from sandbox_actors.errors import EnvError
+from sandbox_actors.files import user_path
 
 
 class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,5 +56,5 @@ def _pip_lines(entries: list[Any], base: Path) -> list[str]:
         if flag in ("-r", "--requirement"):
             lines += flattened([base / file.strip()])
         else:
-            lines.append(absolute(entry, lambda path: (base / Path(path).expanduser()).resolve()))
+            lines.append(absolute(entry, lambda path: (base / user_path(path)).resolve()))
     return lines

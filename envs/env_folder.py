@@ -38,7 +38,7 @@ import msgspec
 
 from envs import processes
 from sandbox_actors.errors import EnvError
-from sandbox_actors.files import write_whole
+from sandbox_actors.files import make_folders, own_file, write_whole
 from sandbox_actors.home import sandbox_home
 
 MARKER = ".sandbox-env.json"
@@ -111,7 +111,7 @@ class EnvFolder:
     def is_claimed(self) -> bool:
         """Whether a process is creating or removing the env."""
         try:
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = own_file(self.lock, os.O_RDWR)
         except OSError:
             return False
         try:
@@ -126,7 +126,7 @@ class EnvFolder:
     def claimed(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
         """Hold the lock in the block, after ending the commands of a killed holder. Calls `waiting` before it waits."""
         try:
-            self.prefix.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(self.prefix.parent)
             descriptor = self._locked(waiting)
         except OSError as error:
             raise EnvError(f"{self.prefix}: cannot be locked: {error}") from error
@@ -143,7 +143,8 @@ class EnvFolder:
     @contextlib.contextmanager
     def changing(self, tag: str) -> Iterator[None]:
         """Within `claimed`: the env is incomplete until the block ends, and is removed if it ends with an error."""
-        self.lock.write_bytes(msgspec.json.encode(_Claim(pid=os.getpid(), tag=tag)))
+        with open(self.lock, "wb", opener=own_file) as lock:
+            lock.write(msgspec.json.encode(_Claim(pid=os.getpid(), tag=tag)))
         try:
             yield
         except BaseException:
@@ -169,7 +170,7 @@ class EnvFolder:
 
     def _locked(self, waiting: Callable[[], object]) -> int:
         while True:
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = own_file(self.lock, os.O_RDWR | os.O_CREAT)
             try:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

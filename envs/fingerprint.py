@@ -14,6 +14,7 @@ import msgspec
 
 from envs.requirement_files import local_path
 from sandbox_actors.errors import EnvError
+from sandbox_actors.files import user_path
 
 LAYOUT = 1
 """Increased when envs are built differently, so that envs built by earlier versions are not used."""
@@ -41,7 +42,7 @@ def digest(recipe: Any, requirements: Iterable[str]) -> str:
         path = line[3:] if line.startswith("-c ") else None
         local = (path, False) if path and "://" not in path else local_path(line)
         if local is not None:
-            total.update(path_digest(Path(local[0]).expanduser(), metadata_only=local[1]).encode())
+            total.update(path_digest(user_path(local[0]), metadata_only=local[1]).encode())
     return total.hexdigest()
 
 

@@ -14,7 +14,7 @@ import msgspec
 from envs.fingerprint import digest
 from envs.requirement_files import absolute, flattened, is_editable, local_path, project_name
 from sandbox_actors.errors import EnvError
-from sandbox_actors.files import write_whole
+from sandbox_actors.files import user_path, write_whole
 
 STAMPS = ".sandbox-satisfied.json"
 
@@ -35,8 +35,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 def lines_of(deps: str | Path | Sequence[str]) -> list[str]:
     """The requirements that a requirements file, a list, or the folder of a code base asks for."""
     if not isinstance(deps, (str, Path)):
-        return [absolute(entry, lambda path: Path(path).expanduser().absolute()) for entry in checked(deps)]
-    path = Path(deps).expanduser().absolute()
+        return [absolute(entry, lambda path: user_path(path).absolute()) for entry in checked(deps)]
+    path = user_path(deps).absolute()
     if path.is_file():
         return flattened([path])
     if not path.is_dir():

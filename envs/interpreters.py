@@ -67,7 +67,7 @@ def _candidates(version: str) -> Iterator[str]:
     for name in (f"python{'.'.join(parts[:2])}", "python3"):
         if found := shutil.which(name, path=tool_environ()["PATH"]):
             yield found
-    pyenv = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser() / "versions"
+    pyenv = Path(os.path.expanduser(os.environ.get("PYENV_ROOT") or "~/.pyenv")) / "versions"
     by_version = sorted(pyenv.glob(f"{version}*"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
     yield from (str(path / "bin" / "python") for path in reversed(by_version))
 

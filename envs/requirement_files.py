@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sandbox_actors.errors import EnvError
+from sandbox_actors.files import user_path
 
 _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]+")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:[\s=]+|(?=[./~\w]))(.+)")
@@ -59,7 +60,7 @@ def flattened(paths: Sequence[Path | str]) -> list[str]:
     lines: list[str] = []
     seen: set[Path] = set()
     for path in paths:
-        _flatten(Path(path).expanduser().resolve(), lines, seen)
+        _flatten(user_path(path).resolve(), lines, seen)
     return lines
 
 
@@ -85,7 +86,7 @@ def _flatten(path: Path, lines: list[str], seen: set[Path]) -> None:
     seen.add(path)
 
     def find(relative: str) -> Path:
-        named = Path(relative).expanduser()
+        named = user_path(relative)
         beside = (path.parent / named).resolve()
         return beside if beside.exists() or not named.exists() else named.resolve()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from envs.interpreters import VERSION, version_text
 from envs.requirement_files import NAME, absolute, flattened
 from sandbox_actors.bootstrap import wants_newest
 from sandbox_actors.errors import ConfigError, Problem, did_you_mean
+from sandbox_actors.files import user_path
 
 SPEC_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "envs"
 LOCK_FOLDER = SPEC_FOLDER.with_name("locks")
@@ -88,7 +90,7 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
     known = spec_names()
     if name_or_path in known:
         return _locked(_read(SPEC_FOLDER / f"{name_or_path}.yaml"))
-    path = (base / Path(name_or_path).expanduser()).resolve()
+    path = (base / user_path(name_or_path)).resolve()
     if path.is_file():
         return _read(path)
     for folder in (path, default_root() / name_or_path, *_conda_envs(name_or_path)):
@@ -132,7 +134,7 @@ def slug(name: str) -> str:
 def _conda_envs(name: str) -> list[Path]:
     """The conda envs of that name, from the list that conda-like managers keep of the envs that they create."""
     try:
-        listed = Path("~/.conda/environments.txt").expanduser().read_text(encoding="utf-8").splitlines()
+        listed = Path(os.path.expanduser("~/.conda/environments.txt")).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     return [Path(line) for line in listed if Path(line).name == name and Path(line).parent.name == "envs"]
@@ -181,7 +183,7 @@ def _wrong(spec: EnvSpec) -> list[tuple[str, str]]:
 
 def _resolved(spec: EnvSpec, base: Path) -> EnvSpec:
     def find(path: str) -> Path:
-        return (base / Path(path).expanduser()).resolve()
+        return (base / user_path(path)).resolve()
 
     def placed(path: str) -> str:
         return str(find(path)) if path and "://" not in path else path

@@ -15,6 +15,7 @@ from envs.interpreters import find_python, uv_binary
 from envs.processes import Control
 from envs.requirement_files import flattened
 from envs.specs import VIRTUAL_MANAGERS
+from sandbox_actors.files import user_path
 
 
 class VirtualEnv(Env):
@@ -27,7 +28,7 @@ class VirtualEnv(Env):
     kind, managers, default_manager = "virtual", VIRTUAL_MANAGERS, "venv"
 
     def find_prefix(self) -> Path:
-        here = Path(self.env_name).expanduser().absolute()
+        here = user_path(self.env_name).absolute()
         if os.sep in self.env_name or (here / "pyvenv.cfg").exists():
             return here
         return default_root() / self.env_name

@@ -96,6 +96,12 @@ class AnothersDaemon(DaemonUnreachable):
     code = "anothers-daemon"
 
 
+class HomeRemoved(DaemonUnreachable):
+    """The daemon that answers has lost its home, and is ending. The next one has a new home."""
+
+    code = "home-removed"
+
+
 class ActorStopped(SandboxError):
     """The actor that was asked has stopped; the message was not, or not wholly, handled."""
 

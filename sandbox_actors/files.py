@@ -1,10 +1,11 @@
-"""Files that are there whole or not at all, and the end of one that is still written to.
+"""Paths that users give, folders, files that are there whole or not at all, and the end of one still written to.
 
 Standard library only, on Python 3.10 and later: component envs and their workers write files too.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,7 +13,40 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from sandbox_actors.errors import ConfigError, Problem
+
 TAIL_BYTES = 4096
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """`path` with `~` or `~user` replaced. Raises ConfigError where no home folder is known for that."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        user = found.partition("/")[0]
+        raise ConfigError([Problem(found, "", f"no home folder is known for {user}: give an absolute path")])
+    return Path(found)
+
+
+def make_folders(folder: Path, mode: int = 0o755) -> None:
+    """Make `folder`, and what is missing above it, with this mode at most; even without a umask, no other user may
+    write there. Raises OSError."""
+    if not folder.parent.exists():
+        make_folders(folder.parent, mode)
+    try:
+        os.mkdir(folder, mode)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+
+
+def own_file(path: str | os.PathLike[str], flags: int) -> int:
+    """The `opener` for a file of ours whose name others can guess: a link that was put there is not followed, a file of
+    another user is not used, and a new one can be read by this user only. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.fstat(descriptor).st_uid in (os.geteuid(), 0):
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(errno.EPERM, "it belongs to another user", os.fspath(path))
 
 
 @contextmanager

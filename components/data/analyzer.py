@@ -51,8 +51,8 @@ class DataAnalyzer(RecipeComponent):
         """Move the analysis from the staging folder to one named after the export; a folder set by the recipe stays."""
         if job.owns(made):
             final = job.target.with_name(f"{job.target.stem}_analysis")
-            shutil.rmtree(final, ignore_errors=True)
-            return Path(shutil.move(made, final))
+            final.unlink() if final.is_symlink() else shutil.rmtree(final, ignore_errors=True)
+            return made.rename(final)
         return made
 
 

@@ -17,7 +17,7 @@ from components.base import BaseDataPoolManipulator
 from components.data.json_patch import changed, elements
 from components.data.jsonl import Line, dataset_paths, read_lines, stem
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
-from sandbox_actors.files import whole_file, write_whole
+from sandbox_actors.files import user_path, whole_file, write_whole
 
 IMAGE = "<__dj__image>"
 VIDEO = "<__dj__video>"
@@ -40,12 +40,12 @@ class Conversion(BaseDataPoolManipulator):
         folder = self.data_pool_cfg.get("export_path")
         if not isinstance(folder, str) or not folder:
             raise ConfigError([Problem(self._name, "export_path", "missing: the folder of the outputs")])
-        targets = [Path(folder).expanduser() / f"{stem(path)}{self.ending}" for path in paths]
+        targets = [user_path(folder) / f"{stem(path)}{self.ending}" for path in paths]
         for target in targets:
             if targets.count(target) > 1:
                 problem = f"several of them would be written to {target}"
                 raise ConfigError([Problem(self._name, "dataset_path", problem)])
-        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+        user_path(folder).mkdir(parents=True, exist_ok=True)
         for path, target in zip(paths, targets, strict=True):
             print(f"{self.convert(path, target)} of {path} into {target}")
         return [str(target) for target in targets]
@@ -122,7 +122,7 @@ class CocoCaptionMeta(Conversion):
         length = sum(1 for line in read_lines(path) if line.sample is not None)
         meta = {
             "root": settings.get("root", "data/coco/"),
-            "annotation": os.path.relpath(path.absolute(), Path(base).expanduser().absolute()),
+            "annotation": os.path.relpath(path.absolute(), user_path(base).absolute()),
             "data_augment": settings.get("data_augment", False),
             "repeat_time": settings.get("repeat_time", 1),
             "length": length,

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import user_path
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -71,7 +72,7 @@ def dataset_paths(config: Mapping[str, Any], key: str, where: str) -> list[Path]
     paths = [value] if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(paths, list) or not paths or not all(isinstance(path, (str, os.PathLike)) for path in paths):
         raise ConfigError([Problem(where, key, f"must be one path or a list of paths, not {value!r}")])
-    found = [Path(path).expanduser() for path in paths]
+    found = [user_path(path) for path in paths]
     absent = [path for path in found if not path.is_file()]
     if absent:
         raise ConfigError(

@@ -15,6 +15,7 @@ from components.models.process_state import unchanged_process
 from components.models.tokens import Tokenizers
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import user_path
 
 WHO = "the lm_eval evaluator"
 
@@ -121,7 +122,7 @@ def _names(value: str | list[str]) -> list[str]:
 
 def _tasks(lm_eval: Any, settings: HarnessSettings) -> Any:
     """The manager of the known tasks. Raises ComponentFailed and ConfigError."""
-    folders = [str(Path(each).expanduser().absolute()) for each in _names(settings.include_path) if each]
+    folders = [str(user_path(each).absolute()) for each in _names(settings.include_path) if each]
     for folder in folders:
         if not Path(folder).is_dir():
             raise ComponentFailed(f"include_path: no folder {folder}: it must contain the task files")

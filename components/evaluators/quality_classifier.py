@@ -13,6 +13,7 @@ from components.data.jsonl import dataset_paths, read_lines
 from components.evaluators.sample_measures import text_of
 from components.evaluators.spark_model import SparkClassifier, split
 from sandbox_actors.errors import ComponentFailed
+from sandbox_actors.files import user_path
 
 LINKS = "https://dail-wlcb.oss-cn-wulanchabu.aliyuncs.com/data_juicer/models/"
 """The place of Data-Juicer's models."""
@@ -73,12 +74,12 @@ class QualityClassifier(BaseEvaluator):
 
 def _models() -> Path:
     home = os.environ.get("DATA_JUICER_CACHE_HOME") or "~/.cache/data_juicer"
-    return Path(os.environ.get("DATA_JUICER_MODELS_CACHE") or Path(home, "models")).expanduser()
+    return user_path(os.environ.get("DATA_JUICER_MODELS_CACHE") or Path(home, "models"))
 
 
 def _folder(model: str, chosen: Any) -> Path:
     name = f"{model}_quality_model"
-    folder = Path(str(chosen)).expanduser() if chosen else _models() / name
+    folder = user_path(str(chosen)) if chosen else _models() / name
     if folder.is_dir():
         return folder
     if model not in TOKENIZERS:
@@ -90,7 +91,7 @@ def _folder(model: str, chosen: Any) -> Path:
 
 
 def _pieces(tokenizer: str) -> Words:
-    path = Path(tokenizer).expanduser()
+    path = user_path(tokenizer)
     if not path.is_file() and path.parent == Path():
         path = _models() / tokenizer
     if not path.is_file():

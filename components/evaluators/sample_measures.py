@@ -12,6 +12,7 @@ from components.data.jsonl import stem
 from components.inference.samples import read_samples, with_value, write_lines
 from sandbox_actors.dotted import find_or_none
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import user_path
 
 Figures = Mapping[str, float | None]
 
@@ -21,7 +22,7 @@ def dataset_of(dataset_path: str | None, eval_obj: Any, who: str) -> Path:
     given = eval_obj if isinstance(eval_obj, str) else dataset_path
     if given is None:
         raise ConfigError([Problem(who, "dataset_path", "missing: the dataset to measure")])
-    path = Path(given).expanduser().absolute()
+    path = user_path(given).absolute()
     if not path.is_file():
         raise ConfigError([Problem(who, "dataset_path", f"{given} is not a file (searched from {Path.cwd()})")])
     return path
@@ -32,7 +33,7 @@ def target_of(export_path: str | None, dataset: Path) -> Path:
     target = dataset.with_name(f"{stem(dataset)}_measured.jsonl") if export_path is None else Path(export_path)
     if target.suffix != ".jsonl":
         target = target / f"{stem(dataset)}_measured.jsonl"
-    return target.expanduser().absolute()
+    return user_path(target).absolute()
 
 
 def text_of(item: Mapping[str, Any], key: str) -> str:

@@ -16,6 +16,7 @@ from components.data.jsonl import dataset_paths, read_lines
 from components.evaluators.duplicates import Duplicates
 from sandbox_actors.dotted import find_or_none
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import user_path
 
 
 class TextQuality(BaseEvaluator):
@@ -82,7 +83,7 @@ class TextQuality(BaseEvaluator):
         if isinstance(recipe, str):
             try:
                 yaml: Any = importlib.import_module("yaml")
-                recipe = yaml.safe_load(Path(recipe).expanduser().read_text(encoding="utf-8"))
+                recipe = yaml.safe_load(user_path(recipe).read_text(encoding="utf-8"))
             except (OSError, ValueError, yaml.YAMLError) as error:
                 raise ConfigError([Problem("text_quality", "recipe", f"cannot be read: {error}")]) from error
         if recipe is not None and not (isinstance(recipe, Mapping) and recipe.get("process")):

@@ -11,12 +11,14 @@ import fcntl
 import glob
 import hashlib
 import json
+import os
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sandbox_actors.errors import ComponentFailed
+from sandbox_actors.files import own_file
 
 FORMAT = 1
 
@@ -64,7 +66,7 @@ class Unfinished:
 
     def _hold(self) -> BinaryIO:
         try:
-            file = self._path.open("ab")
+            file = os.fdopen(own_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
         except OSError as error:
             raise ComponentFailed(f"cannot write beside {self._export}: {error}") from error
         try:

@@ -6,10 +6,10 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 from sandbox_actors.errors import ConfigError, Problem
+from sandbox_actors.files import user_path
 
 HIDDEN = "<key>"
 """Replaces the key."""
@@ -80,7 +80,7 @@ def find_credentials(
 
 def _read(file: str) -> str:
     try:
-        return Path(file).expanduser().read_text(encoding="utf-8")
+        return user_path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError([Problem("inference", "api_key_file", f"cannot read {file}: {reason}")]) from None

@@ -14,6 +14,7 @@ from components.data.jsonl import stem
 from components.inference.functions import Messages, conversations, function_named
 from components.inference.samples import Sample, read_samples, with_fields, with_value
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import user_path
 
 
 class Prompts:
@@ -121,12 +122,12 @@ def plan_datasets(dataset_path: str | Sequence[str], export_path: str, prompts: 
     """The datasets, and where each is exported: `<export_path>/<name>_inference.jsonl`; datasets with equal
     names keep the subfolders that distinguish them. Raises ConfigError for missing files, ComponentFailed."""
     names = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
-    paths = [Path(name).expanduser().absolute() for name in names]
+    paths = [user_path(name).absolute() for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
     if missing or not names:
         what = f"not found from {Path.cwd()}: {', '.join(missing)}" if missing else "names no dataset"
         raise ConfigError([Problem("inference", "dataset_path", what)])
-    folder = Path(export_path).expanduser().absolute()
+    folder = user_path(export_path).absolute()
     exports = [folder / f"{stem(path)}_inference.jsonl" for path in paths]
     if len(set(exports)) < len(exports):
         common = Path(os.path.commonpath([path.parent for path in paths]))

@@ -17,6 +17,7 @@ from components.inference.samples import Sample, read_samples, with_fields, writ
 from components.inference.settings import API_SECRETS, PromptGenerationSettings
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed, ConfigError, Problem
+from sandbox_actors.files import user_path
 
 if TYPE_CHECKING:
     from components.inference.asking import Asker
@@ -41,7 +42,7 @@ class PromptGeneration(BaseDataPoolManipulator):
         settings = read_settings(self.data_pool_cfg, PromptGenerationSettings, "prompt generation")
         check_api(settings)
         _check(settings)
-        path = Path(settings.dataset_path).expanduser()
+        path = user_path(settings.dataset_path)
         samples = list(read_samples(path))
         known = [_prompt(sample, settings.prompt_key, path) for sample in samples]
         if not known:
@@ -52,7 +53,7 @@ class PromptGeneration(BaseDataPoolManipulator):
             attempts = settings.gen_num * settings.retry_num
             advice = "see its outputs in the log, and `output_pattern`"
             raise ComponentFailed(f"the model made no new prompt in {attempts} attempts: {advice}")
-        target = Path(settings.export_path).expanduser().absolute()
+        target = user_path(settings.export_path).absolute()
         if target.suffix != ".jsonl":
             target = target / "prompts.jsonl"
         write_lines(target, _lines(samples, made, settings))
@@ -130,7 +131,7 @@ def _check(settings: PromptGenerationSettings) -> None:
         re.compile(settings.output_pattern)
     except re.error as error:
         problems.append(Problem("prompt generation", "output_pattern", f"not a regular expression: {error}"))
-    if not Path(settings.dataset_path).expanduser().is_file():
+    if not user_path(settings.dataset_path).is_file():
         message = f"{settings.dataset_path} is not a file (searched from {Path.cwd()})"
         problems.append(Problem("prompt generation", "dataset_path", message))
     if problems:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from sandbox_actors.errors import ComponentFailed
+from sandbox_actors.files import user_path
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _OTHER_FORMATS = ["*.gguf", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.tflite", "original/*"]
@@ -17,7 +17,7 @@ def find_model(name: str) -> str:
 
     Raises ComponentFailed that says where the model was searched, and where to put it.
     """
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if folder.is_dir():
         return str(folder.absolute())
     if not _HUB_NAME.fullmatch(name):
@@ -44,7 +44,7 @@ def find_modelscope_model(name: str) -> str:
 
     modelscope would search its hub for any relative path with one slash in it.
     """
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if folder.is_dir():
         return str(folder.absolute())
     if folder.is_absolute() or name.startswith((".", "~")):

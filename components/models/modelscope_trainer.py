@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +17,7 @@ from components.models.process_state import unchanged_process
 from components.models.texts import read_items
 from components.struct_settings import read_settings
 from sandbox_actors.errors import ComponentFailed
+from sandbox_actors.files import user_path
 
 WHO = "the modelscope trainer"
 
@@ -91,7 +91,7 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
     async def _run(self, run_type: str, run_obj: Any = None, **kwargs: Any) -> str:
         training = self._training
         build = self.loaded or self.load()
-        work_dir = str(Path(training.work_dir).expanduser().absolute())
+        work_dir = str(user_path(training.work_dir).absolute())
         settings: dict[str, Any] = {"work_dir": work_dir, "seed": training.seed, "cfg_modify_fn": self.cfg_modify_fn}
         for name, split in (("train_dataset", "train"), ("eval_dataset", "val")):
             given = getattr(training, name)
@@ -116,7 +116,7 @@ class ModelscopeTrainExecutor(BaseModelExecutor):
         from datasets import Dataset
 
         paths = [input_data] if isinstance(input_data, str) else input_data
-        if all(Path(path).expanduser().exists() for path in paths):
+        if all(user_path(path).exists() for path in paths):
             items = [_without_marks(item) for item in read_items(paths)]
             if not items:
                 raise ComponentFailed(f"{', '.join(paths)} contains no samples")

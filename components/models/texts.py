@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_actors.errors import ComponentFailed
+from sandbox_actors.files import user_path
 
 SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 """Suffixes of the shards in a folder. Data-Juicer's files of statistics and hidden files are not shards."""
@@ -37,7 +38,7 @@ def read_items(dataset_path: str | list[str]) -> Iterator[dict[str, Any]]:
     """The whole samples of these files. Raises ComponentFailed likewise."""
     paths = [dataset_path] if isinstance(dataset_path, str) else dataset_path
     for path in paths:
-        for file in _files(Path(path).expanduser()):
+        for file in _files(user_path(path)):
             yield from _items_in(file)
 
 

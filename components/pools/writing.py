@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,7 @@ class _File:
     def __init__(self, path: str) -> None:
         self.path = path
         folder = os.path.dirname(path) or "."
-        self._hidden = os.path.join(folder, f".{os.path.basename(path)}.{os.getpid()}")
+        self._hidden = os.path.join(folder, f".{secrets.token_hex(8)}.unfinished")
         self._is_named = False
         with _explained(path):
             os.makedirs(folder, exist_ok=True)
@@ -136,14 +137,13 @@ class _File:
             except OSError as error:
                 if error.errno not in _NO_UNNAMED_FILES:
                     raise
-                self.fd = os.open(self._hidden, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o666)
+                self.fd = os.open(self._hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
                 self._is_named = True
 
     def publish(self) -> None:
         """Give the file its name atomically, and replace an older file of that name."""
         with _explained(self.path):
             if not self._is_named:
-                Path(self._hidden).unlink(missing_ok=True)
                 _name(self.fd, self._hidden)
                 self._is_named = True
             os.replace(self._hidden, self.path)

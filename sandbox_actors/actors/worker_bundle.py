@@ -7,11 +7,13 @@ that workers of an older version keep theirs, and byte code is compiled once for
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import components
+from sandbox_actors.system.folders import make_private, remove_from
+from sandbox_actors.system.paths import HOME_WAY_OUT
 
 GROUND = ("__init__.py", "dotted.py", "errors.py", "files.py", "version.py")
 """Modules at the root of the core that workers and components may import."""
@@ -20,7 +22,13 @@ ENTRY = Path("sandbox_actors", "worker", "__main__.py")
 
 
 def lay_out(root: Path) -> Path:
-    """The bundle's folder below `root`, made if it is not there yet; safe when several daemons do it at once."""
+    """The bundle's folder below `root`, made if it is not there yet; safe when several daemons do it at once.
+
+    What others could have changed until now is not used. Raises Refused, OSError.
+    """
+    if make_private(root, HOME_WAY_OUT):
+        for each in list(root.iterdir()):
+            remove_from(root, each.name)
     sources = _sources()
     digest = hashlib.sha256()
     for relative, source in sources:
@@ -32,7 +40,7 @@ def lay_out(root: Path) -> Path:
 
 
 def _copy(sources: list[tuple[Path, Path]], bundle: Path) -> None:
-    half_made = bundle.with_name(f"{bundle.name}.{os.getpid()}")
+    half_made = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=bundle.parent))
     for relative, source in sources:
         target = half_made / relative
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +48,7 @@ def _copy(sources: list[tuple[Path, Path]], bundle: Path) -> None:
     try:
         half_made.rename(bundle)
     except OSError:
-        shutil.rmtree(half_made)  # another daemon was first
+        remove_from(half_made.parent, half_made.name)  # another daemon was first
 
 
 def _sources() -> list[tuple[Path, Path]]:

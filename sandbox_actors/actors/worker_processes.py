@@ -15,7 +15,7 @@ from typing import Protocol
 import trio
 
 from sandbox_actors.actors.component_actor import ActorNeeds
-from sandbox_actors.actors.worker_bundle import ENTRY
+from sandbox_actors.actors.worker_bundle import ENTRY, lay_out
 from sandbox_actors.actors.worker_records import WorkerRecord, WorkerRecords, digest_of
 from sandbox_actors.system.child_process import ChildProcess, adopt, spawn, started_at
 from sandbox_actors.system.limits import current_limits, require_room
@@ -85,7 +85,9 @@ class SystemWorkers:
 
     def _prepare(self, name: str, output: Path) -> None:
         require_room(current_limits())
-        self._records.scratch_of(name).mkdir(mode=0o700, parents=True)
+        if not (self._bundle / ENTRY).exists():  # removed while the daemon runs
+            self._bundle = lay_out(self._bundle.parent)
+        self._records.make_scratch(name)
         output.unlink(missing_ok=True)
 
     def _command(self, name: str, needs: ActorNeeds) -> list[str]:

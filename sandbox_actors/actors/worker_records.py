@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ import msgspec
 from sandbox_actors.actors.component_actor import ActorNeeds
 from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.frames import PROTOCOL_VERSION
+from sandbox_actors.system.folders import make_private, remove_from
+from sandbox_actors.system.paths import HOME_WAY_OUT, SHORT_WAY_OUT
 from sandbox_actors.system.process_tree import find_marked, kill
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,11 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerRecords:
-    """The records in `folder`, and the folders of the workers' temporary files in `scratch`. Its methods block."""
+    """The records in `folder`, and the folders of the workers' temporary files in `scratch`. Its methods block.
+
+    `scratch` lies where every user may write, and could be removed there while the daemon runs: whoever uses it makes
+    sure that it is ours.
+    """
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self._folder, self._scratch = folder, scratch
@@ -51,17 +56,24 @@ class WorkerRecords:
         """Where the worker has its temporary files."""
         return self._scratch / name
 
+    def make_scratch(self, name: str) -> None:
+        """Make an empty folder for the temporary files of a worker. Raises Refused, OSError."""
+        for folder in (self._scratch.parent, self._scratch):
+            make_private(folder, SHORT_WAY_OUT)
+        remove_from(self._scratch, name)
+        self.scratch_of(name).mkdir(mode=0o700)
+
     def write(self, record: WorkerRecord) -> None:
-        """Raises OSError."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        """Raises Refused, OSError."""
+        make_private(self._folder, HOME_WAY_OUT)
         public = replace(record.needs, env=replace(record.needs.env, environ={}))
         data = msgspec.msgpack.encode(msgspec.structs.replace(record, needs=public))
         write_whole(self._folder / record.name, data, mode=0o600)
 
     def remove(self, name: str) -> None:
         """Remove what there is of a worker that has ended."""
-        (self._folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.scratch_of(name), ignore_errors=True)
+        for folder in (self._folder, self._scratch):
+            remove_from(folder, name)
 
     def read(self) -> list[WorkerRecord]:
         """All records. One that cannot be read, of another version of this program, is reported and left out: its

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from sandbox_actors.client.connection import Connection, listener
-from sandbox_actors.client.launcher import start_daemon
-from sandbox_actors.client.remote import find_remote, require_local
-from sandbox_actors.errors import DaemonUnreachable, Refused
+from sandbox_actors.client.launcher import POLL, start_daemon
+from sandbox_actors.client.remote import Remote, find_remote, require_local
+from sandbox_actors.errors import DaemonUnreachable, HomeRemoved, Refused
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -52,6 +52,9 @@ AUTOSTART_VARIABLE = "SANDBOX_AUTOSTART"
 WAIT = 20.0
 """Seconds that the daemon may hold a request for changes that have not happened yet."""
 
+ENDING_TIMEOUT = 30.0
+"""Seconds that a daemon has to end its workers when its home was removed."""
+
 FORWARDED = "WANDB_"
 """Prefix of the environment variables that are sent with an experiment, except keys: those would be stored on disk."""
 
@@ -73,7 +76,7 @@ class Client:
         address = remote or self._find_socket()
         if self._may_start and address is None:
             start_daemon(self.paths)
-        self._connection = Connection(address or self.paths.socket)
+        self._connection = self._connect(address or self.paths.socket)
         if self._connection.daemon.version != __version__:
             self._handle_other_version(self._connection.daemon.version)
 
@@ -218,6 +221,26 @@ class Client:
         status = self._connection.ask(StopDaemon(now=now))
         daemon.wait()
         return status
+
+    def _connect(self, place: Path | Remote) -> Connection:
+        """Connect to the daemon at `place`; to a new one if that is ending, and starting one is allowed."""
+        try:
+            return Connection(place)
+        except DaemonUnreachable as error:
+            patience = ENDING_TIMEOUT if isinstance(error, HomeRemoved) else 0.0
+            if not self._may_start or not self._wait_until_gone(patience):
+                raise
+        start_daemon(self.paths)
+        return Connection(self.paths.socket)
+
+    def _wait_until_gone(self, seconds: float) -> bool:
+        """Whether no daemon listens any more, after at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self._find_socket() is not None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL)
+        return True
 
     def _reconnect(self) -> bool:
         """Connect to the daemon that has replaced a dead one, and start it if that is allowed.

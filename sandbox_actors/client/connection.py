@@ -19,7 +19,6 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.client.remote import SERVER_KEY_VARIABLE, Remote
 from sandbox_actors.errors import ConfigError, DaemonUnreachable, Problem, ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol import unix_socket
 from sandbox_actors.protocol.client_requests import GetStatus
 from sandbox_actors.protocol.faults import Fault, error_of
 from sandbox_actors.protocol.frames import (
@@ -39,6 +38,7 @@ from sandbox_actors.protocol.frames import (
     encode,
 )
 from sandbox_actors.protocol.texts import bounded
+from sandbox_actors.protocol.unix_socket import Door, find_door
 from sandbox_actors.version import __version__
 
 GREETING_TIMEOUT = 10.0
@@ -69,9 +69,10 @@ class Connection:
         self._place = place
         self._ids = itertools.count(1)
         self._is_greeted = False
+        self._door: Door | None = None
         if isinstance(place, Path):
-            self.pid = listener(place)
-            if self.pid is None:
+            self._door = find_door(place, GREETING_TIMEOUT)
+            if self._door is None:
                 raise DaemonUnreachable(f"no daemon answers at {place}; `sandbox daemon start` starts one")
         _require_room()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -88,11 +89,17 @@ class Connection:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int | None:
+        """The process of a daemon on this machine."""
+        return self._door.pid if self._door else None
+
     def _connect(self, place: Path | Remote) -> None:
-        if isinstance(place, Path):
+        if not isinstance(place, Remote):
+            assert self._door is not None
             self._endpoint = f"pid {self.pid}"
             self._peer, self._advice = f"the daemon (pid {self.pid})", f"if this does not change, `kill {self.pid}`"
-            self._socket.connect(f"ipc://{place}")
+            self._socket.connect(f"ipc://{self._door.address}")
             return
         self._endpoint = place.address
         self._peer, self._advice = f"the daemon at {place.address}", "look at its log on its machine"
@@ -106,6 +113,8 @@ class Connection:
 
     def close(self) -> None:
         self._context.destroy(linger=LINGER)
+        if self._door is not None:
+            self._door.close()
 
     def ask(self, request: Request[Answer]) -> Answer:
         """Send `request`, wait for its answer however long it takes, and decode it.
@@ -243,12 +252,11 @@ def _require_room() -> None:
 
 def listener(path: Path) -> int | None:
     """The pid of the process that listens on a Unix socket, or None. Raises AnothersDaemon."""
-    found = unix_socket.listener(path, GREETING_TIMEOUT)
-    if found is None:
+    door = find_door(path, GREETING_TIMEOUT)
+    if door is None:
         return None
-    if found.uid not in (os.getuid(), 0):
-        raise unix_socket.anothers_daemon(path, found.uid)
-    return found.pid
+    door.close()
+    return door.pid
 
 
 def _error_of(fault: Fault) -> SandboxError:

@@ -13,7 +13,7 @@ from textwrap import indent
 
 from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.files import tail
+from sandbox_actors.files import own_file, tail
 from sandbox_actors.home import HOME_VARIABLE
 from sandbox_actors.system.paths import SOCKET_VARIABLE, Paths
 
@@ -31,8 +31,7 @@ def start_daemon(paths: Paths) -> None:
     Raises DaemonUnreachable with the last lines that the daemon wrote to its log.
     """
     paths.prepare()
-    with open(paths.daemon_log, "ab") as log:
-        os.chmod(log.fileno(), 0o600)
+    with open(paths.daemon_log, "ab", opener=own_file) as log:
         written = log.tell()
         daemon = _spawn(paths, log.fileno())
     deadline = time.monotonic() + START_TIMEOUT

@@ -31,9 +31,11 @@ from sandbox_actors.daemon.coordinator import waiting_rows
 from sandbox_actors.daemon.experiment_run import ExperimentRun, record_end
 from sandbox_actors.errors import Refused
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
+from sandbox_actors.experiment.names import check_names
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment.secrets import ADVICE, find_secrets
 from sandbox_actors.experiment_file.checks.resources import describe_gpu_shortage
+from sandbox_actors.files import user_path
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.wandb_export import forwarded
 from sandbox_actors.protocol.client_requests import CancelExperiment, ResumeExperiment, Submit, Submitted
@@ -262,7 +264,7 @@ class Experiments(Actor):
 
 def work_dir_of(cwd: str, experiment: Experiment) -> str:
     """The folder that a work_dir names, whatever the name: two names of one folder are one work_dir."""
-    return os.path.realpath(Path(cwd, os.path.expanduser(experiment.work_dir)))
+    return os.path.realpath(Path(cwd, user_path(experiment.work_dir)))
 
 
 def _checked(submit: Submit) -> Experiment:
@@ -270,6 +272,7 @@ def _checked(submit: Submit) -> Experiment:
     if secret := next(find_secrets(submit.definition), None):
         raise Refused(f"{'.'.join(map(str, secret))}: {ADVICE}")
     experiment = thaw(submit.definition)
+    check_names(experiment, submit.cwd)
     for each in number_jobs(experiment):
         if missing := describe_gpu_shortage(each.job.resources, this_machine()):
             raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")

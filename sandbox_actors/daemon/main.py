@@ -30,6 +30,7 @@ from sandbox_actors.daemon.forecasts import Forecasts
 from sandbox_actors.daemon.requests import ClientRequests, WorkerRequests
 from sandbox_actors.errors import Refused, SandboxError, leaves
 from sandbox_actors.experiment.model import Experiment
+from sandbox_actors.files import own_file
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.capacity import Resources
 from sandbox_actors.jobs.durable_runs import DurableRuns
@@ -39,6 +40,7 @@ from sandbox_actors.jobs.wandb_export import WandbExport
 from sandbox_actors.protocol.rows import ExperimentRow
 from sandbox_actors.store.store import Store, open_store
 from sandbox_actors.store.watcher import SandboxWatcher
+from sandbox_actors.system.files_in_use import FilesInUse
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.system.standard_files import open_standard_files
@@ -73,8 +75,8 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
     async with (
         open_store(paths.store) as store,
         _open_elsewhere(address, Keys(paths.keys)) as elsewhere,
-        open_router(paths.worker_socket) as workers,
-        open_router(paths.socket, paths.home_socket) as clients,
+        open_router(paths.worker_socket, home=paths.home) as workers,
+        open_router(paths.socket, paths.home_socket, home=paths.home) as clients,
         trio.open_nursery() as below,
     ):
         parts = _assemble(paths, store, stop)
@@ -89,6 +91,7 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
             for gateway in gateways:
                 await above.start(_part, paths, gateway.run)
             log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
+            above.start_soon(_end_with_home, parts.files, stop)
             await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
             log.info("stops")
             above.cancel_scope.cancel()
@@ -111,6 +114,13 @@ async def _part(
         crash(paths.crashes, error)
 
 
+async def _end_with_home(files: FilesInUse, stop: _Stop) -> None:
+    """Without its home, a daemon would lose what it records, and no command would find it."""
+    gone = await files.wait_until_gone()
+    log.error("%s was removed or replaced, so this daemon ends; the next command starts another one", gone)
+    stop.request(now=True)
+
+
 @dataclass(frozen=True)
 class _Parts:
     pool: Pool
@@ -118,6 +128,7 @@ class _Parts:
     experiments: Experiments
     of_workers: WorkerRequests
     of_clients: ClientRequests
+    files: FilesInUse
 
 
 def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
@@ -154,8 +165,9 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
 
     experiments = Experiments(store, runs, make_run)
     forecasts = Forecasts(environments, pool, resources)
-    clients = ClientRequests(paths, store, watcher, pool, experiments, forecasts, stop.request)
-    return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients)
+    files = FilesInUse((paths.lock, paths.store))
+    clients = ClientRequests(paths, files, store, watcher, pool, experiments, forecasts, stop.request)
+    return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients, files)
 
 
 @asynccontextmanager
@@ -205,7 +217,7 @@ class _Stop:
 @contextmanager
 def only_daemon(paths: Paths) -> Iterator[None]:
     """Hold the home's lock: binding a socket would take it over from a daemon that serves there."""
-    with paths.lock.open("a+") as lock:
+    with open(paths.lock, "a+", opener=own_file) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -14,7 +14,7 @@ import trio
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.daemon.experiments import Experiments
 from sandbox_actors.daemon.forecasts import Forecasts
-from sandbox_actors.errors import ProtocolError, StoreError
+from sandbox_actors.errors import HomeRemoved, ProtocolError, StoreError
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
@@ -43,6 +43,7 @@ from sandbox_actors.protocol.rows import (
 from sandbox_actors.protocol.worker_requests import Pull, Query, Report, TakeIn, decode_worker_request
 from sandbox_actors.store.store import Position, Store
 from sandbox_actors.store.watcher import SandboxWatcher
+from sandbox_actors.system.files_in_use import FilesInUse
 from sandbox_actors.system.paths import Paths
 from sandbox_actors.transport.decode_limit import check_decoded_size
 from sandbox_actors.transport.gateway import Peer
@@ -66,6 +67,7 @@ class ClientRequests:
     def __init__(
         self,
         paths: Paths,
+        files: FilesInUse,
         store: Store,
         watcher: SandboxWatcher,
         pool: Pool,
@@ -73,12 +75,17 @@ class ClientRequests:
         forecasts: Forecasts,
         stop: Callable[[bool], None],
     ) -> None:
-        self._paths, self._store, self._watcher, self._pool = paths, store, watcher, pool
+        self._paths, self._files, self._store, self._watcher, self._pool = paths, files, store, watcher, pool
         self._experiments, self._forecasts, self._stop = experiments, forecasts, stop
         self._started = time.time()
 
     def admit(self, hello: Hello) -> None:
-        """A client that reaches the socket belongs to its owner: the router has checked the peer's uid."""
+        """A client that reaches the socket belongs to its owner: the router has checked the peer's uid.
+
+        Raises HomeRemoved: what the client asks would be lost with the store.
+        """
+        if gone := self._files.find_gone():
+            raise HomeRemoved(f"{gone} was removed, and the daemon (pid {os.getpid()}) ends; run the command again")
 
     def arrived(self, peer: Peer) -> None:
         """Nothing is recorded about clients: each of their asks stands for itself."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox_actors.experiment.model import NumberedJob
+from sandbox_actors.experiment.names import file_name
 from sandbox_actors.files import write_whole
 
 CONTEXT_FILE = "context_infos.json"
@@ -73,4 +74,4 @@ def _link_names(jobs: Sequence[NumberedJob]) -> Iterator[str]:
         name = each.job.meta_name if counts[each.job.meta_name] == 1 else f"{each.pipeline}.{each.job.meta_name}"
         seen[each.pipeline, each.job.meta_name] += 1
         number = seen[each.pipeline, each.job.meta_name]
-        yield (name if number == 1 else f"{name}.{number}").replace(os.sep, "_") + ".log"
+        yield file_name(name if number == 1 else f"{name}.{number}") + ".log"

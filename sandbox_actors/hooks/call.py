@@ -12,8 +12,8 @@ import msgspec
 from components.factories import PLAIN, Entry
 from sandbox_actors.dotted import find_or_none
 
-LONGEST_LABEL = 80
-"""Characters of the name of a class or a model in the name of its worker, which is also the name of a file."""
+LONGEST_LABEL = 40
+"""Characters. Files are named after a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,7 @@ class Call:
     @property
     def label(self) -> str:
         """The name of the component's workers: `some-class` for `module:SomeClass`."""
-        name = self.entry.target.partition(":")[2][:LONGEST_LABEL]
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", self.entry.target.partition(":")[2]).lower()[:LONGEST_LABEL]
 
     @property
     def env(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sandbox_actors.actors.pool import Pool
 from sandbox_actors.actors.pool_messages import FindWarm
 from sandbox_actors.experiment.events import StartJob
 from sandbox_actors.experiment.model import Job
+from sandbox_actors.experiment.names import file_name
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment_file.load import read_config
 from sandbox_actors.hooks.base import JobResult
@@ -43,9 +43,9 @@ class JobRunner:
 
     def log_of(self, start: StartJob) -> Path:
         """The log of one attempt. It belongs to the experiment's record; the work_dir gets a link to it."""
-        meta_name = re.sub(r"[^\w.-]+", "_", start.job.meta_name)
+        name = file_name(f"{start.index}.{start.pipeline}.{start.job.meta_name}")
         attempt = f".attempt_{start.attempt}" if start.attempt > 1 else ""
-        return self._folder / "log" / f"iter_{start.iter}" / f"{start.index}.{start.pipeline}.{meta_name}{attempt}.log"
+        return self._folder / "log" / f"iter_{start.iter}" / f"{name}{attempt}.log"
 
     async def run(self, start: StartJob, change: Change) -> JobResult:
         """Run one attempt of one job, whose log is there.

@@ -6,7 +6,6 @@ A run has its folder from before it starts until its end is recorded in the stor
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, decode_ended, decode_points
 from sandbox_actors.protocol.worker_requests import Run
+from sandbox_actors.system.folders import make_private, remove_from
+from sandbox_actors.system.paths import HOME_WAY_OUT
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,11 @@ class RunFolders:
         return self._root / run
 
     def begin(self, record: RunRecord) -> None:
-        """Make the folder of a run that is about to start. Raises OSError."""
+        """Make the folder of a run that is about to start. Raises Refused, OSError."""
         folder = self.path_of(record.run.run)
-        shutil.rmtree(folder, ignore_errors=True)  # of this experiment before it was resumed
-        folder.mkdir(mode=0o700, parents=True)
+        make_private(self._root, HOME_WAY_OUT)
+        remove_from(self._root, folder.name)  # of this experiment before it was resumed
+        folder.mkdir(mode=0o700)
         public = replace(record.needs, env=replace(record.needs.env, environ={}))
         data = msgspec.msgpack.encode(msgspec.structs.replace(record, needs=public))
         write_whole(folder / RECORD, data, mode=0o600)
@@ -89,7 +91,7 @@ class RunFolders:
     def remove(self, run: str) -> None:
         """Remove the folder of a run, and those of the further calls of its job."""
         for folder in (self.path_of(run), *self._root.glob(f"{run}.*")):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_from(self._root, folder.name)
 
     def read(self) -> list[RunRecord]:
         """The runs that have folders; a folder without a readable record is removed: its run has not started."""

@@ -1,4 +1,8 @@
-"""Unix sockets, for both sides: the limit of their paths, and the process at the other end."""
+"""Unix sockets, for both sides: the limit of their paths, and the process at the other end.
+
+A socket's path says nothing about who listens: where another user can write, he can put his own socket there. So both
+sides ask the kernel whose process the other one is, before they send anything.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import pwd
 import socket
 import struct
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sandbox_actors.errors import AnothersDaemon
@@ -42,13 +47,48 @@ def anothers_daemon(path: object, owner: int) -> AnothersDaemon:
     )
 
 
-def listener(path: str | os.PathLike[str], timeout: float) -> Credentials | None:
-    """The process that listens at a Unix socket; None if there is none, or its queue of connections has been full for
-    `timeout` seconds."""
+def is_trusted(uid: int) -> bool:
+    """Whether processes of this user may be spoken with: they are our own, or root's, which may do anything anyway."""
+    return uid in (os.geteuid(), 0)
+
+
+@dataclass(frozen=True)
+class Door:
+    """A Unix socket on which a process of this user listens: `pid`. `address` leads to that socket until `close`,
+    whatever is put at its path meanwhile."""
+
+    pid: int
+    descriptor: int
+
+    @property
+    def address(self) -> str:
+        return f"/proc/self/fd/{self.descriptor}"
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def find_door(path: str | os.PathLike[str], timeout: float) -> Door | None:
+    """The socket at `path`; None if no process listens on it, or its queue of connections has been full for `timeout`
+    seconds. Raises AnothersDaemon if the process that listens is another user's."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    found = _listener(f"/proc/self/fd/{descriptor}", timeout)
+    if found is not None and is_trusted(found.uid):
+        return Door(found.pid, descriptor)
+    os.close(descriptor)
+    if found is None:
+        return None
+    raise anothers_daemon(path, found.uid)
+
+
+def _listener(address: str, timeout: float) -> Credentials | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(timeout)
         try:
-            probe.connect(os.fspath(path))
+            probe.connect(address)
         except OSError:
             return None
         return credentials(probe)

@@ -5,10 +5,8 @@ A client and a daemon compute the same paths from the same environment. Only `pr
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import stat
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,11 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.home import APP, HOME_VARIABLE, sandbox_home
+from sandbox_actors.home import APP, HOME_VARIABLE, expanded, sandbox_home
 from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
+from sandbox_actors.system.folders import make_private, remove_if_empty, require_own_socket_folder
 
 SOCKET_VARIABLE = "SANDBOX_SOCKET"
+
+HOME_WAY_OUT = f"set {HOME_VARIABLE} to another folder"
+SHORT_WAY_OUT = "set TMPDIR to a folder of your own, for the daemon and for its clients"
+SOCKET_WAY_OUT = f"set {SOCKET_VARIABLE} to a path in a folder of your own"
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,20 @@ class Paths:
         return self.home / "keys"
 
     @property
+    def short(self) -> Path:
+        """The home's own folder in the temporary folder, for what needs short paths: sockets."""
+        return _short_folder(self.home)
+
+    @property
     def home_socket(self) -> Path:
         """A second client socket: `socket` may be in a folder that exists only during a login, which cron cannot rely
         on."""
-        return _short(self.home / "daemon.sock")
+        return _in_home(self.home, "daemon.sock")
 
     @property
     def scratch(self) -> Path:
-        """Temporary files of workers. In the temporary folder, because some are sockets, which need short paths."""
-        return _short_folder(self.home) / "scratch"
+        """Temporary files of workers, of which some are sockets."""
+        return self.short / "scratch"
 
     @property
     def runs(self) -> Path:
@@ -89,37 +97,32 @@ class Paths:
 
     def remove_empty_folders(self) -> None:
         """Remove the folders in the temporary folder if they are empty."""
-        for folder in (self.scratch, self.scratch.parent):
-            with contextlib.suppress(OSError):  # it does not exist, or is not empty
-                folder.rmdir()
+        for folder in (self.scratch, self.short):
+            remove_if_empty(folder)
 
     def prepare(self) -> None:
-        """Create the missing folders, accessible to this user only.
+        """Create the missing folders, accessible to this user only, and tighten those that are looser.
 
-        Raises Refused if that fails, or other users could replace a socket in its folder.
+        Raises Refused if that fails, or other users could replace a file of the home or a socket.
         """
-        for folder in dict.fromkeys(
-            (self.home, self.socket.parent, self.home_socket.parent, self.worker_socket.parent)
-        ):
-            _make_private(folder)
+        make_private(self.home, HOME_WAY_OUT, may_be_link=True)
+        for folder in {self.home_socket.parent, self.worker_socket.parent} - {self.home}:
+            make_private(folder, SHORT_WAY_OUT)
+        if self.socket.parent != self.home:
+            require_own_socket_folder(self.socket.parent, SOCKET_WAY_OUT)
 
     def prepare_scratch(self) -> None:
         """Make the folder of the workers' temporary files: a daemon's to do, which removes it in
         `remove_empty_folders`."""
-        _make_private(self.scratch.parent)
+        for folder in (self.short, self.scratch):
+            make_private(folder, SHORT_WAY_OUT)
 
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     """The paths for these environment variables. Raises Refused if a socket path is too long, or a path cannot be
     used."""
-    try:
-        home = sandbox_home(environ)
-        found = Paths(home=home, socket=_socket(environ, home), worker_socket=_short(home / "workers.sock"))
-    except FileNotFoundError as error:  # of the current folder
-        raise Refused(
-            f"{HOME_VARIABLE} or {SOCKET_VARIABLE} is relative, and the current folder has been removed: `cd` to one "
-            "that exists"
-        ) from error
+    home = sandbox_home(environ)
+    found = Paths(home=home, socket=_socket(environ, home), worker_socket=_in_home(home, "workers.sock"))
     for path in (found.home, found.socket, found.worker_socket):
         _require_text(path)
     return found
@@ -133,7 +136,7 @@ def _require_text(path: Path) -> None:
 
 def _socket(environ: Mapping[str, str], home: Path) -> Path:
     if given := environ.get(SOCKET_VARIABLE):
-        path = Path(given).expanduser().absolute()
+        path = expanded(given, SOCKET_VARIABLE)
         if _fits(path):
             return path
         raise Refused(
@@ -143,39 +146,23 @@ def _socket(environ: Mapping[str, str], home: Path) -> Path:
     # Two homes must not share a socket: one that is not the default has its own.
     is_default_home = not environ.get(HOME_VARIABLE)
     if is_default_home and os.path.isabs(runtime) and os.access(runtime, os.W_OK | os.X_OK):
-        return _short(Path(runtime) / APP / "daemon.sock")
-    return _short(home / "daemon.sock")
+        path = Path(runtime, APP, "daemon.sock")
+        if _fits(path):
+            return path
+    return _in_home(home, "daemon.sock")
 
 
-def _short(path: Path) -> Path:
-    """`path`, or if it is too long for an address, a path in the temporary folder that is derived from it."""
-    return path if _fits(path) else _short_folder(path) / path.name
+def _in_home(home: Path, name: str) -> Path:
+    """Where a socket of `home` is: in its short folder if a path in the home is too long for an address."""
+    return home / name if _fits(home / name) else _short_folder(home) / name
 
 
-def _short_folder(path: Path) -> Path:
-    """A folder in the temporary folder, unique to this user and path."""
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+def _short_folder(home: Path) -> Path:
+    """A folder in the temporary folder, of this user and home alone. Its name can be guessed, so that it is trusted
+    only after `make_private`."""
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{digest}"
 
 
 def _fits(path: Path) -> bool:
     return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
-
-
-def _make_private(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"{folder} cannot be created: {error.strerror}; set {HOME_VARIABLE} to another folder") from error
-    _check_is_private(folder)
-
-
-def _check_is_private(folder: Path) -> None:
-    """Raise Refused unless only this user can replace files in it: it is ours, or sticky as /tmp is."""
-    found = folder.stat()
-    is_shared = bool(found.st_mode & 0o022) and not found.st_mode & stat.S_ISVTX
-    if is_shared or not os.access(folder, os.W_OK):
-        raise Refused(
-            f"{folder}: other users could replace a socket there, or it cannot be created; "
-            f"restrict the folder to yourself (chmod 700), or set {SOCKET_VARIABLE}"
-        )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sandbox_actors.errors import NotFound, Refused
 from sandbox_actors.files import write_whole
+from sandbox_actors.system.folders import make_private
+from sandbox_actors.system.paths import HOME_WAY_OUT
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w.@+-]{1,64}", re.ASCII)
@@ -99,8 +101,7 @@ class Keys:
 
     def _write(self, path: Path, text: str) -> None:
         """Readable by its owner only, and replaced in one step, so that no reader sees half of it."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        make_private(self.folder, HOME_WAY_OUT)
         write_whole(path, text.encode("ascii"), mode=0o600, is_durable=True)
 
 

@@ -27,7 +27,6 @@ running, so the caller holds a lock. This one is also faster, as no thread stand
 
 from __future__ import annotations
 
-import os
 import resource
 import socket as sockets
 from collections import deque
@@ -39,7 +38,7 @@ import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.protocol.unix_socket import credentials
+from sandbox_actors.protocol.unix_socket import credentials, is_trusted
 from sandbox_actors.transport.connection import (
     GREETING_TIMEOUT,
     HELLO_LIMIT,
@@ -204,7 +203,6 @@ class UnixRouter:
         self._listeners = listeners
         self._count = 0
         self._refused: deque[Connection] = deque()
-        self._uids = {os.getuid(), 0}
         self.large = trio.Semaphore(LARGE_AT_ONCE)
         self.limited_log = RateLimitedLog()
 
@@ -224,7 +222,7 @@ class UnixRouter:
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             pid, uid, _ = credentials(connection)
-            if uid not in self._uids:
+            if not is_trusted(uid):
                 self.limited_log.warn("stranger", f"a connection of another user (uid {uid}, pid {pid}) was refused")
                 self._refuse(UnixConnection(self, connection, pid, REFUSAL_TIMEOUT), listener.refusal())
             elif reason := self._find_exhausted_limit(connection):
@@ -269,8 +267,8 @@ class UnixRouter:
 
 
 @asynccontextmanager
-async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
-    """Listen at each of `paths`; closed and removed when the block ends.
+async def open_router(*paths: Path, home: Path | None = None) -> AsyncIterator[UnixRouter]:
+    """Listen at each of `paths`, for the daemon of `home` if it has one; closed and removed when the block ends.
 
     The caller must hold the lock that makes the paths its own, because an existing socket is replaced.
     Raises ProtocolError if a path is too long for an address, or is occupied by something other than a socket.
@@ -278,7 +276,7 @@ async def open_router(*paths: Path) -> AsyncIterator[UnixRouter]:
     listeners: list[Listener] = []
     try:
         for path in dict.fromkeys(paths):
-            listeners.append(Listener(path))
+            listeners.append(Listener(path, home))
         yield UnixRouter(listeners)
     finally:
         for listener in listeners:

@@ -14,6 +14,8 @@ receives every frame. A component may hold the GIL for a long time: nothing here
   the reading thread looks for the next daemon, greets it, and says which run is under way. The main thread is not
   disturbed: its answer is sent to the daemon that is there when the run ends. Without one, it is on disk (`is_kept`),
   or is held in `_hosted` until a daemon sends `Rejoin`.
+- A socket's path may lead to another user's socket. Who listens is looked up before the token is sent, and the
+  connection is made to the very socket that was looked at (`find_door`).
 - Ids of asks are the daemon's, and two daemons may use the same id, so that tasks have numbers of the link's own.
 
 Guaranteed: every `ask` ends when it is answered or the daemon ends; an answer goes to the daemon that asked, or took
@@ -33,13 +35,14 @@ import queue
 import select
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import zmq
 
-from sandbox_actors.errors import ActorStopped, DaemonUnreachable, NotFound, ProtocolError, SandboxError
+from sandbox_actors.errors import ActorStopped, DaemonUnreachable, NotFound, ProtocolError, Refused, SandboxError
 from sandbox_actors.protocol.faults import Fault, error_of, fault_of
 from sandbox_actors.protocol.frames import (
     MAX_FRAME,
@@ -57,13 +60,16 @@ from sandbox_actors.protocol.frames import (
     decode_frame,
     encode,
 )
-from sandbox_actors.protocol.unix_socket import listener
+from sandbox_actors.protocol.unix_socket import Door, find_door
 from sandbox_actors.protocol.worker_requests import FollowLog, Rejoin, Run, decode_worker_task
 from sandbox_actors.version import __version__
 from sandbox_actors.worker.daemon_watch import kill_own_processes, open_pidfd
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""
+
+PROBE_TIMEOUT = 1.0
+"""Seconds in which a process that listens has to take a connection."""
 
 FAREWELL_TIMEOUT = 2_000
 """Milliseconds that closing a link may take to send its last answer."""
@@ -98,7 +104,6 @@ class DaemonLink:
         self._path, self._lifeline, self._grace = path, lifeline, grace
         self.model_key: str | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._connect()
         self._daemon = -1
         self._has_daemon = threading.Event()
         self._lock = threading.Lock()
@@ -111,9 +116,14 @@ class DaemonLink:
         self._free_since = time.monotonic()
 
     def open(self) -> None:
-        """Greet the daemon, then read in a thread. Raises SandboxError if it refuses; ends the process if the daemon
-        has ended or does not answer."""
-        if not self._greet(self._socket, self._lifeline):
+        """Greet the daemon, then read in a thread. Raises SandboxError if it refuses, or another user listens in its
+        place; ends the process if the daemon has ended or does not answer."""
+        deadline = time.monotonic() + GREETING_TIMEOUT
+        while (door := find_door(self._path, PROBE_TIMEOUT)) is None:
+            has_ended, _, _ = select.select([self._lifeline], [], [], FIRST_PAUSE)
+            if has_ended or time.monotonic() > deadline:
+                kill_own_processes()
+        if not self._greet(door, self._lifeline):
             kill_own_processes()
         threading.Thread(target=self._read, name="link", daemon=True).start()
 
@@ -224,6 +234,7 @@ class DaemonLink:
             self._asked.clear()
             self._free_since = time.monotonic()
         os.close(self._daemon)
+        self._daemon = -1
         self._fail_all(fault_of(DaemonUnreachable(_NO_DAEMON)))
 
     def _find_daemon(self) -> None:
@@ -232,22 +243,24 @@ class DaemonLink:
             is_free = self._hosted is None or self._hosted.answer is not None
             if is_free and time.monotonic() - self._free_since >= self._grace:
                 kill_own_processes()
-            daemon = listener(self._path, timeout=1.0)
-            if daemon is not None:
-                self._try_daemon(daemon.pid)
+            door = None
+            with suppress(Refused):  # another user listens there: wait for the daemon of ours
+                door = find_door(self._path, PROBE_TIMEOUT)
+            if door is not None:
+                self._try_daemon(door)
             else:
                 time.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE)
 
-    def _try_daemon(self, pid: int) -> None:
+    def _try_daemon(self, door: Door) -> None:
         """Greet the daemon that listens now. If it does not speak our protocol, the process ends after its run."""
         try:
-            end = open_pidfd(pid)
+            end = open_pidfd(door.pid)
         except OSError:
-            return  # it has just ended
-        socket = self._connect()
+            door.close()  # it has just ended
+            return
         try:
-            self._greet(socket, end)
+            self._greet(door, end)
         except (ProtocolError, msgspec.MsgspecError):
             self._grace = 0.0  # it is of another version, and will not speak our protocol later either
             time.sleep(LONGEST_PAUSE)
@@ -255,8 +268,6 @@ class DaemonLink:
             time.sleep(LONGEST_PAUSE)
         finally:
             os.close(end)
-            if socket is not self._socket:
-                socket.close(linger=0)
 
     def _drain(self) -> None:
         while True:
@@ -317,16 +328,31 @@ class DaemonLink:
 
     # --- greetings ---
 
-    def _connect(self) -> zmq.Socket[bytes]:
+    def _greet(self, door: Door, end: int) -> bool:
+        """Send Hello to the daemon behind `door`, wait for Welcome, and close the door. False if the daemon ended
+        (`end` is then readable) or did not answer in time. Raises SandboxError if the daemon refuses."""
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, FAREWELL_TIMEOUT)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
-        socket.connect(f"ipc://{self._path}")
-        return socket
+        try:
+            socket.connect(f"ipc://{door.address}")
+            pid = self._exchange_greetings(socket, end)
+            self._daemon = -1 if pid is None else open_pidfd(pid)
+        except OSError:  # it has just ended
+            self._daemon = -1
+        finally:
+            door.close()
+            if self._daemon < 0:
+                socket.close(linger=0)
+        if self._daemon < 0:
+            return False
+        with self._lock:
+            self._socket = socket
+            self._has_daemon.set()
+        return True
 
-    def _greet(self, socket: zmq.Socket[bytes], end: int) -> bool:
-        """Send Hello and wait for Welcome. False if the daemon ended (`end` is then readable) or did not answer in
-        time. Raises SandboxError if the daemon refuses."""
+    def _exchange_greetings(self, socket: zmq.Socket[bytes], end: int) -> int | None:
+        """The pid of the daemon that welcomes this worker; None if it ended, or did not answer in time."""
         hosted = self._hosted
         run = hosted.task.run if hosted is not None else ""
         socket.send(encode(msgspec.structs.replace(self._hello, run=run, model_key=self.model_key)))
@@ -335,17 +361,10 @@ class DaemonLink:
         poller.register(end, zmq.POLLIN)
         ready = dict(poller.poll(int(GREETING_TIMEOUT * 1000)))
         if end in ready or not ready:
-            return False
+            return None
         answer = decode_frame(socket.recv())
         if isinstance(answer, TurnedAway):
             raise error_of(answer.fault)
         if not isinstance(answer, Welcome):
             raise ProtocolError(f"the daemon answered {type(answer).__name__} to Hello")
-        try:
-            self._daemon = open_pidfd(answer.pid)
-        except OSError:
-            return False
-        with self._lock:
-            self._socket = socket
-            self._has_daemon.set()
-        return True
+        return answer.pid

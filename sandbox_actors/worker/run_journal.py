@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
-from sandbox_actors.files import write_whole
+from sandbox_actors.files import own_file, write_whole
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.run_files import JOURNAL, LENGTH, RESULT, Ended, encode_kept
 
@@ -37,7 +36,7 @@ class Journal:
         data = encode_kept(points)
         entry = LENGTH.pack(len(data)) + data
         try:
-            with self._lock, open(self._path, "ab", buffering=0, opener=_private) as file:
+            with self._lock, open(self._path, "ab", buffering=0, opener=own_file) as file:
                 end = file.tell()
                 if file.write(entry) < len(entry):
                     file.truncate(end)
@@ -45,7 +44,3 @@ class Journal:
         except OSError:
             return False
         return True
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -140,3 +140,13 @@ def test_a_folder_that_cannot_be_written_to_is_an_env_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvError, match="cannot be locked"), EnvFolder(tmp_path / "file" / "env").claimed():
         pass
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(folder, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    folder.prefix.parent.mkdir()
+    folder.lock.symlink_to(precious)
+    with pytest.raises(EnvError, match="cannot be locked"), folder.claimed(), folder.changing("tag"):
+        pass
+    assert precious.read_text() == "precious"

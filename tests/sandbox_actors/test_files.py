@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox_actors.files import tail, whole_file, write_whole
+from sandbox_actors.errors import ConfigError
+from sandbox_actors.files import make_folders, own_file, tail, user_path, whole_file, write_whole
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -70,3 +71,40 @@ def test_the_tail_of_a_file_is_bounded_and_splits_progress_bars(tmp_path: Path) 
     assert tail(log, 3) == "first\nsecond\nthird \ufffd"
     assert len(tail(log, 10)) < 5000
     assert tail(tmp_path / "none", 3) == ""
+
+
+def test_a_link_or_a_file_of_another_user_is_not_used_as_a_file_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        own_file(tmp_path / "link", os.O_WRONLY)
+    with open(tmp_path / "new", "ab", opener=own_file) as file:
+        file.write(b"mine")
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+    if os.geteuid() == 0:  # nobody else can make a file of another user
+        os.chown(tmp_path / "new", 54321, 54321)
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            own_file(tmp_path / "new", os.O_WRONLY)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_folders_are_made_without_leaving_them_open_to_others(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        make_folders(tmp_path / "a" / "b")
+        make_folders(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / each).stat().st_mode & 0o777 for each in ("a", "a/b")] == [0o755, 0o755]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        make_folders(tmp_path / "file")
+    with pytest.raises(FileNotFoundError):
+        make_folders(Path("/proc/nothing/can/be/made/here"))
+
+
+def test_a_home_folder_that_is_not_known_is_reported_and_not_taken_for_a_name() -> None:
+    assert user_path("~/x") == Path.home() / "x"
+    assert user_path("a/~b") == Path("a/~b")
+    with pytest.raises(ConfigError, match="~no-such-user-here/x: no home folder is known for ~no-such-user-here"):
+        user_path("~no-such-user-here/x")

@@ -6,6 +6,7 @@ from collections import Counter
 
 from sandbox_actors.experiment.context_infos import META_NAME
 from sandbox_actors.experiment.model import Job, number_jobs
+from sandbox_actors.experiment.names import describe_bad_name, is_name
 from sandbox_actors.experiment.secrets import ADVICE, find_secrets
 from sandbox_actors.experiment_file.catalogue import Catalogue
 from sandbox_actors.experiment_file.checks.components import check_component
@@ -19,9 +20,6 @@ from sandbox_actors.experiment_file.draft import Draft
 from sandbox_actors.experiment_file.key_path import KeyPath
 from sandbox_actors.experiment_file.schema import LIST_KEYS
 from sandbox_actors.experiment_file.source import Source
-
-_MAX_BYTES = 200
-"""Of the name of a pipeline or job, in UTF-8: a file named after it may have 255 with its suffix."""
 
 
 def check(draft: Draft, source: Source, catalogue: Catalogue) -> None:
@@ -69,10 +67,8 @@ def _check_jobs(draft: Draft, source: Source, catalogue: Catalogue) -> None:
 
 
 def _check_name(draft: Draft, path: KeyPath, noun: str, name: str) -> None:
-    if "/" in name or not name.isprintable() or len(name.encode()) > _MAX_BYTES or name in ("", ".", ".."):
-        draft.error(
-            path, f"{name!r:.80} cannot be the name of a {noun}: files are named after it, and messages show it"
-        )
+    if not is_name(name) or not name.isprintable():
+        draft.error(path, describe_bad_name(noun, name))
     elif "." in name or name == "-1":
         draft.warn(path, f"{name!r} contains a dot or is -1, so that no dotted name can refer to this {noun}")
 

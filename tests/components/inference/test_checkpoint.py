@@ -69,3 +69,15 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(ComponentFailed, match="another process is writing"):
         Unfinished(export, IDENTITY, 1)
     first.close()
+
+
+def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    export, precious = tmp_path / "x_inference.jsonl", tmp_path / "precious"
+    Unfinished(export, IDENTITY, 1).close()
+    (path,) = partials(tmp_path)
+    path.unlink()
+    precious.write_text("precious")
+    path.symlink_to(precious)
+    with pytest.raises(ComponentFailed, match="cannot write beside"):
+        Unfinished(export, IDENTITY, 1)
+    assert precious.read_text() == "precious"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.pools.writing import Outputs
 from tests.components.conftest import ComponentProcess
 from tests.components.pools.pool_files import done, files, read_pool, refused, unfinished, write_pool
 
@@ -196,3 +198,16 @@ def test_settings_that_cannot_be_are_refused_by_their_key(
     itself = {**base, "dataset_path": [pool, merged]}
     assert f"export_path: the job would overwrite its own input {merged}" in refused(merging, itself)
     assert read_pool(merged) == [{"n": 1}]
+
+
+def test_without_unnamed_files_a_link_at_a_name_that_could_be_guessed_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)  # opening the folder fails, as on NFS
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / f".out.jsonl.{os.getpid()}").symlink_to(precious)
+    with Outputs() as outputs, outputs.lines(str(tmp_path / "out.jsonl"), "") as lines:
+        lines.write(b"{}\n")
+    assert (tmp_path / "out.jsonl").read_bytes() == b"{}\n"
+    assert precious.read_text() == "precious"

@@ -303,7 +303,6 @@ pipelines:
   - {"é" * 101}:
       execution_job_configs:
         - {{hook: TrainModelHook, meta_name: {LONG}, output: [{LONG}, "a\\0b"], env: {LONG}, component_path: {LONG}}}
-        - {{hook: TrainModelHook, meta_name: {"名" * 67}}}
 """)
     assert sum(map(len, found)) < 2_000
     assert [error.partition(": ")[2] for error in found] == [
@@ -320,10 +319,6 @@ pipelines:
                 ("component_path", "may have 1,000 characters, and has 1,000,000"),
             ]
         ),
-        f"pipelines.0.{'é' * 101}: '{'é' * 79} cannot be the name of a pipeline: files are named after it, "
-        "and messages show it (line 5)",
-        f"pipelines.0.{'é' * 101}.execution_job_configs.1.meta_name: '{'名' * 67}' cannot be the name of a job: "
-        "files are named after it, and messages show it (line 8)",
     ]
 
 

@@ -100,3 +100,12 @@ def test_an_entry_that_the_disk_takes_only_in_part_is_removed_again(tmp_path: Pa
 
 def test_a_run_without_a_journal_has_no_points(tmp_path: Path) -> None:
     assert RunFolders(tmp_path).journal(RUN, 0) == ([], 0)
+
+
+def test_no_run_is_removed_or_started_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "docs" / "thesis").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "docs")
+    folders = RunFolders(tmp_path / "runs")
+    assert folders.read() == []
+    folders.remove("thesis")
+    assert [path.name for path in (tmp_path / "docs").iterdir()] == ["thesis"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from sandbox_actors.actors.worker_records import WorkerRecords
 from sandbox_actors.errors import Refused
 from sandbox_actors.protocol.unix_socket import SOCKET_PATH_LIMIT
 from sandbox_actors.system.paths import find_paths
@@ -51,7 +53,7 @@ def test_a_relative_home_needs_a_current_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert find_paths({"SANDBOX_HOME": "/h"}).home == Path("/h")
-    with pytest.raises(Refused, match="the current folder has been removed"):
+    with pytest.raises(Refused, match="the current folder was removed"):
         find_paths({"SANDBOX_HOME": "here"})
 
 
@@ -91,3 +93,43 @@ def test_a_home_that_cannot_be_created_is_refused_by_name(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match=r"file/home cannot be created: Not a directory; set SANDBOX_HOME"):
         find_paths({"SANDBOX_HOME": str(tmp_path / "file" / "home")}).prepare()
+
+
+def test_a_looser_home_is_tightened_and_a_link_to_a_folder_of_ones_own_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    find_paths({"SANDBOX_HOME": str(tmp_path / "link")}).prepare()
+    assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_link_in_the_folder_for_temporary_files_is_refused_and_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "docs" / "thesis").mkdir(parents=True)
+    paths = find_paths({"SANDBOX_HOME": str(tmp_path / "home")})
+    paths.short.mkdir(mode=0o700)
+    paths.scratch.symlink_to(tmp_path / "docs")
+    records = WorkerRecords(paths.workers, paths.scratch)
+    records.clear([], set())
+    records.remove("thesis")
+    with pytest.raises(Refused, match=r"scratch is a link.*set TMPDIR"):
+        records.make_scratch("worker-1")
+    with pytest.raises(Refused, match=r"scratch is a link.*set TMPDIR"):
+        paths.prepare_scratch()
+    paths.remove_empty_folders()
+    assert [path.name for path in (tmp_path / "docs").iterdir()] == ["thesis"]
+
+
+def test_all_that_needs_a_short_path_lies_in_one_folder_of_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
+    (tmp_path / "t").mkdir()
+    paths = find_paths({"SANDBOX_HOME": str(tmp_path / ("d" * SOCKET_PATH_LIMIT))})
+    paths.prepare()
+    paths.prepare_scratch()
+    assert {paths.socket.parent, paths.worker_socket.parent, paths.scratch.parent} == {paths.short}
+    assert paths.short.stat().st_mode & 0o777 == 0o700
+    paths.remove_empty_folders()
+    assert list((tmp_path / "t").iterdir()) == []
