@@ -15,6 +15,7 @@ from sandbox_actors.cli.exit_status import BROKEN_PIPE, INTERRUPTED, status_of
 from sandbox_actors.cli.parser import make_parser
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.errors import ComponentFailed, ConfigError, SandboxError
+from sandbox_actors.protocol.secrets import without_secrets
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(screen: Screen, error: SandboxError) -> None:
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            screen.note(str(problem))
+            screen.note(without_secrets(str(problem)))
         count = len(error.problems)
         screen.note(f"sandbox: {count} {'error' if count == 1 else 'errors'}; nothing was run")
         return
-    screen.note(f"sandbox: {error}")
+    screen.note(without_secrets(f"sandbox: {error}"))
     if isinstance(error, ComponentFailed) and error.remote_traceback:
         screen.note(error.remote_traceback.rstrip())

@@ -38,9 +38,9 @@ from sandbox_actors.experiment.events import (
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.model import Experiment, NumberedJob, number_jobs
 from sandbox_actors.experiment.plan import Plan
-from sandbox_actors.experiment.secrets import mask_secrets
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
+from sandbox_actors.protocol.secrets import mask_secrets, without_secrets
 from sandbox_actors.store.queries import CFGS, Outputs
 from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
@@ -270,8 +270,8 @@ def configs_of(experiment: Experiment) -> dict[str, Any]:
 def describe_error(error: Exception) -> str:
     """An error as the row of a job holds it: what happened, and for component code the traceback of its own process."""
     if isinstance(error, ComponentFailed) and error.remote_traceback:
-        return f"{error}\n\n{error.remote_traceback}".rstrip()
-    return str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
+        return without_secrets(f"{error}\n\n{error.remote_traceback}".rstrip())
+    return without_secrets(str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}")
 
 
 def _failed(start: StartJob, error: str) -> JobFailed:

@@ -34,13 +34,13 @@ from sandbox_actors.errors import Refused, StoreError
 from sandbox_actors.experiment.events import PastSuccess
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.run_id import RunId
-from sandbox_actors.experiment.secrets import ADVICE, find_secrets
 from sandbox_actors.experiment_file.checks.resources import describe_gpu_shortage
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.wandb_export import forwarded
 from sandbox_actors.protocol.client_requests import CancelExperiment, ResumeExperiment, Submit, Submitted
 from sandbox_actors.protocol.frames import Request
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow
+from sandbox_actors.protocol.secrets import refuse_secrets
 from sandbox_actors.store.store import Store
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.transport.promises import Promise
@@ -270,8 +270,8 @@ class Experiments(Actor):
 
 def _checked(submit: Submit) -> Experiment:
     """The submitted experiment. Raises ConfigError, or Refused for what no daemon may store or this machine lacks."""
-    if secret := next(find_secrets(submit.definition), None):
-        raise Refused(f"{'.'.join(map(str, secret))}: {ADVICE}")
+    for given in (submit.definition, submit.environ):
+        refuse_secrets(given)
     experiment = thaw(submit.definition)
     for each in number_jobs(experiment):
         if missing := describe_gpu_shortage(each.job.resources, this_machine()):

@@ -7,6 +7,7 @@ import traceback
 import msgspec
 
 from sandbox_actors.errors import ComponentFailed, ConfigError, SandboxError
+from sandbox_actors.protocol.secrets import without_secrets
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -19,14 +20,19 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """An exception as data. A SandboxError has no traceback, unless it came from a component."""
+    """An exception as data, without the secrets that it quotes. A SandboxError has no traceback, unless it came from a
+    component."""
     if isinstance(error, ComponentFailed):
-        return Fault(code=error.code, message=str(error), kind=error.remote_type, traceback=error.remote_traceback)
+        return Fault(code=error.code, message=_text(error), kind=error.remote_type, traceback=error.remote_traceback)
     if isinstance(error, SandboxError):
-        return Fault(code=error.code, message=str(error), kind=type(error).__name__)
+        return Fault(code=error.code, message=_text(error), kind=type(error).__name__)
     kind = type(error).__name__
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return Fault(code="internal", message=f"{kind}: {error}", kind=kind, traceback=text)
+
+
+def _text(error: BaseException) -> str:
+    return without_secrets(str(error))
 
 
 def error_of(fault: Fault) -> SandboxError:
