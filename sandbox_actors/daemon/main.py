@@ -10,8 +10,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -39,7 +39,7 @@ from sandbox_actors.store.store import Store, open_store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
-from sandbox_actors.transport.connection import Router
+from sandbox_actors.transport.curve_port import CurvePort
 from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.unix_router import open_router
@@ -69,7 +69,6 @@ async def serve(paths: Paths, address: str = "") -> None:
 async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
     async with (
         open_store(paths.store) as store,
-        _open_elsewhere(address, Keys(paths.keys)) as elsewhere,
         open_router(paths.worker_socket) as workers,
         open_router(paths.socket, paths.home_socket) as clients,
         trio.open_nursery() as nursery,
@@ -79,8 +78,9 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
             await nursery.start(actor.run)
         nursery.start_soon(Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived).run)
         of_clients = parts.of_clients
-        for router in (clients, *elsewhere):
-            nursery.start_soon(Gateway(router, of_clients.admit, of_clients.serve, of_clients.arrived).run)
+        nursery.start_soon(Gateway(clients, of_clients.admit, of_clients.serve, of_clients.arrived).run)
+        if address:
+            await nursery.start(CurvePort(address, Keys(paths.keys), paths.home_socket).run)
         log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
         await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
         log.info("stops")
@@ -132,20 +132,6 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
     forecasts = Forecasts(environments, pool, resources)
     clients = ClientRequests(paths, store, watcher, pool, experiments, forecasts, stop.request)
     return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients)
-
-
-@asynccontextmanager
-async def _open_elsewhere(address: str, keys: Keys) -> AsyncIterator[list[Router]]:
-    """The router for clients elsewhere, where an address is given."""
-    if not address:
-        yield []
-        return
-    from sandbox_actors.transport.curve_router import (
-        open_curve_router,  # brings libzmq in, which nothing else here needs
-    )
-
-    async with open_curve_router(address, keys) as router:
-        yield [router]
 
 
 class _Stop:

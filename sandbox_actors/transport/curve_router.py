@@ -15,8 +15,8 @@ dropped. When a disconnection is reported, frames that came before it may be wai
   cuts.
 
 Guaranteed: no frame of a key that is not on the list is delivered; before its handshake a peer can send a few bounded
-frames for `GREETING_TIMEOUT` seconds. What libzmq does not bound (messages of many parts), a key on the list can use
-up; such a key may run programs anyway.
+frames for `GREETING_TIMEOUT` seconds. libzmq does not bound messages of many parts, so this runs in a process that owns
+nothing else, and whose memory is bounded (`curve_relay.py`).
 
 What failed: CURVE without ZAP accepts any client key. Without MAXMSGSIZE a peer without a key costs 2 GiB in 4 s. With
 ROUTER_HANDOVER another peer can take over an identity. Receiving once per wake-up got 1 of 2,000 messages and hung.
@@ -44,7 +44,7 @@ from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 CONNECTIONS = 100
 """Over TCP; one more is closed."""
 
-HIGH_WATER_MARK = 64
+HIGH_WATER_MARK = 8
 """Frames queued for one peer, and received from one peer but not read yet."""
 
 HEARTBEAT = 10_000
@@ -52,6 +52,9 @@ HEARTBEAT = 10_000
 
 REVOCATION_CHECK = 0.25
 """Seconds between two checks for a change of the allow-list."""
+
+TAKE_OVER = 2.0
+"""Seconds in which an address that is in use may become free."""
 
 DOMAIN = b"sandbox"
 """With a domain, libzmq refuses every peer as long as no ZAP handler answers; without one, it would admit them."""
@@ -62,6 +65,10 @@ _DONTWAIT, _POLLIN = int(zmq.DONTWAIT), int(zmq.POLLIN)
 def new_pair() -> KeyPair:
     public, secret = (z85.decode(half).hex() for half in zmq.curve_keypair())
     return KeyPair(public, secret)
+
+
+class PeerBusy(PeerGone):
+    """Its queue is full, because it has not read what it was sent; it may yet."""
 
 
 class PolledSocket:
@@ -147,8 +154,10 @@ class CurveRouter:
     def send(self, identity: bytes, frame: bytes) -> None:
         try:
             self._socket.socket.send_multipart([identity, frame], _DONTWAIT)
+        except zmq.Again as error:
+            raise PeerBusy(f"{HIGH_WATER_MARK} frames wait for the peer to read them") from error
         except zmq.ZMQError as error:
-            raise PeerGone(f"the peer does not read what it is sent ({error})") from error
+            raise PeerGone(f"the peer is not connected any more ({error})") from error
         finally:
             self._socket.wake()
 
@@ -265,13 +274,24 @@ async def open_curve_router(address: str, keys: Keys) -> AsyncIterator[CurveRout
         for option, setting in _options(pair).items():
             socket.setsockopt(option, setting)
         monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise ProtocolError(f"cannot listen at {address}: {error}") from error
+        await _bind(socket, address)
         yield CurveRouter(socket, zap, monitor, keys)
     finally:
         context.destroy(linger=0)
+
+
+async def _bind(socket: zmq.Socket[bytes], address: str) -> None:
+    """Wait a moment for the address: the process that had it for a daemon that was killed ends after its daemon."""
+    deadline = trio.current_time() + TAKE_OVER
+    while True:
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or trio.current_time() >= deadline:
+                raise ProtocolError(f"cannot listen at {address}: {error}") from error
+            await trio.sleep(TAKE_OVER / 40)
+        else:
+            return
 
 
 def _options(pair: KeyPair) -> dict[int, int | bytes]:
