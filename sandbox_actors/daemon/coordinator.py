@@ -92,7 +92,8 @@ class Coordinator(Actor):
             await self._store.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
         known = await self._watcher.query_job(JobPlace(self._id))
         if not any(row.name.startswith(f"{CFGS}.") for row in known):  # else they were recorded before a resume
-            await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
+            configs = await trio.to_thread.run_sync(configs_of, self._plan.experiment)
+            await self._watcher.watch_cfgs(self._id, configs)
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:

@@ -126,7 +126,8 @@ class ExperimentRun:
             return self._past  # in another folder, its relative paths meant other files
         done = {(each.iter, each.index): each for each in await self._store.history(last)}
         try:
-            places = find_reusable_jobs(thaw(submit.definition), done, self._experiment)
+            earlier = await trio.to_thread.run_sync(thaw, submit.definition)
+            places = await trio.to_thread.run_sync(find_reusable_jobs, earlier, done, self._experiment)
         except ConfigError:
             return self._past  # written by another version of this program
         history = [

@@ -142,7 +142,7 @@ class Experiments(Actor):
     async def _store_new(self, submit: Submit, submitted: Promise[Submitted]) -> None:
         try:
             submit = msgspec.structs.replace(submit, environ=forwarded(submit.environ))
-            experiment = _checked(submit)
+            experiment, rows = await trio.to_thread.run_sync(_checked, submit)
             with self._store.promptly():
                 row = await self._store.add_experiment(
                     submit,
@@ -150,7 +150,7 @@ class Experiments(Actor):
                     project=experiment.project_name,
                     work_dir=str(Path(submit.cwd, os.path.expanduser(experiment.work_dir))),
                     submitted=time.time(),
-                    jobs=waiting_rows(number_jobs(experiment), iter=1),
+                    jobs=rows,
                 )
         except Exception as error:
             submitted.reject(error)
@@ -218,7 +218,8 @@ class Experiments(Actor):
         submit = await self._store.submission(row.id)
         history = [PastSuccess(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
         past = Past(history, None if jobs is None else interrupted_jobs(jobs))
-        return self._make_run(row, thaw(submit.definition), submit.environ, past)
+        experiment = await trio.to_thread.run_sync(thaw, submit.definition)
+        return self._make_run(row, experiment, submit.environ, past)
 
     def _enter(self, run: ExperimentRun) -> None:
         """Let a run start as soon as its work_dir is free."""
@@ -268,15 +269,17 @@ class Experiments(Actor):
         promise.resolve(None)
 
 
-def _checked(submit: Submit) -> Experiment:
-    """The submitted experiment. Raises ConfigError, or Refused for what no daemon may store or this machine lacks."""
+def _checked(submit: Submit) -> tuple[Experiment, list[JobRow]]:
+    """The submitted experiment, and the rows of its first iteration. Takes long for a large one. Raises ConfigError, or
+    Refused for what no daemon may store or this machine lacks."""
     for given in (submit.definition, submit.environ):
         refuse_secrets(given)
     experiment = thaw(submit.definition)
-    for each in number_jobs(experiment):
+    jobs = number_jobs(experiment)
+    for each in jobs:
         if missing := describe_gpu_shortage(each.job.resources, this_machine()):
             raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")
-    return experiment
+    return experiment, waiting_rows(jobs, iter=1)
 
 
 def _unstarted(row: JobRow) -> JobRow:

@@ -49,6 +49,9 @@ _FROM_ENVIRONMENT = re.compile(r"\$\{\w{1,64}\}|\$\w{1,64}|\*{1,64}|")
 _DUMMIES = frozenset({"", "empty", "none", "null", "dummy", "fake", "no-key", "not-needed", "unused"})
 """What people write as the key of a server that needs none."""
 
+PIECE, LONGEST = 65_536, 4_096
+"""Characters of a text that are searched at a time, since a search stops all threads, and of the longest secret."""
+
 MASK = "(secret)"
 
 ADVICE = (
@@ -68,9 +71,8 @@ def is_secret(key: str, value: Any) -> bool:
 
 def has_secret(text: str) -> bool:
     """Whether a text holds a key of a common service, or a URL with credentials, also a percent-encoded one."""
-    if _VALUE.search(text):
-        return True
-    return any("://" in each and _has_credentials(each) for each in _readings(text))
+    pieces = (text[at : at + PIECE + LONGEST] for at in range(0, len(text), PIECE))
+    return any(_VALUE.search(piece) or any(map(_has_credentials, _readings(piece))) for piece in pieces)
 
 
 def find_secrets(value: Any, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -136,7 +138,7 @@ def _readings(text: str) -> Iterator[str]:
 
 
 def _has_credentials(text: str) -> bool:
-    return (
+    return "://" in text and (
         any(map(_is_secret_user, _USER.finditer(text)))
         or any(map(_is_secret_parameter, _QUERY.finditer(text)))
         or _PATH_TOKEN.search(text) is not None

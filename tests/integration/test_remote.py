@@ -69,8 +69,8 @@ class Elsewhere:
     def port_process(self) -> psutil.Process:
         """The process that has the TCP port."""
         assert self.place.daemon is not None
-        (found,) = psutil.Process(self.place.daemon.pid).children()
-        return found
+        children = psutil.Process(self.place.daemon.pid).children()
+        return next(child for child in children if any("curve_relay" in word for word in child.cmdline()))
 
     def connection(self, pair: object = None, server_key: str = "") -> Connection:
         return Connection(Remote(self.address, server_key or self.server_key, pair or self.mine))  # type: ignore[arg-type]
