@@ -28,7 +28,7 @@ class Forecasts:
         experiment = await trio.to_thread.run_sync(thaw, definition)
         requests = ActorRequests(self._environments, self._resources.cpus.total, experiment, cwd)
         rows = []
-        for each in dry_run(experiment, cwd):
+        for each in await trio.to_thread.run_sync(lambda: list(dry_run(experiment, cwd))):
             warm: bool | None = False
             if each.call is not None:
                 with suppress(EnvError):

@@ -102,9 +102,9 @@ class Attempt:
 
     async def _begin(self, id: RunId, call: Call) -> Outcome:
         """A call that no daemon has started yet."""
-        call = self._requests.describe(self._job, call)
+        call = await self._requests.describe(self._job, call)
         env = await self._ensure_env(call)
-        call = self._requests.describe(self._job, call, env)
+        call = await self._requests.describe(self._job, call, env)
         asked = self._job.resources
         cpus = self._requests.threads(self._job, call) if asked.cpus is None else asked.cpus
         has_waited = False

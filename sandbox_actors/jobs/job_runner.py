@@ -76,11 +76,11 @@ async def find_warm(
     requests: ActorRequests, pool: Pool, resources: Resources, job: Job, call: Call, has_open_model: bool
 ) -> bool | None:
     """The value of `PlannedJob.warm` for a call. Raises SandboxError where the job's env cannot exist."""
-    call = requests.describe(job, call)
+    call = await requests.describe(job, call)
     env = await requests.find_env(job, call)
     if env is None:
         return False
-    call = requests.describe(job, call, env)
+    call = await requests.describe(job, call, env)
     gpus = None if job.resources.gpus is None else resources.gpus.next(math.ceil(job.resources.gpus))
     warmth = await pool.ask(FindWarm(needs=await requests.needs(job, call, env, gpus)))
     if warmth == "process":

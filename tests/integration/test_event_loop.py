@@ -63,3 +63,21 @@ def test_a_large_experiment_is_stored_planned_and_resumed_without_stopping_the_e
             ended = place.wait(client, client.submit_definition(definition))
             assert ended.experiment.state == "succeeded", ended.jobs[0].error
     assert watched.slow_steps() == []
+
+
+def test_a_large_source_of_a_component_is_read_without_stopping_the_event_loop(watched: Watched) -> None:
+    place = watched.place
+    functions = "".join(
+        f"def f_{number}(a, b=1, *c):\n    return [a + {number} * b, {{'x': c}}]\n" for number in range(8_000)
+    )
+    (place.cwd / "mine.py").write_text(
+        f"{functions}class Mine:\n    def __init__(self, config): pass\n    def run(self): return 7\n"
+    )
+    definition = place.definition({"type": "Returns", "meta_name": "one"})
+    job = definition["experiment"]["pipelines"][0]["execution_jobs"][0]
+    job["component_path"], job["extra_configs"] = str(place.cwd), {"type": "mine:Mine"}
+    with place.client() as client:
+        client.forecast(definition)
+        ended = place.wait(client, client.submit_definition(definition))
+        assert ended.experiment.state == "succeeded", ended.jobs[0].error
+    assert watched.slow_steps() == []
