@@ -193,7 +193,7 @@ def _seconds(variable: str, default: float) -> float:
 
 
 def _raise_file_limit() -> None:
-    """libzmq aborts the process when it can open no more files: have as many as are allowed."""
+    """As many as are allowed, for the process of the TCP port too: libzmq aborts it when it can open no more files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
