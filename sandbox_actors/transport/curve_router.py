@@ -1,14 +1,18 @@
 """TCP, only on request: a ROUTER of libzmq with CURVE, which admits the keys of an allow-list and no others.
 
-Theory of operation. libzmq's I/O threads own the connections. In trio there are four tasks of one nursery: one reads
-the ROUTER, one answers ZAP (rfc.zeromq.org/spec/27: libzmq asks it whether a key is admitted), one reads the monitor
-(which connections were opened and closed), one watches the allow-list. All sockets are used from trio's thread only. A
-connection is reported before its handshake, so a frame of an unknown one comes from a connection that has ended, and is
-dropped. When a disconnection is reported, frames that came before it may be waiting: the ROUTER is drained first.
+Theory of operation. libzmq's I/O threads own the connections. In trio there are four tasks of one nursery: two wait,
+one for the ROUTER and one for its monitor (which connections were opened and closed), and both take what there is in
+both; one answers ZAP (rfc.zeromq.org/spec/27: libzmq asks it whether a key is admitted); one watches the allow-list.
+All sockets are used from trio's thread only.
 
+- A connection is reported before its handshake, so the monitor is read before a frame of an unknown connection is
+  looked at; if it is unknown still, it has ended, and the frame is dropped. When a disconnection is reported, frames
+  that came before it may be waiting: the ROUTER is drained first.
+- The events of the monitor are applied in their order: the descriptor of a connection that has ended may be that of the
+  next one in the same batch.
 - A socket's descriptor is edge-triggered: it says only that *something* may have changed, and any call on the socket
-  may consume that edge. So one task reads a socket, drains it until EAGAIN, and looks at EVENTS before it sleeps; after
-  a send the sender looks at EVENTS and wakes the reader if the send has consumed its wake-up.
+  may consume that edge. So who reads a socket drains it until EAGAIN, and who waits for it looks at EVENTS before;
+  after a send the sender looks at EVENTS and wakes the reader if the send has consumed its wake-up.
 - Admission is checked for each frame, not only at the handshake: a key that was removed is cut within
   `REVOCATION_CHECK` seconds, and no frame of it is delivered meanwhile.
 - libzmq closes a descriptor when it likes, and the number is used again: `AcceptedSocket` compares inodes before it
@@ -72,7 +76,7 @@ class PeerBusy(PeerGone):
 
 
 class PolledSocket:
-    """A socket that one task reads."""
+    """A socket for whose input one task waits."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
@@ -139,17 +143,26 @@ class CurveRouter:
         self._socket, self._zap, self._monitor = PolledSocket(socket), PolledSocket(zap), PolledSocket(monitor)
         self._keys = keys
         self._sockets: dict[int, AcceptedSocket] = {}
+        self._gone: list[AcceptedSocket] = []
         self._connections: dict[bytes, CurveConnection] = {}
         self._limited_log = RateLimitedLog()
 
     async def run(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._answer_zap)
-            nursery.start_soon(self._watch_connections, on_frame, on_closed)
+            nursery.start_soon(self._follow, self._monitor, on_frame, on_closed)
             nursery.start_soon(self._watch_keys)
-            while True:
-                self._drain(on_frame)
-                await self._socket.wait_readable()
+            await self._follow(self._socket, on_frame, on_closed)
+
+    async def _follow(self, socket: PolledSocket, on_frame: OnFrame, on_closed: OnClosed) -> None:
+        """Take what there is in both the monitor and the ROUTER, each time that `socket` is readable."""
+        while True:
+            self._read_events()
+            self._drain(on_frame)  # with the frames that were sent before a disconnection
+            gone, self._gone = self._gone, []
+            for each in gone:
+                self._disconnected(each, on_closed)
+            await socket.wait_readable()
 
     def send(self, identity: bytes, frame: bytes) -> None:
         try:
@@ -169,11 +182,12 @@ class CurveRouter:
             self._receive(bytes(identity.buffer), parts, on_frame)
 
     def _receive(self, identity: bytes, parts: list[Any], on_frame: OnFrame) -> None:
-        socket = self._sockets.get(int(parts[0].get(zmq.SRCFD)))
-        if socket is None:
-            return  # from a connection that has ended
         connection = self._connections.get(identity)
         if connection is None:
+            self._read_events()  # it may have been accepted since
+            socket = self._sockets.get(int(parts[0].get(zmq.SRCFD)))
+            if socket is None:
+                return  # from a connection that has ended
             key = str(parts[0].get("User-Id"))
             connection = self._connections[identity] = CurveConnection(
                 self, identity, socket, key, self._allowed().get(key, "?")
@@ -186,19 +200,13 @@ class CurveRouter:
 
     # --- connections ---
 
-    async def _watch_connections(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
-        while True:
-            gone = []
-            while self._monitor.has_input():
-                event = parse_monitor_message(self._monitor.socket.recv_multipart(_DONTWAIT))
-                if event["event"] == zmq.EVENT_ACCEPTED:
-                    self._accept(event["value"])
-                elif event["event"] == zmq.EVENT_DISCONNECTED:
-                    gone.append(event["value"])
-            self._drain(on_frame)  # frames that were sent before the disconnection
-            for descriptor in gone:
-                self._disconnected(descriptor, on_closed)
-            await self._monitor.wait_readable()
+    def _read_events(self) -> None:
+        while self._monitor.has_input():
+            event = parse_monitor_message(self._monitor.socket.recv_multipart(_DONTWAIT))
+            if event["event"] == zmq.EVENT_ACCEPTED:
+                self._accept(event["value"])
+            elif socket := self._sockets.pop(event["value"], None):
+                self._gone.append(socket)
 
     def _accept(self, descriptor: int) -> None:
         try:
@@ -211,8 +219,7 @@ class CurveRouter:
             )
             socket.cut()
 
-    def _disconnected(self, descriptor: int, on_closed: OnClosed) -> None:
-        socket = self._sockets.pop(descriptor, None)
+    def _disconnected(self, socket: AcceptedSocket, on_closed: OnClosed) -> None:
         for identity, connection in list(self._connections.items()):
             if connection._socket is socket:
                 del self._connections[identity]

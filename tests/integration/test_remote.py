@@ -177,6 +177,19 @@ def test_many_connections_without_curve_do_no_harm(elsewhere: Elsewhere) -> None
         assert local.status().pid == pid
 
 
+def test_a_connection_with_the_descriptor_of_one_that_has_just_ended_is_served(elsewhere: Elsewhere) -> None:
+    port = elsewhere.port_process()
+    for _ in range(20):
+        port.suspend()  # so that it sees both connections at once
+        sockets.create_connection(("127.0.0.1", elsewhere.port)).close()
+        timer = threading.Timer(0.02, port.resume)
+        timer.start()
+        mine = elsewhere.connection()
+        assert mine.ask(GetStatus()).home == str(elsewhere.place.home)
+        mine.close()
+        timer.join()
+
+
 def test_a_message_of_many_parts_is_cut_and_costs_neither_the_daemon_nor_other_clients(elsewhere: Elsewhere) -> None:
     assert elsewhere.place.daemon is not None
     processes = [psutil.Process(elsewhere.place.daemon.pid), elsewhere.port_process()]
