@@ -12,6 +12,7 @@ import yaml
 from envs.requirement_files import absolute, flattened
 from sandbox_actors.errors import EnvError
 from sandbox_actors.files import user_path
+from sandbox_actors.protocol.secrets import ADVICE, find_secrets
 
 
 class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_environment_file(path: Path) -> EnvironmentFile:
-    """Raises EnvError if the file cannot be read, or contains entries that are not supported."""
+    """Raises EnvError if the file cannot be read, holds a secret, or contains entries that are not supported."""
     try:
         with path.open(encoding="utf-8") as stream:
             content = yaml.safe_load(stream)
@@ -32,6 +33,8 @@ def read_environment_file(path: Path) -> EnvironmentFile:
         raise EnvError(f"environment file {path} cannot be read: {error}") from error
     if not isinstance(content, Mapping):
         raise EnvError(f"environment file {path}: a mapping with the key `dependencies` is expected")
+    for keys in find_secrets(content):
+        raise EnvError(f"environment file {path}: {'.'.join(map(str, keys))}: {ADVICE}")
     packages: list[str] = []
     pip: list[str] = []
     for entry in content.get("dependencies") or []:

@@ -25,13 +25,14 @@ from typing import IO, NamedTuple
 
 import psutil
 
-from envs.addresses import without_passwords
 from sandbox_actors.errors import EnvError
+from sandbox_actors.protocol.secrets import without_secrets
 
 TAG = "SANDBOX_ENV_COMMAND"
 TAIL_LINES = 20
 _LINE_END = re.compile(r"(\r\n|\n|\r(?!\Z))")  # a last \r may yet be followed by its \n
 CHUNK = 64 * 1024
+_BEGUN_URL = re.compile(rb"[\w.+-]{0,32}:(/{0,2}|//\S{0,4096})\Z")
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
 KILL_ROUNDS = 20
@@ -71,8 +72,8 @@ def control(cancel: threading.Event | None = None, timeout: float | None = None)
 
 
 def shown(command: str | Sequence[str]) -> str:
-    """The command as it would be typed, without the passwords in its addresses."""
-    return without_passwords(command if isinstance(command, str) else shlex.join(command))
+    """The command as it would be typed, without the secrets in it."""
+    return without_secrets(command if isinstance(command, str) else shlex.join(command))
 
 
 def run(
@@ -90,11 +91,12 @@ def run(
     or an exception occurs meanwhile (KeyboardInterrupt, or one that `output` raises), the command is ended with every
     process that it started, and CommandFailed or that exception is raised.
     """
-    tail = Tail()
+    tail, masked = Tail(), _Masked()
 
     def take(data: bytes) -> None:
-        tail.add(data)
-        output(data)
+        if data := masked.add(data):
+            tail.add(data)
+            output(data)
 
     try:
         child = subprocess.Popen(
@@ -120,6 +122,7 @@ def run(
             end_tree(control.tag, child.pid)
             child.wait()
             raise
+        take(b"")  # the end
         if what:
             end_tree(control.tag, child.pid)
             child.wait()
@@ -144,6 +147,21 @@ def check(
 
 def described(status: int) -> str:
     return f"ended with exit status {status}" if status > 0 else f"was ended by signal {-status}"
+
+
+class _Masked:
+    """A stream of bytes without the credentials in its URLs: installers print those of the indexes that they are
+    configured with. Only what may be the beginning of a URL waits for its end."""
+
+    def __init__(self) -> None:
+        self._open = b""
+
+    def add(self, data: bytes) -> bytes:
+        """What can be passed on; nothing at the end completes it."""
+        text = self._open + data
+        begun = None if not data or len(text) > CHUNK else _BEGUN_URL.search(text)
+        self._open = text[begun.start() :] if begun else b""
+        return without_secrets(text[: len(text) - len(self._open)].decode("latin-1")).encode("latin-1")
 
 
 class Tail:

@@ -18,6 +18,7 @@ from envs.requirement_files import is_editable, normalized, package_name
 from envs.router import env_of
 from envs.specs import EnvSpec
 from sandbox_actors.protocol.rows import EnvRecord
+from sandbox_actors.protocol.secrets import without_credentials
 
 METADATA = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", "*.egg-info")
 _FIELD = re.compile(r"^(Name|Version):[ \t]*(\S+)", re.MULTILINE)
@@ -108,7 +109,7 @@ def _origin(name: str, file: Path) -> str:
         origin = msgspec.json.decode(file.read_bytes(), type=_DirectUrl)
     except (OSError, msgspec.DecodeError):
         return ""
-    url = origin.url
+    url = without_credentials(origin.url)  # a tool may have kept them, though the standard says not to
     if origin.vcs_info:
         url = f"{origin.vcs_info.vcs}+{url}@{origin.vcs_info.commit_id}"
     elif url.startswith("file:"):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sandbox_actors.errors import EnvError
 from sandbox_actors.files import user_path
+from sandbox_actors.protocol.secrets import ADVICE, has_secret
 
 _EDITABLE = re.compile(r"(?:-e|--editable)[\s=]+")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:[\s=]+|(?=[./~\w]))(.+)")
@@ -55,7 +56,8 @@ def normalized(name: str) -> str:
 def flattened(paths: Sequence[Path | str]) -> list[str]:
     """The lines of requirements files and of those they include, without comments and with absolute paths.
 
-    A relative path in a file is looked up beside the file, then from the current folder. EnvError if a file is missing.
+    A relative path in a file is looked up beside the file, then from the current folder. EnvError if a file is missing,
+    or holds a secret.
     """
     lines: list[str] = []
     seen: set[Path] = set()
@@ -97,6 +99,8 @@ def _flatten(path: Path, lines: list[str], seen: set[Path]) -> None:
             if include.group(1) in ("-r", "--requirement"):
                 _flatten(target, lines, seen)
             else:
+                if target.is_file():
+                    _logical_lines(target)  # raises for a secret
                 lines.append(f"-c {target}")
         else:
             lines.append(absolute(line, find))
@@ -107,6 +111,9 @@ def _logical_lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise EnvError(f"requirements file {path} cannot be read: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if has_secret(_COMMENT.sub("", line)):
+            raise EnvError(f"requirements file {path}, line {number}: {ADVICE}")
     joined = re.sub(r"\\\r?\n", " ", text)
     return [line for line in (_COMMENT.sub("", raw).strip() for raw in joined.splitlines()) if line]
 

@@ -19,6 +19,7 @@ from envs.requirement_files import NAME, absolute, flattened
 from sandbox_actors.bootstrap import wants_newest
 from sandbox_actors.errors import ConfigError, Problem, did_you_mean
 from sandbox_actors.files import user_path
+from sandbox_actors.protocol.secrets import ADVICE, find_secrets, without_secrets
 
 SPEC_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "envs"
 LOCK_FOLDER = SPEC_FOLDER.with_name("locks")
@@ -75,6 +76,7 @@ class EnvSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
             del recipe["no_deps"]  # the fingerprints of specs without it are as they were before the key existed
         recipe["python"] = self.python or host_python()
         recipe["lock"] = path_digest(Path(self.lock)) if self.lock else ""
+        flattened([self.lock] if self.lock else [])  # raises for a secret
         recipe["config"] = read_environment_file(Path(self.config)) if self.config else None
         pip = recipe["config"].pip if self.config else ()
         recipe["requirements"] = ()
@@ -97,7 +99,11 @@ def load_spec(name_or_path: str, base: Path | None = None) -> EnvSpec:
         if EnvFolder(folder).is_finished():
             return EnvSpec(name=slug(folder.name), path=str(folder))
     raise ConfigError(
-        [Problem(name_or_path, "", f"no env spec or env of that name{did_you_mean(name_or_path, known)}")]
+        [
+            Problem(
+                without_secrets(name_or_path), "", f"no env spec or env of that name{did_you_mean(name_or_path, known)}"
+            )
+        ]
     )
 
 
@@ -112,11 +118,18 @@ def spec_names() -> list[str]:
 
 
 def spec_from(value: Any, name: str, base: Path, file: str, key: str = "") -> EnvSpec:
-    """A spec from a value in a file: a mapping, or the name or path of a spec. Errors name `file` and `key`."""
+    """A spec from a value in a file: a mapping, or the name or path of a spec. Errors name `file` and `key`.
+
+    A secret is refused here, before a process is started with the spec in its arguments.
+    """
     if isinstance(value, str):
         return load_spec(value, base)
     if not isinstance(value, Mapping):
         raise ConfigError([Problem(file, key, "an env must be a mapping, or the name or path of an env spec")])
+    if secrets := list(find_secrets(value)):
+        raise ConfigError(
+            [Problem(file, ".".join(map(str, [*filter(None, [key]), *keys])), ADVICE) for keys in secrets]
+        )
     try:
         spec = msgspec.convert({"name": name, **{str(k): _as_list(k, v) for k, v in value.items()}}, EnvSpec)
     except msgspec.ValidationError as error:

@@ -15,6 +15,7 @@ from sandbox_actors.cli.exit_status import BROKEN_PIPE, BUG, INTERRUPTED, SUCCEE
 from sandbox_actors.cli.parser import make_parser
 from sandbox_actors.cli.screen import Screen
 from sandbox_actors.errors import ComponentFailed, ConfigError, Refused, SandboxError
+from sandbox_actors.protocol.secrets import without_secrets
 from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.system.standard_files import open_standard_files
 from sandbox_actors.version import __version__
@@ -77,10 +78,10 @@ def _require_text(arguments: Sequence[str]) -> None:
 def _report(screen: Screen, error: SandboxError) -> None:
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            screen.note(bounded(str(problem), whole="the file has all of it"))
+            screen.note(bounded(without_secrets(str(problem)), whole="the file has all of it"))
         count = len(error.problems)
         screen.note(f"sandbox: {count} {'error' if count == 1 else 'errors'}; nothing was run")
         return
-    screen.note(f"sandbox: {error}")
+    screen.note(without_secrets(f"sandbox: {error}"))
     if isinstance(error, ComponentFailed) and error.remote_traceback:
         screen.note(error.remote_traceback.rstrip())

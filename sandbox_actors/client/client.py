@@ -43,6 +43,7 @@ from sandbox_actors.protocol.rows import (
     PlannedJob,
     WorkerRow,
 )
+from sandbox_actors.protocol.secrets import refuse_secrets
 from sandbox_actors.protocol.texts import bounded
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.version import __version__
@@ -105,7 +106,11 @@ class Client:
         return self.submit_definition(freeze(experiment), source)
 
     def submit_definition(self, definition: Any, source: str = "") -> str:
-        """Submit a frozen experiment; returns its ID. Relative paths in it are relative to the current folder."""
+        """Submit a frozen experiment; returns its ID. Relative paths in it are relative to the current folder.
+
+        Raises Refused for a secret in it, before anything is sent.
+        """
+        refuse_secrets(definition)
         environ = {name: value for name, value in os.environ.items() if _is_forwarded(name)}
         request = Submit(definition=definition, source=source, cwd=current_folder(), environ=environ)
         return self._connection.ask(request).experiment

@@ -49,9 +49,9 @@ from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.model import Experiment, NumberedJob, number_jobs
 from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.run_id import RunId
-from sandbox_actors.experiment.secrets import mask_secrets
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
+from sandbox_actors.protocol.secrets import mask_secrets
 from sandbox_actors.store.queries import CFGS, Outputs
 from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
@@ -122,7 +122,8 @@ class Coordinator(Actor):
         await self._store.update_experiment(self._id, state="running", reason="", error="", **started)
         known = await self._watcher.query_job(JobPlace(self._id))
         if not any(row.name.startswith(f"{CFGS}.") for row in known):  # else they were recorded before a resume
-            await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
+            configs = await trio.to_thread.run_sync(configs_of, self._plan.experiment)
+            await self._watcher.watch_cfgs(self._id, configs)
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:

@@ -179,7 +179,7 @@ class ExperimentRun:
         done = {(each.iter, each.index): each for each in await self._store.history(last)}
         try:
             earlier = await trio.to_thread.run_sync(thaw, submit.definition)
-            places = find_reusable_jobs(earlier, done, stored.experiment)
+            places = await trio.to_thread.run_sync(find_reusable_jobs, earlier, done, stored.experiment)
         except ConfigError:
             return stored  # written by another version of this program
         history = [

@@ -33,7 +33,6 @@ from sandbox_actors.errors import Refused
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.names import check_names
 from sandbox_actors.experiment.run_id import RunId
-from sandbox_actors.experiment.secrets import ADVICE, find_secrets
 from sandbox_actors.experiment_file.checks.resources import describe_gpu_shortage
 from sandbox_actors.files import user_path
 from sandbox_actors.jobs.durable_runs import DurableRuns
@@ -41,6 +40,7 @@ from sandbox_actors.jobs.wandb_export import forwarded
 from sandbox_actors.protocol.client_requests import CancelExperiment, ResumeExperiment, Submit, Submitted
 from sandbox_actors.protocol.frames import Request
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow
+from sandbox_actors.protocol.secrets import refuse_secrets
 from sandbox_actors.store.store import Store
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.transport.promises import Promise
@@ -146,7 +146,7 @@ class Experiments(Actor):
     async def _store_new(self, submit: Submit, submitted: Promise[Submitted]) -> None:
         try:
             submit = msgspec.structs.replace(submit, environ=forwarded(submit.environ))
-            experiment = _checked(submit)
+            experiment, rows = await trio.to_thread.run_sync(_checked, submit)
             with self._store.promptly():
                 row = await self._store.add_experiment(
                     submit,
@@ -154,7 +154,7 @@ class Experiments(Actor):
                     project=experiment.project_name,
                     work_dir=await trio.to_thread.run_sync(work_dir_of, submit.cwd, experiment),
                     submitted=time.time(),
-                    jobs=waiting_rows(number_jobs(experiment), iter=1),
+                    jobs=rows,
                 )
         except Exception as error:
             submitted.reject(error)
@@ -267,16 +267,18 @@ def work_dir_of(cwd: str, experiment: Experiment) -> str:
     return os.path.realpath(Path(cwd, user_path(experiment.work_dir)))
 
 
-def _checked(submit: Submit) -> Experiment:
-    """The submitted experiment. Raises ConfigError, or Refused for what no daemon may store or this machine lacks."""
-    if secret := next(find_secrets(submit.definition), None):
-        raise Refused(f"{'.'.join(map(str, secret))}: {ADVICE}")
+def _checked(submit: Submit) -> tuple[Experiment, list[JobRow]]:
+    """The submitted experiment, and the rows of its first iteration. Takes long for a large one. Raises ConfigError, or
+    Refused for what no daemon may store or this machine lacks."""
+    for given in (submit.definition, submit.environ):
+        refuse_secrets(given)
     experiment = thaw(submit.definition)
     check_names(experiment, submit.cwd)
-    for each in number_jobs(experiment):
+    jobs = number_jobs(experiment)
+    for each in jobs:
         if missing := describe_gpu_shortage(each.job.resources, this_machine()):
             raise Refused(f"{each.pipeline}.{each.job.meta_name} {missing}")
-    return experiment
+    return experiment, waiting_rows(jobs, iter=1)
 
 
 def _unstarted(row: JobRow) -> JobRow:

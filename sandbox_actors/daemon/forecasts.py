@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+import trio
 
 from sandbox_actors.actors.environments import Environments
 from sandbox_actors.actors.pool import Pool
@@ -24,10 +25,10 @@ class Forecasts:
 
     async def forecast(self, definition: Any, cwd: str) -> list[PlannedJob]:
         """The jobs of an experiment in their order, with what of each would be warm. Raises ConfigError."""
-        experiment = thaw(definition)
+        experiment = await trio.to_thread.run_sync(thaw, definition)
         requests = ActorRequests(self._environments, self._resources.cpus.total, experiment, cwd)
         rows = []
-        for each in dry_run(experiment, cwd):
+        for each in await trio.to_thread.run_sync(lambda: list(dry_run(experiment, cwd))):
             warm: bool | None = False
             if each.call is not None:
                 with suppress(EnvError):

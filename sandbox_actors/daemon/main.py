@@ -10,8 +10,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -44,7 +44,7 @@ from sandbox_actors.system.files_in_use import FilesInUse
 from sandbox_actors.system.machine import this_machine
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.system.standard_files import open_standard_files
-from sandbox_actors.transport.connection import Router
+from sandbox_actors.transport.curve_port import CurvePort
 from sandbox_actors.transport.gateway import Gateway
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.unix_router import open_router
@@ -74,7 +74,6 @@ async def serve(paths: Paths, address: str = "") -> None:
 async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
     async with (
         open_store(paths.store) as store,
-        _open_elsewhere(address, Keys(paths.keys)) as elsewhere,
         open_router(paths.worker_socket, home=paths.home) as workers,
         open_router(paths.socket, paths.home_socket, home=paths.home) as clients,
         trio.open_nursery() as below,
@@ -85,11 +84,13 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
         async with trio.open_nursery() as above:
             await above.start(_part, paths, parts.experiments.run)
             of_clients = parts.of_clients
-            gateways = [Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived)]
-            for router in (clients, *elsewhere):
-                gateways.append(Gateway(router, of_clients.admit, of_clients.serve, of_clients.arrived))
-            for gateway in gateways:
+            for gateway in (
+                Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived),
+                Gateway(clients, of_clients.admit, of_clients.serve, of_clients.arrived),
+            ):
                 await above.start(_part, paths, gateway.run)
+            if address:
+                await above.start(_part, paths, CurvePort(address, Keys(paths.keys), paths.home_socket).run)
             log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
             above.start_soon(_end_with_home, parts.files, stop)
             await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
@@ -170,20 +171,6 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
     return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients, files)
 
 
-@asynccontextmanager
-async def _open_elsewhere(address: str, keys: Keys) -> AsyncIterator[list[Router]]:
-    """The router for clients elsewhere, where an address is given."""
-    if not address:
-        yield []
-        return
-    from sandbox_actors.transport.curve_router import (
-        open_curve_router,  # brings libzmq in, which nothing else here needs
-    )
-
-    async with open_curve_router(address, keys) as router:
-        yield [router]
-
-
 class _Stop:
     """How the daemon is asked to end: `drain` first, where a client asked without `now`."""
 
@@ -243,7 +230,7 @@ def _seconds(variable: str, default: float) -> float:
 
 
 def _raise_file_limit() -> None:
-    """libzmq aborts the process when it can open no more files: have as many as are allowed."""
+    """As many as are allowed, for the process of the TCP port too: libzmq aborts it when it can open no more files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -90,6 +90,14 @@ class StartJob(msgspec.Struct, frozen=True, kw_only=True):
     extra_configs: Config
     settings: dict[str, Any] = {}
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths that `with_files_read` reads."""
+        if not isinstance(self.dj_configs, str) and not isinstance(self.extra_configs, str):
+            return ()
+        configs = job_configs(self.job, self.settings.items()).values()
+        return tuple(str(config.value) for config in configs if config.is_path)
+
     def with_files_read(self, read: Callable[[str], dict[str, Any]]) -> StartJob:
         """The same with each path replaced by what `read` returns for it, and the settings applied.
 

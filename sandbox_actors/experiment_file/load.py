@@ -17,8 +17,10 @@ from sandbox_actors.experiment_file.catalogue import Catalogue
 from sandbox_actors.experiment_file.checks.all import check
 from sandbox_actors.experiment_file.document import read_document
 from sandbox_actors.experiment_file.draft import draft_experiment
+from sandbox_actors.experiment_file.key_path import join_path
 from sandbox_actors.experiment_file.overrides import apply_overrides
 from sandbox_actors.experiment_file.source import Source
+from sandbox_actors.protocol.secrets import ADVICE, find_secrets, without_secrets
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,24 @@ def load_experiment(path: str, overrides: Iterable[str] = (), catalogue: Catalog
     source.include_configs()
     draft = draft_experiment(source)
     check(draft, source, catalogue or Catalogue())
-    errors, warnings = list(dict.fromkeys(draft.errors)), list(dict.fromkeys(draft.warnings))
+    errors, warnings = _shown(draft.errors), _shown(draft.warnings)
     return Loaded(None if errors else draft.experiment, errors, warnings)
 
 
+def _shown(problems: Iterable[Problem]) -> list[Problem]:
+    """Each once, and without the secrets that they quote."""
+    masked = (Problem(*map(without_secrets, (each.file, each.path, each.message))) for each in problems)
+    return list(dict.fromkeys(masked))
+
+
 def read_config(path: str, cwd: str) -> dict[str, Any]:
-    """The config in a file that is read when its job starts. Raises ConfigError."""
+    """The config in a file that is read when its job starts. Raises ConfigError, for a secret in it too: the config is
+    written to the record of the run."""
     document = read_document(os.path.join(cwd, os.path.expanduser(path)))
     if document.errors:
         raise ConfigError(document.errors)
     if not isinstance(document.value or {}, dict):
         raise ConfigError([Problem(document.file, "", "must contain a mapping")])
+    if secrets := list(find_secrets(document.value)):
+        raise ConfigError([Problem(document.file, join_path(keys), ADVICE) for keys in secrets])
     return document.value or {}

@@ -50,12 +50,14 @@ class ActorRequests:
         """An env from the record of a run, with the variables of a process in it."""
         return self._environments.at(env)
 
-    def describe(self, job: Job, call: Call, env: ReadyEnv | None = None) -> Call:
+    async def describe(self, job: Job, call: Call, env: ReadyEnv | None = None) -> Call:
         """The call with what a user's own class declares, as far as its source is found before it runs."""
         if not call.entry.is_own:
             return call
         sites = [] if env is None else sorted(env.prefix.glob("lib/python3*/site-packages"))
-        return replace(call, entry=described(call.entry, [*component_folders(job, self._cwd), *map(str, sites)]))
+        folders = [*component_folders(job, self._cwd), *map(str, sites)]
+        entry = await trio.to_thread.run_sync(described, call.entry, folders, limiter=_threads)
+        return replace(call, entry=entry)
 
     async def needs(self, job: Job, call: Call, env: ReadyEnv, gpus: tuple[str, ...] | None) -> ActorNeeds:
         """What the call needs, with its code as it is now: an actor that was started before a change must not serve

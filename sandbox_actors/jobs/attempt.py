@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,7 @@ from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.log_watching import LogWatching
 from sandbox_actors.jobs.run_folders import RunRecord
 from sandbox_actors.jobs.watchdogs import LAST_LINES, guard
-from sandbox_actors.protocol.rows import ProgressBar, points_of
+from sandbox_actors.protocol.rows import MetricRow, ProgressBar, points_of
 from sandbox_actors.protocol.worker_requests import Outcome, Run
 from sandbox_actors.store.store import Position
 from sandbox_actors.store.watcher import SandboxWatcher
@@ -97,18 +97,14 @@ class Attempt:
 
     async def _analysis(self) -> dict[str, Any]:
         """What an analysing job of this meta_name has recorded: {row: {statistic: number}}."""
-        found: dict[str, Any] = {}
-        for row in await self._watcher.query_job(self._place):
-            line, _, statistic = row.name.removeprefix(f"{self._job.meta_name}.").partition(".")
-            if statistic:
-                found.setdefault(line, {})[statistic] = row.value
-        return found
+        rows = await self._watcher.query_job(self._place)
+        return await trio.to_thread.run_sync(_by_statistic, rows, f"{self._job.meta_name}.")
 
     async def _begin(self, id: RunId, call: Call) -> Outcome:
         """A call that no daemon has started yet."""
-        call = self._requests.describe(self._job, call)
+        call = await self._requests.describe(self._job, call)
         env = await self._ensure_env(call)
-        call = self._requests.describe(self._job, call, env)
+        call = await self._requests.describe(self._job, call, env)
         asked = self._job.resources
         cpus = self._requests.threads(self._job, call) if asked.cpus is None else asked.cpus
         has_waited = False
@@ -209,3 +205,12 @@ class Attempt:
             raise JobTimeout(f"took longer than its timeout of {timeout:g} seconds\n{last}".rstrip()) from None
         lease.actor.warm_model = run.model_key if outcome.has_model else ""
         return outcome
+
+
+def _by_statistic(rows: Sequence[MetricRow], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for row in rows:
+        line, _, statistic = row.name.removeprefix(prefix).partition(".")
+        if statistic:
+            found.setdefault(line, {})[statistic] = row.value
+    return found

@@ -6,19 +6,21 @@ import math
 from functools import partial
 from pathlib import Path
 
+import trio
+
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.actors.pool_messages import FindWarm
 from sandbox_actors.experiment.events import StartJob
 from sandbox_actors.experiment.model import Job
 from sandbox_actors.experiment.names import file_name
 from sandbox_actors.experiment.run_id import RunId
-from sandbox_actors.experiment_file.load import read_config
 from sandbox_actors.hooks.base import JobResult
 from sandbox_actors.hooks.call import Call
 from sandbox_actors.hooks.registry import find_hook
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.attempt import Attempt, Change
 from sandbox_actors.jobs.capacity import Resources
+from sandbox_actors.jobs.config_files import read_config_file
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.store.watcher import SandboxWatcher
 
@@ -52,7 +54,9 @@ class JobRunner:
 
         Raises SandboxError: ComponentFailed, WorkerLost, EnvError, ConfigError, JobTimeout.
         """
-        start = start.with_files_read(lambda path: read_config(path, self._cwd))
+        if files := start.files:
+            contents = {file: await read_config_file(file, self._cwd) for file in files}
+            start = await trio.to_thread.run_sync(start.with_files_read, contents.__getitem__)
         id = self.run_id(start.iter, start.index, start.attempt)
         return await self._attempt(id, start, self.log_of(start), self._cwd, change).run(find_hook(start.job.hook))
 
@@ -80,11 +84,11 @@ async def find_warm(
     requests: ActorRequests, pool: Pool, resources: Resources, job: Job, call: Call, has_open_model: bool
 ) -> bool | None:
     """The value of `PlannedJob.warm` for a call. Raises SandboxError where the job's env cannot exist."""
-    call = requests.describe(job, call)
+    call = await requests.describe(job, call)
     env = await requests.find_env(job, call)
     if env is None:
         return False
-    call = requests.describe(job, call, env)
+    call = await requests.describe(job, call, env)
     gpus = None if job.resources.gpus is None else resources.gpus.next(math.ceil(job.resources.gpus))
     warmth = await pool.ask(FindWarm(needs=await requests.needs(job, call, env, gpus)))
     if warmth == "process":

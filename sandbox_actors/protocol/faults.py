@@ -7,6 +7,7 @@ import traceback
 import msgspec
 
 from sandbox_actors.errors import ComponentFailed, ConfigError, SandboxError
+from sandbox_actors.protocol.secrets import without_secrets
 from sandbox_actors.protocol.texts import LONGEST, bounded, text_of
 
 BESIDE_TRACEBACK = LONGEST // 4
@@ -26,7 +27,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def fault_of(error: BaseException) -> Fault:
-    """An exception as data of limited size, whatever its text and type: this never raises.
+    """An exception as data of limited size, whatever its text and type, without the secrets that it
+    quotes. This never raises.
 
     A SandboxError has no traceback, unless it came from a component.
     """
@@ -57,7 +59,7 @@ def _trace_of(error: BaseException) -> str:
 
 def _bounded_trace(text: str) -> str:
     """A traceback, which together with its message has at most `LONGEST` characters."""
-    return bounded(text, LONGEST - BESIDE_TRACEBACK - KIND - 64)
+    return bounded(without_secrets(text), LONGEST - BESIDE_TRACEBACK - KIND - 64)
 
 
 def _plain_errors(base: type[SandboxError]) -> list[type[SandboxError]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sandbox_actors.protocol.secrets import without_secrets
+
 LONGEST = 16 * 1024
 """Characters of an error as it is stored and shown."""
 
@@ -39,8 +41,8 @@ def bounded_line(text: str, limit: int) -> str:
 
 
 def text_of(error: BaseException, limit: int = LONGEST) -> str:
-    """`bounded(str(error))`, also of an exception whose text cannot be had."""
+    """`bounded(str(error))` without secrets, also of an exception whose text cannot be had."""
     try:
-        return bounded(str(error), limit)
+        return bounded(without_secrets(str(error)), limit)
     except Exception as failure:
         return f"an exception whose text cannot be had: {type(failure).__name__}"

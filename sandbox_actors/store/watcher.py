@@ -75,7 +75,8 @@ class SandboxWatcher:
 
     async def watch_cfgs(self, experiment: str, cfgs: Mapping[str, Any]) -> None:
         """Record configs by name: `{"sandbox": {...}, "train": {...}}`, flattened with dots, as results."""
-        await self.watch_points(JobPlace(experiment), points_of(dict(cfgs), CFGS))
+        points = await trio.to_thread.run_sync(points_of, dict(cfgs), CFGS)
+        await self.watch_points(JobPlace(experiment), points)
 
     async def watch(self, place: JobPlace, res: Any, step: int | None = None) -> None:
         """Record a result of a job, named by its meta_name; of a mapping, each leaf as `<meta_name>.<key>...`."""

@@ -1,22 +1,26 @@
 """TCP, only on request: a ROUTER of libzmq with CURVE, which admits the keys of an allow-list and no others.
 
-Theory of operation. libzmq's I/O threads own the connections. In trio there are four tasks of one nursery: one reads
-the ROUTER, one answers ZAP (rfc.zeromq.org/spec/27: libzmq asks it whether a key is admitted), one reads the monitor
-(which connections were opened and closed), one watches the allow-list. All sockets are used from trio's thread only. A
-connection is reported before its handshake, so a frame of an unknown one comes from a connection that has ended, and is
-dropped. When a disconnection is reported, frames that came before it may be waiting: the ROUTER is drained first.
+Theory of operation. libzmq's I/O threads own the connections. In trio there are four tasks of one nursery: two wait,
+one for the ROUTER and one for its monitor (which connections were opened and closed), and both take what there is in
+both; one answers ZAP (rfc.zeromq.org/spec/27: libzmq asks it whether a key is admitted); one watches the allow-list.
+All sockets are used from trio's thread only.
 
+- A connection is reported before its handshake, so the monitor is read before a frame of an unknown connection is
+  looked at; if it is unknown still, it has ended, and the frame is dropped. When a disconnection is reported, frames
+  that came before it may be waiting: the ROUTER is drained first.
+- The events of the monitor are applied in their order: the descriptor of a connection that has ended may be that of the
+  next one in the same batch.
 - A socket's descriptor is edge-triggered: it says only that *something* may have changed, and any call on the socket
-  may consume that edge. So one task reads a socket, drains it until EAGAIN, and looks at EVENTS before it sleeps; after
-  a send the sender looks at EVENTS and wakes the reader if the send has consumed its wake-up.
+  may consume that edge. So who reads a socket drains it until EAGAIN, and who waits for it looks at EVENTS before;
+  after a send the sender looks at EVENTS and wakes the reader if the send has consumed its wake-up.
 - Admission is checked for each frame, not only at the handshake: a key that was removed is cut within
   `REVOCATION_CHECK` seconds, and no frame of it is delivered meanwhile.
 - libzmq closes a descriptor when it likes, and the number is used again: `AcceptedSocket` compares inodes before it
   cuts.
 
 Guaranteed: no frame of a key that is not on the list is delivered; before its handshake a peer can send a few bounded
-frames for `GREETING_TIMEOUT` seconds. What libzmq does not bound (messages of many parts), a key on the list can use
-up; such a key may run programs anyway.
+frames for `GREETING_TIMEOUT` seconds. libzmq does not bound messages of many parts, so this runs in a process that owns
+nothing else, and whose memory is bounded (`curve_relay.py`).
 
 What failed: CURVE without ZAP accepts any client key. Without MAXMSGSIZE a peer without a key costs 2 GiB in 4 s. With
 ROUTER_HANDOVER another peer can take over an identity. Receiving once per wake-up got 1 of 2,000 messages and hung.
@@ -47,7 +51,7 @@ REFUSAL_TIMEOUT = 2.0
 """Over TCP. So many more are kept for so many seconds each: whoever has a key on the list is told the reason, which
 takes a handshake. All further ones are closed."""
 
-HIGH_WATER_MARK = 64
+HIGH_WATER_MARK = 8
 """Frames queued for one peer, and received from one peer but not read yet."""
 
 HEARTBEAT = 10_000
@@ -55,6 +59,9 @@ HEARTBEAT = 10_000
 
 REVOCATION_CHECK = 0.25
 """Seconds between two checks for a change of the allow-list."""
+
+TAKE_OVER = 2.0
+"""Seconds in which an address that is in use may become free."""
 
 DOMAIN = b"sandbox"
 """With a domain, libzmq refuses every peer as long as no ZAP handler answers; without one, it would admit them."""
@@ -69,8 +76,12 @@ def new_pair() -> KeyPair:
     return KeyPair(public, secret)
 
 
+class PeerBusy(PeerGone):
+    """Its queue is full, because it has not read what it was sent; it may yet."""
+
+
 class PolledSocket:
-    """A socket that one task reads."""
+    """A socket for whose input one task waits."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
@@ -138,6 +149,7 @@ class CurveRouter:
         self._socket, self._zap, self._monitor = PolledSocket(socket), PolledSocket(zap), PolledSocket(monitor)
         self._keys = keys
         self._sockets: dict[int, AcceptedSocket] = {}
+        self._gone: list[AcceptedSocket] = []
         self._connections: dict[bytes, CurveConnection] = {}
         self._limited_log = RateLimitedLog()
 
@@ -145,17 +157,27 @@ class CurveRouter:
         async with trio.open_nursery() as self._nursery:
             nursery = self._nursery
             nursery.start_soon(self._answer_zap)
-            nursery.start_soon(self._watch_connections, on_frame, on_closed)
+            nursery.start_soon(self._follow, self._monitor, on_frame, on_closed)
             nursery.start_soon(self._watch_keys)
-            while True:
-                self._drain(on_frame)
-                await self._socket.wait_readable()
+            await self._follow(self._socket, on_frame, on_closed)
+
+    async def _follow(self, socket: PolledSocket, on_frame: OnFrame, on_closed: OnClosed) -> None:
+        """Take what there is in both the monitor and the ROUTER, each time that `socket` is readable."""
+        while True:
+            self._read_events()
+            self._drain(on_frame)  # with the frames that were sent before a disconnection
+            gone, self._gone = self._gone, []
+            for each in gone:
+                self._disconnected(each, on_closed)
+            await socket.wait_readable()
 
     def send(self, identity: bytes, frame: bytes) -> None:
         try:
             self._socket.socket.send_multipart([identity, frame], _DONTWAIT)
+        except zmq.Again as error:
+            raise PeerBusy(f"{HIGH_WATER_MARK} frames wait for the peer to read them") from error
         except zmq.ZMQError as error:
-            raise PeerGone(f"the peer does not read what it is sent ({error})") from error
+            raise PeerGone(f"the peer is not connected any more ({error})") from error
         finally:
             self._socket.wake()
 
@@ -167,11 +189,12 @@ class CurveRouter:
             self._receive(bytes(identity.buffer), parts, on_frame)
 
     def _receive(self, identity: bytes, parts: list[Any], on_frame: OnFrame) -> None:
-        socket = self._sockets.get(int(parts[0].get(zmq.SRCFD)))
-        if socket is None:
-            return  # from a connection that has ended
         connection = self._connections.get(identity)
         if connection is None:
+            self._read_events()  # it may have been accepted since
+            socket = self._sockets.get(int(parts[0].get(zmq.SRCFD)))
+            if socket is None:
+                return  # from a connection that has ended
             key = str(parts[0].get("User-Id"))
             connection = self._connections[identity] = CurveConnection(
                 self, identity, socket, key, self._allowed().get(key, "?")
@@ -179,7 +202,7 @@ class CurveRouter:
         if connection.key not in self._allowed() or len(parts) != 1:
             connection.cut()
             return
-        if socket.is_refused:
+        if connection._socket.is_refused:
             with suppress(PeerGone):
                 connection.send(turned_away(Refused(FULL)))
             return
@@ -188,20 +211,13 @@ class CurveRouter:
 
     # --- connections ---
 
-    async def _watch_connections(self, on_frame: OnFrame, on_closed: OnClosed) -> None:
-        while True:
-            gone = []
-            while self._monitor.has_input():
-                event = parse_monitor_message(self._monitor.socket.recv_multipart(_DONTWAIT))
-                if event["event"] == zmq.EVENT_ACCEPTED:
-                    self._accept(event["value"])
-                elif event["event"] == zmq.EVENT_DISCONNECTED:
-                    # Looked up now: the next event may be that of another connection with the same descriptor.
-                    gone.append(self._sockets.get(event["value"]))
-            self._drain(on_frame)  # frames that were sent before the disconnection
-            for socket in filter(None, gone):
-                self._disconnected(socket, on_closed)
-            await self._monitor.wait_readable()
+    def _read_events(self) -> None:
+        while self._monitor.has_input():
+            event = parse_monitor_message(self._monitor.socket.recv_multipart(_DONTWAIT))
+            if event["event"] == zmq.EVENT_ACCEPTED:
+                self._accept(event["value"])
+            elif socket := self._sockets.pop(event["value"], None):
+                self._gone.append(socket)
 
     def _accept(self, descriptor: int) -> None:
         try:
@@ -219,8 +235,6 @@ class CurveRouter:
         socket.cut()
 
     def _disconnected(self, socket: AcceptedSocket, on_closed: OnClosed) -> None:
-        if self._sockets.get(socket.descriptor) is socket:
-            del self._sockets[socket.descriptor]
         for identity, connection in list(self._connections.items()):
             if connection._socket is socket:
                 del self._connections[identity]
@@ -282,13 +296,24 @@ async def open_curve_router(address: str, keys: Keys) -> AsyncIterator[CurveRout
         for option, setting in _options(pair).items():
             socket.setsockopt(option, setting)
         monitor = socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise ProtocolError(f"cannot listen at {address}: {error}") from error
+        await _bind(socket, address)
         yield CurveRouter(socket, zap, monitor, keys)
     finally:
         context.destroy(linger=0)
+
+
+async def _bind(socket: zmq.Socket[bytes], address: str) -> None:
+    """Wait a moment for the address: the process that had it for a daemon that was killed ends after its daemon."""
+    deadline = trio.current_time() + TAKE_OVER
+    while True:
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE or trio.current_time() >= deadline:
+                raise ProtocolError(f"cannot listen at {address}: {error}") from error
+            await trio.sleep(TAKE_OVER / 40)
+        else:
+            return
 
 
 def _options(pair: KeyPair) -> dict[int, int | bytes]:

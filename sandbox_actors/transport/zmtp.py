@@ -1,4 +1,4 @@
-"""The listening side of ZMTP 3.1, as far as a ROUTER needs it for DEALER sockets: bytes in, messages out, no I/O.
+"""ZMTP 3.1, as far as a ROUTER and a DEALER socket need it: bytes in, messages out, no I/O.
 
 The protocol is ZeroMQ's own (rfc.zeromq.org/spec/23 and /37), with the NULL mechanism: both sides begin with a greeting
 of 64 bytes and a READY command, then send frames of a flag byte, a length and a body. Any DEALER of libzmq speaks it.
@@ -27,14 +27,15 @@ HEAD = READY_LIMIT + 9
 """The most bytes that must be read to know the length of a frame, or to parse one that is not a message."""
 
 
-def _ready() -> bytes:
-    name, kind = b"Socket-Type", b"ROUTER"
+def _opening(kind: bytes) -> bytes:
+    name = b"Socket-Type"
     body = b"\5READY" + bytes([len(name)]) + name + len(kind).to_bytes(4, "big") + kind
-    return bytes([_COMMAND, len(body)]) + body
+    ready = bytes([_COMMAND, len(body)]) + body
+    return b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\1" + _MECHANISM + b"\0" * 32 + ready
 
 
-OPENING = b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\1" + _MECHANISM + b"\0" * 32 + _ready()
-"""All that the listening side sends before its first message. It need not wait for the other side."""
+OPENING, DEALER_OPENING = _opening(b"ROUTER"), _opening(b"DEALER")
+"""All that the listening side, and the other one, sends before its first message. Neither need wait for the other."""
 
 
 def framed(body: bytes) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.class_attributes import declared
+from components.class_attributes import LARGE, declared
 from components.factories import Entry, described
 
 
@@ -77,3 +77,21 @@ def test_a_class_that_lists_its_keys_accepts_those_that_any_config_may_have(tmp_
     folder = source(tmp_path, "class Mine(Base):\n    keys = ('steps',)\n")
     keys = described(Entry(target="mine:Mine", is_own=True), [folder]).keys
     assert keys == ("steps", "type", "env_name", "env_manager", "env_params")
+
+
+@pytest.mark.real
+def test_a_large_source_is_read_by_a_process_of_its_own_with_the_same_result(tmp_path: Path) -> None:
+    source = "class Mine:\n    env = 'plain'\n    keys = ('a', 'b')\n    needs_gpu = True\n"
+    (tmp_path / "small.py").write_text(source)
+    (tmp_path / "large.py").write_text(source + f"# {'x' * 70}\n" * (LARGE // 64))
+    expected = {"env": "plain", "keys": ("a", "b"), "needs_gpu": True}
+    for module in ("small", "large"):
+        assert declared(f"{module}:Mine", [str(tmp_path)]) == expected
+
+
+@pytest.mark.parametrize(
+    "source", ["(" * 100_000, f"class Mine:\n    env = {'-' * 5_000}1\n", "class Mine:\n    env = -'a'\n"]
+)
+def test_a_source_that_cannot_be_read_declares_nothing(tmp_path: Path, source: str) -> None:
+    (tmp_path / "mine.py").write_text(source[:LARGE])
+    assert declared("mine:Mine", [str(tmp_path)]) == {}

@@ -170,3 +170,20 @@ def test_a_command_within_a_command_is_ended_with_it(gate):
 def test_passwords_in_addresses_are_not_shown():
     command = ["pip", "--index-url=https://me:secret@example.org/simple"]
     assert processes.shown(command) == "pip --index-url=https://***@example.org/simple"
+
+
+@pytest.mark.parametrize("at", range(1, 40))
+def test_what_a_command_prints_is_passed_on_without_credentials_however_it_is_cut(at: int) -> None:
+    stream, text = processes._Masked(), b"no \xff access to https://me:secret@example.org/simple: denied\n12 %\r"
+    passed = stream.add(text[:at]) + stream.add(text[at:]) + stream.add(b"")
+    assert passed == b"no \xff access to https://***@example.org/simple: denied\n12 %\r"
+
+
+def test_the_error_and_the_log_of_an_installer_hold_no_credentials_of_its_index() -> None:
+    log: list[bytes] = []
+    program = "import os, sys; print('cannot read ' + os.environ['UV_INDEX_URL'], end=''); sys.exit(2)"
+    environ = {**ENVIRON, "UV_INDEX_URL": "https://me:secret@example.org/simple"}
+    with pytest.raises(CommandFailed, match=r"cannot read https://\*\*\*@example.org/simple") as failed:
+        processes.check([sys.executable, "-c", program], environ=environ, control=control(), output=log.append)
+    assert "secret" not in str(failed.value)
+    assert b"".join(log) == b"cannot read https://***@example.org/simple"

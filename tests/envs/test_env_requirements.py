@@ -66,6 +66,25 @@ def test_a_path_that_is_not_beside_the_file_is_looked_up_from_the_current_folder
     assert flattened([tmp_path / "files" / "r.txt"]) == [f"{tmp_path}/lib"]
 
 
+SECRET = "https://me:hunter2@example.org/simple"
+
+
+@pytest.mark.parametrize("how", ["{file}", "-r {file}", "-c {file}"])
+def test_credentials_in_a_file_or_in_one_that_it_names_are_refused_with_the_line_and_not_repeated(how, tmp_path):
+    inner, outer = tmp_path / "inner.txt", tmp_path / "outer.txt"
+    outer.write_text(how.format(file="inner.txt") if how != "{file}" else "")
+    paths = [inner] if how == "{file}" else [outer]
+    for line in (f"--index-url {SECRET}", f"pkg @ git+{SECRET}", "x @ https://hunter2@example.org/x.whl"):
+        inner.write_text(f"numpy  # not https://a:b@c\n{line}\n")
+        with pytest.raises(EnvError, match=r"inner\.txt, line 2: everyone who reads the file sees a secret") as refused:
+            flattened(paths)
+        assert "hunter2" not in str(refused.value)
+    inner.write_text(
+        "--index-url https://${USER}:${PASSWORD}@example.org/simple\npkg @ git+ssh://git@example.org/pkg\n"
+    )
+    flattened(paths)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(EnvError, match=r"requirements file .*nowhere\.txt cannot be read"):
         flattened([tmp_path / "nowhere.txt"])

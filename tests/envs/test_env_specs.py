@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
@@ -71,6 +72,36 @@ def test_errors_name_the_key():
     assert "envs.mine.packages: only conda" in problems({"packages": ["ffmpeg"]})
     assert "envs.mine.deps: an entry is empty" in problems({"deps": [" "]})
     assert "a mapping, or the name" in problems(["six"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"deps": ["pkg @ git+https://hunter2@example.org/pkg"]},
+        {"extra_index": "https://me:hunter2@example.org/simple"},
+        {"find_links": ["https://example.org/?sig=hunter2"], "manager": "conda"},
+        {"channels": ["https://me:hunter2@example.org/channel"], "manager": "conda"},
+        {"post_install": [["pip", "install", "--index-url", "HTTPS://me:hunter2@example.org"]]},
+        {"unknown https://me:hunter2@example.org": 1},
+        {"variables": {"HF_TOKEN": "hunter2"}},
+    ],
+)
+def test_credentials_in_a_spec_are_refused_and_not_repeated(wrong, tmp_path):
+    (tmp_path / "spec.yaml").write_text(json.dumps(wrong))
+    with pytest.raises(ConfigError, match="everyone who reads the file sees a secret") as refused:
+        load_spec("spec.yaml", tmp_path)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_credentials_in_the_lock_or_the_environment_file_of_a_spec_are_refused(tmp_path):
+    (tmp_path / "lock.txt").write_text("pkg @ https://me:hunter2@example.org/pkg.whl")
+    (tmp_path / "env.yaml").write_text(
+        "dependencies: [python]\nvariables: {HF_ENDPOINT: 'https://me:hunter2@example.org'}"
+    )
+    for spec in ({"lock": "lock.txt"}, {"config": "env.yaml", "manager": "conda"}):
+        with pytest.raises(EnvError, match="everyone who reads the file sees a secret") as refused:
+            _ = spec_from(spec, "e", tmp_path, "f").fingerprint
+        assert "hunter2" not in str(refused.value)
 
 
 def test_a_spec_with_another_content_has_another_fingerprint():

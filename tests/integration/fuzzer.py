@@ -42,12 +42,11 @@ from sandbox_actors.protocol.frames import (
 from sandbox_actors.protocol.rows import Point
 from sandbox_actors.protocol.worker_requests import Report
 from sandbox_actors.transport.gateway import MALFORMED_LIMIT
-from sandbox_actors.transport.zmtp import OPENING, framed
+from sandbox_actors.transport.zmtp import DEALER_OPENING, framed
 
 CLOSE_TIMEOUT = 30.0
 AT_ONCE = 8
 
-DEALER_OPENING = OPENING.replace(b"\6ROUTER", b"\6DEALER")
 IDENTITY_OPENING = DEALER_OPENING[:64] + b"\4\x33\5READY\x0bSocket-Type\0\0\0\6DEALER\x08Identity\0\0\0\x08worker-1"
 
 HELLO = Hello(protocol=PROTOCOL_VERSION, version="0", name="fuzz", pid=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket as sockets
 import subprocess
@@ -12,23 +13,31 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.remote import Remote, find_remote
 from sandbox_actors.errors import DaemonUnreachable, Refused
 from sandbox_actors.protocol.client_requests import GetStatus
+from sandbox_actors.protocol.frames import MAX_FRAME
+from sandbox_actors.transport.curve_relay import MEMORY_LIMIT
 from sandbox_actors.transport.curve_router import CONNECTIONS, new_pair
+from sandbox_actors.transport.gateway import MALFORMED_LIMIT
 from sandbox_actors.transport.keys import Keys
 from sandbox_actors.transport.zmtp import OPENING
 
 from .commands import ROOT, job, sandbox, write
 from .conftest import Sandbox
+from .fuzzer import MESSAGES, WEIGHTS
+
+COUNT, SEED = 200, int(os.environ.get("SANDBOX_FUZZ_SEED", "7"))
+"""Of the raw connections in the fuzz test, and what determines them."""
 
 
 class Elsewhere:
@@ -45,6 +54,23 @@ class Elsewhere:
         self.mine = Keys(home / "keys").make_client(new_pair)
         self.server.add("laptop", self.mine.public)
         place.start()
+        self.until_open()
+
+    def until_open(self) -> None:
+        """Wait until the port accepts connections."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with suppress(ConnectionRefusedError):
+                sockets.create_connection(("127.0.0.1", self.port)).close()
+                return
+            time.sleep(0.02)
+        raise AssertionError((self.place.home / "daemon.log").read_text())
+
+    def port_process(self) -> psutil.Process:
+        """The process that has the TCP port."""
+        assert self.place.daemon is not None
+        children = psutil.Process(self.place.daemon.pid).children()
+        return next(child for child in children if any("curve_relay" in word for word in child.cmdline()))
 
     def connection(self, pair: object = None, server_key: str = "") -> Connection:
         return Connection(Remote(self.address, server_key or self.server_key, pair or self.mine))  # type: ignore[arg-type]
@@ -57,8 +83,11 @@ class Elsewhere:
 @pytest.fixture
 def elsewhere(unserved: Sandbox) -> Iterator[Elsewhere]:
     home = Path(tempfile.mkdtemp(prefix="sb-"))
-    yield Elsewhere(unserved, home)
+    made = Elsewhere(unserved, home)
+    yield made
+    port = made.port_process()
     unserved.stop()
+    assert psutil.wait_procs([port], 5)[1] == []
     shutil.rmtree(home)
 
 
@@ -127,25 +156,127 @@ def test_revoking_a_key_closes_its_connections_and_no_others(elsewhere: Elsewher
 
 def test_many_connections_without_curve_do_no_harm(elsewhere: Elsewhere) -> None:
     assert elsewhere.place.daemon is not None
-    daemon = psutil.Process(elsewhere.place.daemon.pid)
+    port, pid = elsewhere.port_process(), elsewhere.place.daemon.pid
     mine = elsewhere.connection()
-    before = daemon.memory_info().rss
+    before = port.memory_info().rss
     opened = []
     for number in range(3 * CONNECTIONS):
         opened.append(sockets.create_connection(("127.0.0.1", elsewhere.port)))
         data = [b"", OPENING[:32], OPENING, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 200][number % 5]
         opened[-1].send(data)
-    assert mine.ask(GetStatus()).pid == daemon.pid
+    assert mine.ask(GetStatus()).pid == pid
     deadline = time.monotonic() + 20
-    while daemon.num_fds() > CONNECTIONS + 60 and time.monotonic() < deadline:
+    while port.num_fds() > CONNECTIONS + 60 and time.monotonic() < deadline:
         mine.ask(GetStatus())
-    assert daemon.num_fds() <= CONNECTIONS + 60
-    assert daemon.memory_info().rss - before < 32 * 1024 * 1024
+    assert port.num_fds() <= CONNECTIONS + 60
+    assert port.memory_info().rss - before < 32 * 1024 * 1024
     for each in opened:
         each.close()
     mine.close()
     with Client(elsewhere.place.paths, autostart=False) as local:
-        assert local.status().pid == daemon.pid
+        assert local.status().pid == pid
+
+
+def test_a_connection_with_the_descriptor_of_one_that_has_just_ended_is_served(elsewhere: Elsewhere) -> None:
+    port = elsewhere.port_process()
+    for _ in range(20):
+        port.suspend()  # so that it sees both connections at once
+        sockets.create_connection(("127.0.0.1", elsewhere.port)).close()
+        timer = threading.Timer(0.02, port.resume)
+        timer.start()
+        mine = elsewhere.connection()
+        assert mine.ask(GetStatus()).home == str(elsewhere.place.home)
+        mine.close()
+        timer.join()
+
+
+def test_a_message_of_many_parts_is_cut_and_costs_neither_the_daemon_nor_other_clients(elsewhere: Elsewhere) -> None:
+    assert elsewhere.place.daemon is not None
+    processes = [psutil.Process(elsewhere.place.daemon.pid), elsewhere.port_process()]
+    before, peaks = processes[0].memory_info().rss, [0, 0]
+    mine, other = elsewhere.connection(), elsewhere.connection()
+    part = bytes(MAX_FRAME - 1024)
+    for _ in range(2 * MEMORY_LIMIT // MAX_FRAME):  # libzmq sends the first part when it has the last one
+        mine._socket.send(part, zmq.SNDMORE, copy=False)
+    mine._socket.send(b"", copy=False)
+    deadline = time.monotonic() + 30
+    while not mine._monitor.poll(0):
+        assert time.monotonic() < deadline
+        assert other.ask(GetStatus()).pid == processes[0].pid
+        peaks = [max(peak, each.memory_info().rss) for peak, each in zip(peaks, processes, strict=True)]
+    assert peaks[0] - before < 16 * 1024 * 1024
+    assert peaks[1] < 1.1 * MEMORY_LIMIT
+    assert other.ask(GetStatus()).pid == processes[0].pid
+    mine._context.destroy(linger=0)
+    other.close()
+
+
+def test_the_port_is_opened_again_when_its_process_dies(elsewhere: Elsewhere) -> None:
+    port = elsewhere.port_process()
+    port.kill()
+    with elsewhere.place.client() as local:
+        assert local.status().home == str(elsewhere.place.home)
+    port.wait(10)
+    elsewhere.until_open()
+    mine = elsewhere.connection()
+    assert mine.ask(GetStatus()).home == str(elsewhere.place.home)
+    mine.close()
+
+
+def test_the_next_daemon_has_the_port_of_one_that_was_killed(elsewhere: Elsewhere) -> None:
+    left = elsewhere.port_process()
+    elsewhere.place.kill()
+    left.wait(10)
+    elsewhere.place.start()
+    elsewhere.until_open()
+    mine = elsewhere.connection()
+    assert mine.ask(GetStatus()).home == str(elsewhere.place.home)
+    mine.close()
+
+
+def test_malformed_bytes_over_tcp_cost_no_memory_and_delay_no_client(elsewhere: Elsewhere) -> None:
+    assert elsewhere.place.daemon is not None
+    processes = [psutil.Process(elsewhere.place.daemon.pid), elsewhere.port_process()]
+    mine = elsewhere.connection()
+    for _ in range(50):
+        mine.ask(GetStatus())
+    before = [each.memory_info().rss for each in processes]
+    draw, slow = random.Random(SEED), []
+    for number in range(COUNT):
+        with suppress(ConnectionError), sockets.create_connection(("127.0.0.1", elsewhere.port)) as raw:
+            raw.sendall(raw_bytes(draw))
+        if number % 20 == 0:  # sends a byte at a time, and never closes
+            slow.append(sockets.create_connection(("127.0.0.1", elsewhere.port)))
+        for each in slow:
+            with suppress(ConnectionError):
+                each.send(CURVE_OPENING[number % 64 : number % 64 + 1])
+        asked = time.monotonic()
+        assert mine.ask(GetStatus()).pid == processes[0].pid
+        assert time.monotonic() - asked < 5
+    for _ in range(COUNT // 10):
+        peer = elsewhere.connection()
+        for make in draw.choices(MESSAGES, WEIGHTS, k=MALFORMED_LIMIT):
+            peer._socket.send(make(draw))
+        peer._socket.send_multipart([b"part"] * 50)
+        assert mine.ask(GetStatus()).pid == processes[0].pid
+        peer._context.destroy(linger=0)
+    assert processes == [processes[0], elsewhere.port_process()]
+    grown = [each.memory_info().rss - then for each, then in zip(processes, before, strict=True)]
+    assert max(grown) < 32 * 1024 * 1024, grown
+    for each in slow:
+        each.close()
+    mine.close()
+
+
+CURVE_OPENING = OPENING[:12] + b"CURVE".ljust(20, b"\0") + OPENING[32:64]
+
+
+def raw_bytes(draw: random.Random) -> bytes:
+    """What is no handshake, or a part of one, or one that is forged."""
+    hello = b"\4\xc8\5HELLO\1\0" + draw.randbytes(192)
+    whole = CURVE_OPENING + hello + b"\4\x50\x08INITIATE" + draw.randbytes(draw.randrange(200))
+    forged = CURVE_OPENING + draw.choice([b"\2", b"\6", b"\3", b"\1"]) + draw.choice([b"\xff" * 8, draw.randbytes(8)])
+    return draw.choice([draw.randbytes(draw.randrange(1, 300)), whole[: draw.randrange(len(whole))], whole, forged])
 
 
 def test_a_client_that_is_one_too_many_gets_the_limit(elsewhere: Elsewhere) -> None:

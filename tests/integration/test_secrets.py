@@ -11,6 +11,7 @@ import pytest
 from sandbox_actors.errors import Refused
 from sandbox_actors.experiment_file.load import load_experiment
 from sandbox_actors.hooks.catalogue import load_catalogue
+from sandbox_actors.protocol.client_requests import Submit
 
 from .commands import job, sandbox, write
 from .conftest import Sandbox
@@ -61,6 +62,35 @@ def test_a_secret_in_an_experiment_file_is_refused_and_not_stored(keyed: Sandbox
         client.submit_definition(definition)
     assert load_experiment(str(keyed.cwd / file), [], load_catalogue()).experiment is None
     assert files_with(secret, keyed.home) == []
+    keyed.stop()
+
+
+def test_credentials_of_a_url_are_refused_by_client_and_daemon_and_neither_stored_nor_shown(keyed: Sandbox) -> None:
+    url = "https://me:hunter2-canary@127.0.0.1:9/simple"
+    (keyed.cwd / "spec.yaml").write_text(f"deps: [pkg]\nextra_index: {url}\n")
+    (keyed.cwd / "requirements.txt").write_text(f"--index-url {url}\npkg\n")
+    for arguments in (
+        ("submit", write(keyed, "one", main=[job("Returns", "one", value=7, model=url)])),
+        ("check", write(keyed, "two", main=[{**job("Returns", "one", value=7), "env": url}])),
+        ("submit", write(keyed, "three", main=[job("Returns", "one", value=7)]), "--set", f"work_dir={url}"),
+        ("env", "create", "spec.yaml"),
+    ):  # fmt: skip
+        refused = sandbox(keyed, *arguments)
+        assert (refused.returncode, "sees a secret in it" in refused.stdout + refused.stderr) == (2, True)
+        assert "hunter2" not in refused.stdout + refused.stderr
+    definition = keyed.definition({"type": "Returns", "meta_name": "one", "value": 7}, envs={"e": {"deps": [url]}})
+    with keyed.client() as client:
+        with pytest.raises(Refused, match="everyone who reads the file"):
+            client.submit_definition(definition)
+        with pytest.raises(Refused, match="everyone who reads the file"):  # of another client, which does not look
+            client._connection.ask(Submit(definition=definition, source="", cwd="/"))
+        assert client.experiments() == []
+        spec = {"deps": [], "requirements": [str(keyed.cwd / "requirements.txt")]}
+        definition = keyed.definition({"type": "Returns", "meta_name": "one"}, envs={"e": spec})
+        definition["experiment"]["pipelines"][0]["execution_jobs"][0]["env"] = "e"
+        id = client.submit_definition(definition)
+        assert "requirements.txt, line 1: everyone" in keyed.wait(client, id).jobs[0].error
+    assert files_with("hunter2-canary", keyed.home) == []
     keyed.stop()
 
 

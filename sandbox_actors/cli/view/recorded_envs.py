@@ -6,14 +6,13 @@ from typing import Any
 
 import msgspec
 
-from envs.addresses import without_passwords
 from sandbox_actors.protocol.rows import EnvRecord, EnvRow, ExperimentDetail
+from sandbox_actors.protocol.secrets import mask_secrets, without_secrets
 
 
 def document(row: EnvRow) -> dict[str, Any]:
-    """For `--json`: all that was recorded, without passwords in addresses."""
-    text = without_passwords(msgspec.json.encode(row.record).decode())
-    return {"digest": row.digest, "jobs": row.jobs, **msgspec.json.decode(text)}
+    """For `--json`: all that was recorded, without secrets, which an earlier version may have recorded."""
+    return {"digest": row.digest, "jobs": row.jobs, **mask_secrets(msgspec.to_builtins(row.record))}
 
 
 def packages(record: EnvRecord) -> str:
@@ -22,7 +21,7 @@ def packages(record: EnvRecord) -> str:
     versions = {**{name: version for name, version, _ in of_conda}, **record.packages}
     shown = []
     for name in record.requested:
-        origin = f" ({without_passwords(record.origins[name])})" if name in record.origins else ""
+        origin = f" ({without_secrets(record.origins[name])})" if name in record.origins else ""
         shown.append(f"{name} {versions[name]}{origin}")
     others = len(versions) - len(shown)
     return ", ".join([*shown, f"{others} {'others' if shown else 'packages'}"] if others else shown)

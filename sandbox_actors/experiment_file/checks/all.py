@@ -7,7 +7,6 @@ from collections import Counter
 from sandbox_actors.experiment.context_infos import META_NAME
 from sandbox_actors.experiment.model import Job, number_jobs
 from sandbox_actors.experiment.names import describe_bad_name, is_name
-from sandbox_actors.experiment.secrets import ADVICE, find_secrets
 from sandbox_actors.experiment_file.catalogue import Catalogue
 from sandbox_actors.experiment_file.checks.components import check_component
 from sandbox_actors.experiment_file.checks.config_view import view_configs
@@ -20,12 +19,15 @@ from sandbox_actors.experiment_file.draft import Draft
 from sandbox_actors.experiment_file.key_path import KeyPath
 from sandbox_actors.experiment_file.schema import LIST_KEYS
 from sandbox_actors.experiment_file.source import Source
+from sandbox_actors.protocol.secrets import ADVICE, find_secrets
 
 
 def check(draft: Draft, source: Source, catalogue: Catalogue) -> None:
     """Adds to the draft's errors and warnings."""
     if not isinstance(source.value, dict):
         return
+    for keys in find_secrets(source.value):
+        draft.error(keys, ADVICE)
     have_unique_names = _check_pipelines(draft, source)
     check_managers(draft, catalogue)
     _check_jobs(draft, source, catalogue)
@@ -59,8 +61,6 @@ def _check_jobs(draft: Draft, source: Source, catalogue: Catalogue) -> None:
         types = check_component(draft, catalogue, each, views, path)
         check_recipe(draft, catalogue, views["dj_configs"])
         for view in views.values():
-            for keys in find_secrets(view.value):
-                draft.error(view.path(keys), ADVICE)
             data.check(view, next((known for of, known in types if of is view), None))
         for view in views.values():
             data.add_written(view)

@@ -9,11 +9,11 @@ from sandbox_actors.errors import did_you_mean, nearest
 from sandbox_actors.experiment.hook_specs import HookSpec
 from sandbox_actors.experiment.job_configs import is_placeholder
 from sandbox_actors.experiment.model import ConfigName, NumberedJob
-from sandbox_actors.experiment.secrets import ADVICE
 from sandbox_actors.experiment_file.catalogue import Catalogue, KnownFactory, KnownType
 from sandbox_actors.experiment_file.checks.config_view import ConfigView
 from sandbox_actors.experiment_file.draft import Draft
 from sandbox_actors.experiment_file.key_path import KeyPath
+from sandbox_actors.protocol.secrets import ADVICE
 
 
 def check_component(

@@ -422,6 +422,41 @@ def test_requiring_an_experiment_with_errors_raises_all_of_them() -> None:
     assert [problem.path for problem in raised.value.problems] == ["project_name", ""]
 
 
+TRAIN = "execution_job_configs: [{hook: TrainModelHook, meta_name: train, extra_configs: {a: 1}}]"
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("envs.e.deps.0", "envs: {e: {deps: ['pkg @ git+https://hunter2@host/pkg']}}"),
+        ("hpo_config.base", "hpo_config: {base: 'https://me:hunter2@host'}"),
+        ("work_dir", "work_dir: 's3://KEY:hunter2@bucket/out'"),
+        ("hpo_config", "hpo_config: {'HTTPS://me:hunter2@host': 1}"),
+        ("experiment_name", "experiment_name: |\n  text\n  https://host/?sig=hunter2\n"),
+    ],
+)
+def test_credentials_anywhere_in_a_file_are_refused_and_not_repeated(place: str, text: str) -> None:
+    loaded = load(f"{text}\n{TRAIN}")
+    assert loaded.experiment is None
+    assert [each for each in loaded.errors if each.path == place and "sees a secret in it" in each.message]
+    assert "hunter2" not in repr(loaded)
+
+
+def test_credentials_in_an_override_or_the_name_of_a_file_are_refused_and_not_repeated() -> None:
+    loaded = load_experiment(write(TRAIN), ["anonymous.train.extra_configs.base_url=https://me:hunter2@host/v1"])
+    assert [each.path for each in loaded.errors if each.file == "--set"]
+    named = load_experiment(write(TRAIN), ["anonymous.train.extra_configs=https://me:hunter2@host/config.yaml"])
+    assert loaded.experiment is named.experiment is None
+    assert "hunter2" not in repr(loaded) + repr(named)
+
+
+def test_credentials_in_a_config_that_is_read_when_its_job_starts_are_refused(folder: Path) -> None:
+    write("api: {base_url: 'https://me:hunter2@host/v1'}\n", "late.yaml")
+    with pytest.raises(ConfigError, match=r"api\.base_url: everyone") as refused:
+        read_config("late.yaml", str(folder))
+    assert "hunter2" not in str(refused.value)
+
+
 def test_a_config_that_is_read_when_its_job_starts_is_a_mapping_or_an_error(folder: Path) -> None:
     write("a: 1\n", "late/config.yaml")
     write("", "late/empty.yaml")

@@ -33,7 +33,7 @@ def test_an_origin_is_shown_without_its_password() -> None:
     shown = packages(record(["base"], {"base": "1.0"}, origins=origins))
     assert shown == "base 1.0 (base @ git+https://***@example.org/base.git@0123abc)"
     row = EnvRow(digest="d", record=record(["base"], {"base": "1.0"}, origins=origins), jobs=["a.b"])
-    assert "secret" not in str(document(row))
+    assert "me:secret" not in str(document(row))
     assert document(row)["jobs"] == ["a.b"]
 
 
