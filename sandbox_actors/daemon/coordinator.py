@@ -41,7 +41,7 @@ from sandbox_actors.experiment.plan import Plan
 from sandbox_actors.experiment.secrets import mask_secrets
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
-from sandbox_actors.store.queries import CFGS, Outputs
+from sandbox_actors.store.queries import Outputs
 from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
 
@@ -90,9 +90,7 @@ class Coordinator(Actor):
         await trio.to_thread.run_sync(self._work_dir.make)
         if not self._is_continued:
             await self._store.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
-        known = await self._watcher.query_job(JobPlace(self._id))
-        if not any(row.name.startswith(f"{CFGS}.") for row in known):  # else they were recorded before a resume
-            await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
+        await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:
