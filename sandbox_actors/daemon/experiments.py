@@ -99,10 +99,18 @@ class Experiments(Actor):
             async with trio.open_nursery() as self._nursery:
                 await super().run(task_status=task_status)
         finally:
-            with trio.CancelScope(shield=True), suppress(StoreError):  # else the next daemon finds its workers gone
-                for row in await self._store.unfinished():
-                    if row.state == "running":
-                        await record_end(self._store, row.id, "failed", CUT_OFF.format(id=row.id))
+            with trio.CancelScope(shield=True):
+                await self._record_ends()
+
+    async def _record_ends(self) -> None:
+        """Else the next daemon finds that the workers of those that ran are gone."""
+        try:
+            for row in await self._store.unfinished():
+                if row.state == "running":
+                    await record_end(self._store, row.id, "failed", CUT_OFF.format(id=row.id))
+        except StoreError as error:
+            text = "it is not recorded how these experiments ended, which the next daemon finds out: %s: %s"
+            log.error(text, ", ".join(sorted(self._unfinished, key=int)), error)
 
     async def on_start(self) -> None:
         rows = await self._store.unfinished()

@@ -96,6 +96,11 @@ class Store:
         """
         return self._database.promptly()
 
+    def stop_waiting(self, seconds: float) -> None:
+        """From now on no call waits longer than `seconds` for the disk: it raises StoreError. For a daemon that
+        ends."""
+        self._database.stop_waiting(seconds)
+
     # --- experiments ----------------------------------------------------------------------------------------------
 
     async def add_experiment(
