@@ -11,7 +11,7 @@ own message.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ WHERE_IT_STOPPED = "stopped because the experiment was cancelled"
 class Coordinator(Actor):
     """From `on_start` to the `Finish` of its plan, then it stops by itself.
 
-    `is_continued`: an earlier daemon has started the experiment, and was killed.
+    `is_continued`: an earlier daemon has started the experiment, and was killed. `on_first_job` is called once, when a
+    job has what it waited for, or when one has ended or runs already.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class Coordinator(Actor):
         runner: JobRunner,
         retry_delay: float = RETRY_DELAY,
         is_continued: bool = False,
+        on_first_job: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(f"experiment {row.id}")
-        self._retry_delay, self._is_continued = retry_delay, is_continued
+        self._retry_delay, self._is_continued, self._on_first_job = retry_delay, is_continued, on_first_job
+        self._has_begun = False
         self._id, self._plan, self._store, self._watcher, self._runner = row.id, plan, store, watcher, runner
         self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
@@ -91,6 +94,8 @@ class Coordinator(Actor):
         if not self._is_continued:
             await self._store.update_experiment(self._id, state="running", started=time.time(), reason="", error="")
         await self._watcher.watch_cfgs(self._id, configs_of(self._plan.experiment))
+        if any(row.state != "waiting" for row in await self._store.job_rows(self._id)):
+            self._begin()
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:
@@ -160,6 +165,8 @@ class Coordinator(Actor):
 
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
+        if not is_stopped:
+            self._begin()
         state: State = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
         row = self._ended_row(command.index, state, command.error)
         await self._store.put_jobs(self._id, [row])
@@ -210,7 +217,14 @@ class Coordinator(Actor):
         except ActorStopped:
             return  # the experiment has ended without waiting for this job
 
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._on_first_job()
+
     async def _change(self, index: int, **fields: Any) -> None:
+        if fields.get("state") == "running":
+            self._begin()
         self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
         await self._store.put_jobs(self._id, [self._rows[index]])
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -43,20 +44,18 @@ class ExperimentRun:
     def __init__(
         self,
         row: ExperimentRow,
-        experiment: Experiment,
-        environ: dict[str, str],
-        past: Past,
+        interrupted: list[PastAttempt] | None,
         *,
         folder: Path,
-        runner: JobRunner,
+        make_runner: Callable[[ExperimentRow, Experiment], JobRunner],
         store: Store,
         watcher: SandboxWatcher,
         runs: DurableRuns,
         export: WandbExport,
         retry_delay: float = RETRY_DELAY,
     ) -> None:
-        self._row, self._experiment, self._environ, self._past = row, experiment, environ, past
-        self._folder, self._runner, self._store, self._watcher = folder, runner, store, watcher
+        self._row, self._interrupted = row, interrupted
+        self._folder, self._make_runner, self._store, self._watcher = folder, make_runner, store, watcher
         self._runs, self._export, self._retry_delay = runs, export, retry_delay
         self._preparing = trio.CancelScope()
         self._coordinator: Coordinator | None = None
@@ -77,25 +76,31 @@ class ExperimentRun:
         if self._coordinator is not None:
             self._coordinator.notify(CancelRequested())
 
-    async def export(self) -> None:
-        """Export to wandb, if the submitter wants it, from now to the end of `run` and a little longer."""
-        if is_wanted(self._environ):
-            await self._export.export(self._row, self._experiment, self._environ, self._folder, self._ended)
-
-    async def run(self) -> None:
-        """Returns when the end is recorded."""
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Returns when the end is recorded. The export to wandb, which takes a little longer, is left in `nursery`."""
         try:
             with self._preparing:
                 await self._wait_for_work_dir()
-                past = await self._take_over()
+                experiment, environ = await self._load()
+                past = await self._take_over(experiment)
             if self._preparing.cancel_called:
                 await record_end(self._store, self.id, "cancelled")
             else:
-                await self._coordinate(past)
+                begin_export = partial(nursery.start_soon, self._export_to_wandb, experiment, environ)
+                await self._coordinate(experiment, past, begin_export)
         finally:
             with trio.CancelScope(shield=True):
                 await self._runs.drop_left(self.id)
             self._ended.set()
+
+    async def _load(self) -> tuple[Experiment, dict[str, str]]:
+        """The experiment, and the variables of its submitter."""
+        submit = await self._store.submission(self.id)
+        return thaw(submit.definition), submit.environ
+
+    async def _export_to_wandb(self, experiment: Experiment, environ: dict[str, str]) -> None:
+        if is_wanted(environ):
+            await self._export.export(self._row, experiment, environ, self._folder, self._ended)
 
     async def _wait_for_work_dir(self) -> None:
         if not self.work_dir_is_free.is_set():
@@ -103,11 +108,17 @@ class ExperimentRun:
             await self._store.update_experiment(self.id, reason=reason)
             await self.work_dir_is_free.wait()
 
-    async def _coordinate(self, past: Past) -> None:
-        plan = Plan(self._experiment, past.history, past.interrupted or ())
-        is_continued = past.interrupted is not None
+    async def _coordinate(self, experiment: Experiment, past: Past, begin_export: Callable[[], None]) -> None:
+        plan = Plan(experiment, past.history, past.interrupted or ())
         self._coordinator = Coordinator(
-            self._row, plan, self._store, self._watcher, self._runner, self._retry_delay, is_continued
+            self._row,
+            plan,
+            self._store,
+            self._watcher,
+            self._make_runner(self._row, experiment),
+            self._retry_delay,
+            is_continued=past.interrupted is not None,
+            on_first_job=begin_export,  # an exporter is a process: a thousand experiments may wait for a cpu
         )
         try:
             await self._coordinator.run()
@@ -115,24 +126,26 @@ class ExperimentRun:
             log.exception("experiment %s ends by an error of the daemon", self.id)
             await record_end(self._store, self.id, "failed", "; ".join(map(describe_error, _leaves(group))))
 
-    async def _take_over(self) -> Past:
-        """What the last experiment in this work_dir has done already, copied into the record of this one where that is
-        wanted."""
-        if not self._experiment.resume or self._row.started is not None or self._past.history:
-            return self._past
+    async def _take_over(self, experiment: Experiment) -> Past:
+        """What this experiment has behind it, and where that is wanted, what the last one in its work_dir has done
+        already, copied into its record."""
+        own = [PastSuccess(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(self.id)]
+        mine = Past(own, self._interrupted)
+        if not experiment.resume or self._row.started is not None or mine.history:
+            return mine
         last = await self._store.last_started_in(self.work_dir, before=self.id)
         submit = await self._store.submission(last) if last else None
         if last is None or submit is None or submit.cwd != self._row.cwd:
-            return self._past  # in another folder, its relative paths meant other files
+            return mine  # in another folder, its relative paths meant other files
         done = {(each.iter, each.index): each for each in await self._store.history(last)}
         try:
-            places = find_reusable_jobs(thaw(submit.definition), done, self._experiment)
+            places = find_reusable_jobs(thaw(submit.definition), done, experiment)
         except ConfigError:
-            return self._past  # written by another version of this program
+            return mine  # written by another version of this program
         history = [
             PastSuccess(iter=iter, index=index, infos=done[then].entry) for (iter, index), then in places.items()
         ]
-        reached = Plan(self._experiment, history)
+        reached = Plan(experiment, history)
         reached.start()
         places = {place: then for place, then in places.items() if place[0] <= reached.iter}
         await self._store.copy_jobs(self.id, last, places)

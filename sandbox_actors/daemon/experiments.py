@@ -29,9 +29,9 @@ import trio
 
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.daemon.coordinator import describe_error, waiting_rows
-from sandbox_actors.daemon.experiment_run import ExperimentRun, Past, interrupted_jobs, record_end
+from sandbox_actors.daemon.experiment_run import ExperimentRun, interrupted_jobs, record_end
 from sandbox_actors.errors import Refused, StoreError
-from sandbox_actors.experiment.events import PastSuccess
+from sandbox_actors.experiment.events import PastAttempt
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.experiment.secrets import ADVICE, find_secrets
@@ -52,7 +52,7 @@ LAST_ANSWER_DELAY = 1.0
 
 log = logging.getLogger(__name__)
 
-MakeRun: TypeAlias = Callable[[ExperimentRow, Experiment, dict[str, str], Past], ExperimentRun]
+MakeRun: TypeAlias = Callable[[ExperimentRow, list[PastAttempt] | None], ExperimentRun]
 
 
 class Drain(Request[None], frozen=True, kw_only=True):
@@ -63,8 +63,6 @@ class _Stored(Request[None], frozen=True, kw_only=True):
     """A submitted experiment is in the store."""
 
     row: ExperimentRow
-    experiment: Experiment
-    environ: dict[str, str]
     submitted: Promise[Submitted]
 
 
@@ -75,7 +73,9 @@ class _Ended(Request[None], frozen=True, kw_only=True):
 
 
 class Experiments(Actor):
-    """`make_run` makes the run of an experiment from its row, itself, its submitter's variables, and its past."""
+    """`make_run` makes the run of an experiment from its row, and the attempts that were under way in it when an
+    earlier daemon was killed; None if none has run it. One that waits for its work_dir is no more than that in memory:
+    it is read from the store when it starts."""
 
     def __init__(self, store: Store, runs: DurableRuns, make_run: MakeRun) -> None:
         super().__init__("experiments")
@@ -120,7 +120,7 @@ class Experiments(Actor):
             wanted |= {RunId(id, job.iter, job.index, job.attempt) for job in of_experiment if job.state == "running"}
         await self._runs.keep_left(wanted.__contains__)
         for row in sorted(rows, key=lambda row: row.state != "running"):  # what those need is theirs already
-            self._enter(await self._stored_run(row, jobs.get(row.id)))
+            self._enter(self._make_run(row, interrupted_jobs(jobs[row.id]) if row.id in jobs else None))
 
     async def on_receive(self, message: Request[Any]) -> Any:
         match message:
@@ -133,7 +133,7 @@ class Experiments(Actor):
             case Drain():
                 return self._drain()
             case _Stored():
-                self._enter(self._make_run(message.row, message.experiment, message.environ, Past()))
+                self._enter(self._make_run(message.row, None))
                 message.submitted.resolve(Submitted(experiment=message.row.id))
             case _Ended():
                 self._leave(message.id)
@@ -163,7 +163,7 @@ class Experiments(Actor):
         except Exception as error:
             submitted.reject(error)
         else:
-            self.notify(_Stored(row=row, experiment=experiment, environ=submit.environ, submitted=submitted))
+            self.notify(_Stored(row=row, submitted=submitted))
 
     async def _resume(self, request: ResumeExperiment) -> Promise[Submitted]:
         """What had succeeded is taken from the record. Raises Refused."""
@@ -183,14 +183,13 @@ class Experiments(Actor):
         try:
             with self._store.promptly():
                 left = [each for each in await self._store.job_rows(row.id) if each.state != "succeeded"]
-                run = await self._stored_run(row)
                 await self._store.put_jobs(row.id, [_unstarted(each) for each in left])
                 await self._store.update_experiment(row.id, state="waiting", finished=None, error="")
         except Exception as error:
             self._leave(row.id)
             resumed.reject(error)
         else:
-            self._enter(run)
+            self._enter(self._make_run(row, None))
             resumed.resolve(Submitted(experiment=row.id))
 
     async def _cancel(self, request: CancelExperiment) -> Promise[ExperimentRow]:
@@ -220,14 +219,6 @@ class Experiments(Actor):
 
     # --- runs ---
 
-    async def _stored_run(self, row: ExperimentRow, jobs: list[JobRow] | None = None) -> ExperimentRun:
-        """The run of a stored experiment, with what has succeeded in it so far. `jobs` are the rows of one that an
-        earlier daemon ran."""
-        submit = await self._store.submission(row.id)
-        history = [PastSuccess(iter=o.iter, index=o.index, infos=o.entry) for o in await self._store.history(row.id)]
-        past = Past(history, None if jobs is None else interrupted_jobs(jobs))
-        return self._make_run(row, thaw(submit.definition), submit.environ, past)
-
     def _enter(self, run: ExperimentRun) -> None:
         """Let a run start as soon as its work_dir is free."""
         self._unfinished[run.id] = run
@@ -238,11 +229,10 @@ class Experiments(Actor):
         if run.id in self._cancelled:  # while it was being resumed
             run.cancel()
         self._nursery.start_soon(self._carry_out, run)
-        self._nursery.start_soon(run.export)
 
     async def _carry_out(self, run: ExperimentRun) -> None:
         try:
-            await run.run()
+            await run.run(self._nursery)
         except Exception as error:  # of this experiment: the others continue
             log.exception("the run of experiment %s failed", run.id)
             with suppress(StoreError):

@@ -23,11 +23,12 @@ from sandbox_actors.actors.pool import Pool
 from sandbox_actors.actors.worker_processes import GRACE, SystemWorkers
 from sandbox_actors.actors.worker_records import WorkerRecords
 from sandbox_actors.daemon.coordinator import RETRY_DELAY
-from sandbox_actors.daemon.experiment_run import ExperimentRun, Past
+from sandbox_actors.daemon.experiment_run import ExperimentRun
 from sandbox_actors.daemon.experiments import Drain, Experiments
 from sandbox_actors.daemon.forecasts import Forecasts
 from sandbox_actors.daemon.requests import ClientRequests, WorkerRequests
 from sandbox_actors.errors import Refused, SandboxError
+from sandbox_actors.experiment.events import PastAttempt
 from sandbox_actors.experiment.model import Experiment
 from sandbox_actors.jobs.actor_request import ActorRequests
 from sandbox_actors.jobs.capacity import Resources
@@ -118,19 +119,19 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
     runs = DurableRuns(RunFolders(paths.runs), pool, resources, store, watcher)
     export = WandbExport(pool, environments, runs)
 
-    def make_run(row: ExperimentRow, experiment: Experiment, environ: dict[str, str], past: Past) -> ExperimentRun:
-        folder = paths.experiments / row.id
+    def make_runner(row: ExperimentRow, experiment: Experiment) -> JobRunner:
         requests = ActorRequests(environments, machine.cpus, experiment, row.cwd)
-        runner = JobRunner(
+        folder = paths.experiments / row.id
+        return JobRunner(
             row.id, row.cwd, folder, requests=requests, pool=pool, resources=resources, watcher=watcher, runs=runs
         )
+
+    def make_run(row: ExperimentRow, interrupted: list[PastAttempt] | None) -> ExperimentRun:
         return ExperimentRun(
             row,
-            experiment,
-            environ,
-            past,
-            folder=folder,
-            runner=runner,
+            interrupted,
+            folder=paths.experiments / row.id,
+            make_runner=make_runner,
             store=store,
             watcher=watcher,
             runs=runs,
