@@ -121,10 +121,14 @@ class SandboxWatcher:
 
     def _on_change(self, change: Change) -> None:
         """After a commit: remove the bars of jobs that have ended, and wake the followers."""
-        feed = self._feed(change.experiment)
+        feed = self._feeds.get(change.experiment)
+        if feed is None:
+            return
         ended = {str(row.index) for row in change.jobs if row.state in ENDED}
         feed.show_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
         feed.wake()
+        if change.has_ended:
+            del self._feeds[change.experiment]  # those that it wakes need it no more
 
     # --- for followers --------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from sandbox_actors.protocol.rows import LONGEST_TEXT, JobRow, Point, ProgressBa
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.store import Outputs, Position, Store, open_store
 from sandbox_actors.store.watcher import BATCH_POINTS, SandboxWatcher
+from tests.sandbox_actors.store.storing import add
 
 
 def job(index: int, state: str) -> JobRow:
@@ -115,6 +117,22 @@ def test_configs_are_recorded_once_however_often_the_experiment_is_started(tmp_p
         for _ in range(2):
             await watcher.watch_cfgs("1", {"sandbox": {"lr": [1]}})
         assert len(await store.job_results(JobPlace("1"))) == 1
+
+    with_watcher(tmp_path, act)
+
+
+def test_nothing_is_kept_in_memory_of_experiments_that_have_ended(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        def held() -> int:
+            return sum(type(each).__name__ == "_Feed" for each in gc.get_objects())
+
+        before = held()
+        for _ in range(10):
+            new = await add(store)
+            watcher.show_progress(JobPlace(new.id), ProgressBar(label="steps", done=1))
+            await store.update_experiment(new.id, state="succeeded")
+            await store.update_experiment((await add(store)).id, state="cancelled")
+        assert held() == before
 
     with_watcher(tmp_path, act)
 
