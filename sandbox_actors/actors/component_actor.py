@@ -27,7 +27,8 @@ PROCESS_END_DELAY = 5.0
 @dataclass(frozen=True, kw_only=True)
 class ActorNeeds:
     """What a job needs of an actor. `model_key` names what its `load()` makes; `cpus`: its threads; `gpus`: those that
-    it sees, None for all; `keep_alive`: the seconds that it stays warm afterwards."""
+    it sees, None for all; `keep_alive`: the seconds that it stays warm afterwards. `is_log_watcher`: it follows the log
+    of a run of the component."""
 
     label: str
     component: ComponentRef
@@ -37,6 +38,7 @@ class ActorNeeds:
     keep_alive: float
     code: Code = UNKNOWN
     gpus: tuple[str, ...] | None = None
+    is_log_watcher: bool = False
 
     @property
     def origin(self) -> tuple[object, ...]:

@@ -36,7 +36,7 @@ import trio
 
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.actors.component_actor import ActorNeeds, ComponentActor, Lease
-from sandbox_actors.actors.eviction import due, outdated
+from sandbox_actors.actors.eviction import IdleLimits, due, outdated
 from sandbox_actors.actors.pool_messages import (
     DropReserved,
     EndActors,
@@ -74,11 +74,8 @@ LAST_WORDS = 0.05
 EXIT_GRACE = 5.0
 """Seconds that a worker has to unload and exit when it is asked to."""
 
-MAX_IDLE = 48
-"""Processes, log watchers among them: what they cost is memory, which has a limit of its own."""
-
-MAX_IDLE_MEMORY = psutil.virtual_memory().total // 2
-"""Bytes that idle actors may hold together."""
+IDLE_LIMITS = IdleLimits(actors=256, log_watchers=16, memory=psutil.virtual_memory().total // 2)
+"""What idle actors cost is memory. A log watcher serves any run of its component, so a few of them are enough."""
 
 
 class Pool(Actor):
@@ -179,7 +176,7 @@ class Pool(Actor):
             case StopWorker():
                 return self._stop(message)
             case Evict():
-                for actor in due(self._idle(), time.monotonic(), MAX_IDLE, MAX_IDLE_MEMORY):
+                for actor in due(self._idle(), time.monotonic(), IDLE_LIMITS):
                     self._send_away(actor)
         return None
 

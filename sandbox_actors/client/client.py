@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +17,7 @@ import msgspec
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import POLL, start_daemon
 from sandbox_actors.client.remote import Remote, find_remote, require_local
-from sandbox_actors.errors import DaemonUnreachable, HomeRemoved, Refused
+from sandbox_actors.errors import DaemonUnreachable, HomeRemoved, Refused, SandboxError
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -55,6 +57,10 @@ WAIT = 20.0
 
 ENDING_TIMEOUT = 30.0
 """Seconds that a daemon has to end its workers when its home was removed."""
+
+STOP_POLL, STOP_TIMEOUT = 1.0, 90.0
+"""Seconds between two looks at a daemon that stops, and in which one that stops at once has ended: it has a limit of
+its own, which is shorter."""
 
 FORWARDED = "WANDB_"
 """Prefix of the environment variables that are sent with an experiment, except keys: those would be stored on disk."""
@@ -217,15 +223,37 @@ class Client:
     def status(self) -> DaemonStatus:
         return self._connection.ask(GetStatus())
 
-    def stop_daemon(self, *, now: bool = False) -> DaemonStatus:
-        """Returns when the daemon's process has ended: after the running experiments, or with `now` at once."""
+    def stop_daemon(
+        self, *, now: bool = False, on_trouble: Callable[[str], None] = lambda trouble: None
+    ) -> DaemonStatus:
+        """Returns when the daemon's process has ended: after the running experiments, or with `now` at once.
+
+        `on_trouble` is called with what keeps it from recording how its experiments end, when that changes. Raises
+        DaemonUnreachable if it is to stop `now`, and has not ended within `STOP_TIMEOUT`.
+        """
         import psutil
 
         require_local("stopping a daemon")
         daemon = psutil.Process(self._connection.daemon.pid)
-        status = self._connection.ask(StopDaemon(now=now))
-        daemon.wait()
-        return status
+        status = last = self._connection.ask(StopDaemon(now=now))
+        deadline = time.monotonic() + (STOP_TIMEOUT if now else math.inf)
+        shown = ""
+        while True:
+            if (trouble := last.trouble.partition("(")[0]) != shown:  # without figures, which change all the time
+                shown = trouble
+                on_trouble(last.trouble)
+            try:
+                daemon.wait(STOP_POLL)
+            except psutil.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    raise DaemonUnreachable(
+                        f"the daemon (pid {daemon.pid}) has not ended within {STOP_TIMEOUT:g} seconds; "
+                        f"`kill -9 {daemon.pid}` ends it, and the next one continues"
+                    ) from None
+                with suppress(SandboxError):  # it does not answer any more, as it stops
+                    last = self.status()
+            else:
+                return status
 
     def _connect(self, place: Path | Remote) -> Connection:
         """Connect to the daemon at `place`; to a new one if that is ending, and starting one is allowed."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,7 @@ from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.jobs.job_runner import JobRunner
 from sandbox_actors.protocol.rows import ExperimentRow, JobRow, State
 from sandbox_actors.protocol.secrets import mask_secrets
-from sandbox_actors.store.queries import CFGS, Outputs
+from sandbox_actors.store.queries import Outputs
 from sandbox_actors.store.store import Store
 from sandbox_actors.store.watcher import SandboxWatcher
 from sandbox_actors.system.disk import patiently
@@ -79,6 +79,7 @@ class Coordinator(Actor):
     """From `on_start` to the `Finish` of its plan, then it stops by itself.
 
     `is_continued`: the experiment was started before, by an earlier daemon, or by a coordinator that has failed.
+    `on_first_job` is called once, when a job has what it waited for, or when one has ended or runs already.
     """
 
     def __init__(
@@ -90,9 +91,11 @@ class Coordinator(Actor):
         runner: JobRunner,
         retry_delay: float = RETRY_DELAY,
         is_continued: bool = False,
+        on_first_job: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(f"experiment {row.id}")
-        self._retry_delay, self._is_continued = retry_delay, is_continued
+        self._retry_delay, self._is_continued, self._on_first_job = retry_delay, is_continued, on_first_job
+        self._has_begun = False
         self._id, self._plan, self._store, self._watcher, self._runner = row.id, plan, store, watcher, runner
         self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
@@ -120,10 +123,9 @@ class Coordinator(Actor):
             raise Refused(f"work_dir {self._work_dir.path} cannot be used: {error.strerror}") from error
         started: dict[str, float] = {} if self._is_continued else {"started": time.time()}
         await self._store.update_experiment(self._id, state="running", reason="", error="", **started)
-        known = await self._watcher.query_job(JobPlace(self._id))
-        if not any(row.name.startswith(f"{CFGS}.") for row in known):  # else they were recorded before a resume
-            configs = await trio.to_thread.run_sync(configs_of, self._plan.experiment)
-            await self._watcher.watch_cfgs(self._id, configs)
+        await self._watcher.watch_cfgs(self._id, await trio.to_thread.run_sync(configs_of, self._plan.experiment))
+        if any(row.state != "waiting" for row in await self._store.job_rows(self._id)):
+            self._begin()
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:
@@ -193,6 +195,8 @@ class Coordinator(Actor):
 
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
+        if not is_stopped:
+            self._begin()
         state: State = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
         row = self._ended_row(command.index, state, command.error)
         await self._store.put_jobs(self._id, [row])
@@ -256,7 +260,14 @@ class Coordinator(Actor):
         recorded = await self._runner.run(start, change)
         return JobSucceeded(iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple)
 
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._on_first_job()
+
     async def _change(self, index: int, **fields: Any) -> None:
+        if fields.get("state") == "running":
+            self._begin()
         self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
         await self._store.put_jobs(self._id, [self._rows[index]])
 

@@ -75,7 +75,7 @@ class ExperimentRun:
         self._is_cancelled, self._preparing = False, trio.CancelScope()
         self._coordinator: Coordinator | None = None
         self._stored: Stored | None = None
-        self._prepared, self._ended = trio.Event(), trio.Event()
+        self._has_begun, self._begun, self._ended = False, trio.Event(), trio.Event()
         self.work_dir_is_free = trio.Event()
 
     @property
@@ -95,9 +95,9 @@ class ExperimentRun:
             self._preparing.cancel()
 
     async def export(self) -> None:
-        """Export to wandb, if the submitter wants it, from the start to the end of `run` and a little longer."""
-        await self._prepared.wait()
-        if self._stored is not None and is_wanted(self._stored.environ):
+        """Export to wandb, if the submitter wants it, from its first job to the end of `run` and a little longer."""
+        await self._begun.wait()
+        if self._has_begun and self._stored is not None and is_wanted(self._stored.environ):
             await self._export.export(
                 self._row, self._stored.experiment, self._stored.environ, self._folder, self._ended
             )
@@ -109,7 +109,7 @@ class ExperimentRun:
             while not await self._has_ended(crashes):
                 continue
         finally:
-            self._prepared.set()
+            self._begun.set()
             self._ended.set()
 
     async def _has_ended(self, crashes: Crashes) -> bool:
@@ -138,7 +138,6 @@ class ExperimentRun:
                 self._preparing.cancel()
             await self._wait_for_work_dir()
             self._stored = await self._take_over(await self._load())
-        self._prepared.set()
         return self._is_continued or not self._is_cancelled
 
     async def _wait_for_work_dir(self) -> None:
@@ -160,12 +159,24 @@ class ExperimentRun:
         plan = Plan(self._stored.experiment, self._stored.history, self._stored.interrupted)
         runner = self._make_runner(self._row, self._stored.experiment)
         self._coordinator = Coordinator(
-            self._row, plan, self._store, self._watcher, runner, self._retry_delay, self._is_continued
+            self._row,
+            plan,
+            self._store,
+            self._watcher,
+            runner,
+            self._retry_delay,
+            self._is_continued,
+            on_first_job=self._begin,
         )
         self._is_continued = True  # should the coordinator fail
         if self._is_cancelled:
             self._coordinator.cancel()
         await self._coordinator.run()
+
+    def _begin(self) -> None:
+        """Only now does it get an exporter, which is a process: a thousand experiments may wait for a cpu."""
+        self._has_begun = True
+        self._begun.set()
 
     async def _take_over(self, stored: Stored) -> Stored:
         """With what the last experiment in this work_dir has done already, copied into the record of this one where

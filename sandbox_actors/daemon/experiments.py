@@ -29,7 +29,7 @@ import trio
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.daemon.coordinator import waiting_rows
 from sandbox_actors.daemon.experiment_run import ExperimentRun, record_end
-from sandbox_actors.errors import Refused
+from sandbox_actors.errors import Refused, StoreError
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.names import check_names
 from sandbox_actors.experiment.run_id import RunId
@@ -46,9 +46,6 @@ from sandbox_actors.system.machine import this_machine
 from sandbox_actors.transport.promises import Promise
 
 CUT_OFF = "the daemon ended while it ran; `sandbox resume {id}` continues where it stopped"
-
-CUT_OFF_TIMEOUT = 5.0
-"""Seconds that a daemon which stops waits for the disk. The next one finds what was not recorded, as after a kill."""
 
 LAST_ANSWER_DELAY = 1.0
 """Seconds between the end of the last experiment and that of a daemon which was asked to stop: clients learn of it."""
@@ -76,7 +73,8 @@ class _Ended(Request[None], frozen=True, kw_only=True):
 
 
 class Experiments(Actor):
-    """`make_run` makes the run of an experiment from its row, and whether an earlier daemon has started it."""
+    """`make_run` makes the run of an experiment from its row, and whether an earlier daemon has started it. One that
+    waits for its work_dir is no more than that in memory: it is read from the store when it starts."""
 
     def __init__(self, store: Store, runs: DurableRuns, make_run: MakeRun) -> None:
         super().__init__("experiments")
@@ -101,12 +99,13 @@ class Experiments(Actor):
 
     async def cut_off(self) -> None:
         """After `run` was cancelled to stop the daemon, and before its workers end: record what they still ran."""
-        with trio.move_on_after(CUT_OFF_TIMEOUT) as limit:
+        try:
             for row in await self._store.unfinished():
                 if row.state == "running":
                     await record_end(self._store, row.id, "failed", CUT_OFF.format(id=row.id))
-        if limit.cancelled_caught:
-            log.error("what still ran could not be recorded: %s", self._store.trouble or "the disk is slow")
+        except StoreError as error:
+            text = "it is not recorded how these experiments ended, which the next daemon finds out: %s: %s"
+            log.error(text, ", ".join(sorted(self._unfinished, key=int)), error)
 
     async def on_start(self) -> None:
         rows = await self._store.unfinished()
@@ -227,7 +226,6 @@ class Experiments(Actor):
         if run.id in self._cancelled:  # while it was being resumed
             run.cancel()
         self._nursery.start_soon(self._carry_out, run)
-        self._nursery.start_soon(run.export)
 
     async def _carry_out(self, run: ExperimentRun) -> None:
         try:

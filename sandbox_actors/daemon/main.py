@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +62,13 @@ RETRY_VARIABLE = "SANDBOX_RETRY_DELAY"
 """Seconds before the second attempt of a job, doubled for each further one."""
 
 
+DISK_LIMIT = 5.0
+"""Seconds that a daemon which stops waits for its disk to record how its experiments have ended."""
+
+STOP_LIMIT = 60.0
+"""Seconds in which it has ended all workers and itself, also where a disk hangs: then it ends as if it were killed."""
+
+
 async def serve(paths: Paths, address: str = "") -> None:
     """Serve the home of `paths`, over TCP too where an `address` is given, until SIGTERM or SIGINT comes, or a client
     asks to stop. Raises SandboxError, or a group of them."""
@@ -95,6 +103,8 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
             above.start_soon(_end_with_home, parts.files, stop)
             await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
             log.info("stops")
+            end_after(STOP_LIMIT)
+            store.stop_waiting(DISK_LIMIT)
             above.cancel_scope.cancel()
         await parts.experiments.cut_off()
         await parts.pool.ask(EndActors())
@@ -138,7 +148,7 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
     bundle, records = worker_bundle.lay_out(paths.home / "bundles"), WorkerRecords(paths.workers, paths.scratch)
     grace, retry_delay = _seconds(GRACE_VARIABLE, GRACE), _seconds(RETRY_VARIABLE, RETRY_DELAY)
     pool = Pool(SystemWorkers(paths.worker_socket, bundle, paths.home / "logs", records, grace))
-    environments = Environments(paths.envs, os.environ)
+    environments = Environments(paths.envs, dict(os.environ))
     resources = Resources(machine.cpus, machine.gpus)
     watcher = SandboxWatcher(store)
     runs = DurableRuns(RunFolders(paths.runs), pool, resources, store, watcher)
@@ -169,6 +179,19 @@ def _assemble(paths: Paths, store: Store, stop: _Stop) -> _Parts:
     files = FilesInUse((paths.lock, paths.store))
     clients = ClientRequests(paths, files, store, watcher, pool, experiments, forecasts, stop.request)
     return _Parts(pool, environments, experiments, WorkerRequests(watcher, runs), clients, files)
+
+
+def end_after(seconds: float) -> None:
+    """End this process when that time is over. A thread that is stuck in a system call cannot be cancelled."""
+
+    def end() -> None:
+        log.error("could not stop in good order within %g seconds; the next daemon continues as after a crash", seconds)
+        logging.shutdown()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 class _Stop:

@@ -29,9 +29,8 @@ from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.jobs.log_watching import LogWatching
 from sandbox_actors.jobs.run_folders import RunRecord
 from sandbox_actors.jobs.watchdogs import LAST_LINES, guard
-from sandbox_actors.protocol.rows import MetricRow, ProgressBar, points_of
+from sandbox_actors.protocol.rows import MetricRow, ProgressBar
 from sandbox_actors.protocol.worker_requests import Outcome, Run
-from sandbox_actors.store.store import Position
 from sandbox_actors.store.watcher import SandboxWatcher
 
 Change = Callable[..., Awaitable[None]]
@@ -76,9 +75,8 @@ class Attempt:
         while (outcome := await self._next_call(hook, outcomes)) is not None:
             outcomes.append(outcome)
         recorded = hook.result(outcomes[-1])
-        if recorded.watched is not None:  # recorded once, also where an earlier daemon has, and got no further
-            points = points_of(recorded.metrics(self._job.output), self._job.meta_name)
-            await self._watcher.watch_points(self._place, points, Position(str(self._id), "result", 1))
+        if recorded.watched is not None:
+            await self._watcher.watch(self._place, recorded.metrics(self._job.output), run=str(self._id))
         return recorded
 
     async def _next_call(self, hook: Hook, outcomes: list[Outcome]) -> Outcome | None:

@@ -1,4 +1,9 @@
-"""How many cpus and which gpus jobs may use at once, and in which order they get them."""
+"""How many cpus and which gpus jobs may use at once, and in which order they get them.
+
+Theory of operation. Whoever needs units queues a ticket, and waits for its own event; nobody is woken for somebody
+else's. Whatever gives units back, or leaves the queue, serves the tickets at its head as long as there is enough for
+them: it takes the units in their name, and sets their events. So a change costs the same however many wait.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,8 @@ import trio
 from sandbox_actors.errors import Refused
 
 OnWait = Callable[[str], Awaitable[None]]
-"""Called with the reason why a job waits, each time that it changes."""
+"""Called once with the reason why a job waits. It holds as long as the job waits: how much is free meanwhile changes
+all the time, and is not part of it."""
 
 
 class Capacity:
@@ -20,28 +26,26 @@ class Capacity:
     def __init__(self, total: int, noun: str = "cpus") -> None:
         self.total, self._noun = total, noun
         self.free: float = total
-        self._queue: list[object] = []
-        self._changed = trio.Event()
+        self._queue: dict[trio.Event, float] = {}  # by ticket, in order, what it waits for
 
     @asynccontextmanager
     async def hold(self, amount: float, on_wait: OnWait) -> AsyncIterator[None]:
         """Hold `amount` units (at most all there are) for the block."""
-        amount = min(amount, self.total)
-        ticket = object()
-        self._queue.append(ticket)
+        amount, ticket = min(amount, self.total), trio.Event()
+        if not amount:
+            yield
+            return
+        self._queue[ticket] = amount
+        self._serve_queue()
         try:
-            while amount and (self._queue[0] is not ticket or amount > self.free):
-                changed = self._changed
-                await on_wait(f"waits for {amount:g} of {self.total} {self._noun}, {self.free:g} are free")
-                await changed.wait()
-            self.free -= amount
-        finally:
-            self._queue.remove(ticket)
-            self._wake()
-        try:
+            if not ticket.is_set():
+                await on_wait(f"waits for {amount:g} of {self.total} {self._noun}")
+                await ticket.wait()
             yield
         finally:
-            self.release(amount)
+            if self._queue.pop(ticket, None) is None:
+                self.free += amount
+            self._serve_queue()
 
     def seize(self, amount: float) -> None:
         """Hold `amount` units (at most all there are) at once, also where they are not free: they are in use."""
@@ -50,11 +54,16 @@ class Capacity:
     def release(self, amount: float) -> None:
         """Give back what `seize` took."""
         self.free += min(amount, self.total)
-        self._wake()
+        self._serve_queue()
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+    def _serve_queue(self) -> None:
+        while self._queue:
+            ticket, amount = next(iter(self._queue.items()))
+            if amount > self.free:
+                return
+            del self._queue[ticket]
+            self.free -= amount
+            ticket.set()
 
 
 class Gpus:

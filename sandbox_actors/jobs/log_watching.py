@@ -48,7 +48,7 @@ class LogWatching:
 
     def __init__(self, pool: Pool, watcher: SandboxWatcher, experiment: str, run: Run, needs: ActorNeeds) -> None:
         self._pool, self._watcher, self._experiment, self._run = pool, watcher, experiment, run
-        self._needs = replace(needs, label=f"{needs.label}-log", model_key="", cpus=0, gpus=None)
+        self._needs = replace(needs, label=f"{needs.label}-log", model_key="", cpus=0, gpus=None, is_log_watcher=True)
         self._deaths: deque[float] = deque(maxlen=REPLACEMENTS)
         self._begin = 0
 

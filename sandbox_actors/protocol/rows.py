@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
+
+from sandbox_actors.protocol.texts import bounded, bounded_line
 
 Ended: TypeAlias = Literal["succeeded", "failed", "cancelled"]
 State: TypeAlias = Literal["waiting", "running"] | Ended
@@ -31,15 +34,33 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time: float = 0.0
 
 
-def points_of(res: Any, name: str, step: int | None = None) -> list[Point]:
+LONGEST_TEXT = 32 * 1024
+"""Characters of one value."""
+
+LONGEST_NAME = 1_000
+"""Characters of the name of a metric, which may lead deep into a mapping."""
+
+
+def points_of(res: Any, name: str, step: int | None = None) -> Iterator[Point]:
     """`res` as points taken now: one, or one for each leaf of a mapping, named `<name>.<key>...` as in Data-Juicer
-    Sandbox."""
-    now = time.time()
-    if not isinstance(res, dict):
-        value = res if res is None or isinstance(res, (bool, int, float, str)) else json.dumps(res, default=str)
-        return [Point(name=name, value=value, step=step, time=now)]
-    prefix = f"{name}." if name else ""
-    return [point for key, item in res.items() for point in points_of(item, f"{prefix}{key}", step)]
+    Sandbox.
+
+    Of a text longer than `LONGEST_TEXT` the middle is left out, so that it fits into an answer with others.
+    """
+    if isinstance(res, dict):
+        prefix = f"{name}." if name else ""
+        for key, item in res.items():
+            yield from points_of(item, f"{prefix}{key}", step)
+        return
+    value = res if res is None or isinstance(res, (bool, int, float, str)) else json.dumps(res, default=str)
+    if isinstance(value, str):
+        value = bounded(value, LONGEST_TEXT, whole="")
+    yield Point(
+        name=bounded_line(name, LONGEST_NAME) if len(name) > LONGEST_NAME else name,
+        value=value,
+        step=step,
+        time=time.time(),
+    )
 
 
 class MetricRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,11 +5,13 @@ wait for them. The file is in WAL mode, which has a rare corruption bug when sev
 3.7.0 to 3.51.2); with exclusive locking, SQLite itself ensures that there is only one.
 
 When the disk is full or fails, calls wait, in order, and are tried again until they succeed: hours of work are not lost
-because its result cannot be written. Only calls made `promptly`, as those of clients are, raise StoreError instead.
+because its result cannot be written. Only calls made `promptly`, as those of clients are, raise StoreError instead,
+and all calls when the program ends (`stop_waiting`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -38,6 +40,8 @@ class Database:
         self._ended = trio.Event()
         self._is_closed = False
         self._prompt_tasks: set[trio.lowlevel.Task] = set()
+        self._given_up_at = math.inf
+        self._waiting: set[trio.CancelScope] = set()
         self._token = trio.lowlevel.current_trio_token()
         self._writer = WriterThread(path, migrations, self._wake, self._ended.set)
 
@@ -51,6 +55,13 @@ class Database:
         self._writer.put(None)
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await self._ended.wait()
+
+    def stop_waiting(self, seconds: float) -> None:
+        """From now on no call waits longer than `seconds` for the disk: those that wait already, and later ones, raise
+        StoreError then, and may still be carried out. For a program that ends."""
+        self._given_up_at = trio.current_time() + seconds
+        for scope in self._waiting:
+            scope.deadline = min(scope.deadline, self._given_up_at)
 
     @property
     def trouble(self) -> str:
@@ -95,13 +106,25 @@ class Database:
 
     async def _answer(self, call: Call) -> Any:
         while not call.done.is_set():
-            with trio.move_on_after(SLOW_SECONDS / 5) if call.is_prompt else trio.CancelScope():
-                await call.done.wait()
-            if not call.done.is_set() and self._is_slow() and self._writer.withdraw(call):
-                raise StoreError(self._slow_text())
+            await self._wait_for(call)
+            if not call.done.is_set():
+                if self._is_slow() and self._writer.withdraw(call):
+                    raise StoreError(self._slow_text())
+                if trio.current_time() >= self._given_up_at:
+                    raise StoreError(self.trouble or f"{self.path}: its disk has not answered in time")
         if call.error is not None:
             raise call.error
         return call.result
+
+    async def _wait_for(self, call: Call) -> None:
+        """Wait for a while, or as long as it takes, for an answer."""
+        looks_again = trio.current_time() + SLOW_SECONDS / 5 if call.is_prompt else math.inf
+        with trio.CancelScope(deadline=min(looks_again, self._given_up_at)) as scope:
+            self._waiting.add(scope)
+            try:
+                await call.done.wait()
+            finally:
+                self._waiting.discard(scope)
 
     def _is_slow(self) -> bool:
         return self._writer.busy_seconds() > SLOW_SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import math
 import re
 import sqlite3
@@ -49,8 +50,10 @@ ADD_POINTS = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 POSITION = "SELECT position FROM cursors WHERE run = ? AND source = ?"
 PUT_POSITION = "INSERT OR REPLACE INTO cursors (run, source, position) VALUES (?, ?, ?)"
-DROP_POSITIONS = "DELETE FROM cursors WHERE run GLOB :job || '.*' AND NOT (run = :kept OR run GLOB :kept || '.*')"
-"""Of all runs of a job (`<experiment>.<iter>.<index>`) but those of the attempt `:kept`."""
+DROP_POSITIONS = """
+    DELETE FROM cursors WHERE run > :job || '.' AND run < :job || '/' AND NOT (run = :kept OR run GLOB :kept || '.*')"""
+"""Of all runs of a job (`<experiment>.<iter>.<index>`) but those of the attempt `:kept`. `/` comes after `.`: unlike
+GLOB with a value, this is a range of the index."""
 
 PUT_ENV = "INSERT INTO envs (digest, record) VALUES (?, ?) ON CONFLICT DO NOTHING"
 PUT_JOB_ENV = "INSERT OR IGNORE INTO job_envs SELECT ?, ?, ?, id FROM envs WHERE digest = ?"
@@ -64,22 +67,32 @@ ENVS = """
     WHERE experiment = ? ORDER BY iter, "index", env"""
 
 METRICS = "SELECT seq, name, value, step, time, pipeline, job, iter FROM metrics WHERE experiment = :id"
+RESULTS = f"{METRICS} AND pipeline = :pipeline AND job = :job AND iter = :iter AND step IS NULL ORDER BY seq"
+LAST_STARTED_IN = """
+    SELECT CAST(id AS TEXT) FROM experiments
+    WHERE work_dir = ? AND id != ? AND started IS NOT NULL ORDER BY started DESC LIMIT 1"""
 EXPERIMENT = """
     SELECT CAST(id AS TEXT) AS id, seq, name, project, state, source, cwd, work_dir, submitted, started, finished,
         error, reason,
         (SELECT count(*) FROM jobs j WHERE j.experiment = e.id) AS jobs_total,
         (SELECT count(*) FROM jobs j WHERE j.experiment = e.id AND j.state = 'succeeded') AS jobs_done
     FROM experiments e"""
-NAMED = f"""
-    ((:name = '' AND name NOT GLOB '{CFGS}.*')
-     OR :name IN (name, job || '.' || name, pipeline || '.' || name, pipeline || '.' || job || '.' || name)
-     OR (name = job || '.' || :name
-         AND NOT EXISTS (SELECT 1 FROM metrics m WHERE m.experiment = :id AND m.name = :name)))"""
-"""Whether `:name` selects a metric: by its own name, alone or after its job, its pipeline, or both.
+METRICS_AFTER = f"{METRICS} AND seq > :after AND name NOT GLOB '{CFGS}.*' ORDER BY seq"
+PLACES = """
+    WITH RECURSIVE places (pipeline, job) AS (
+        SELECT * FROM (SELECT pipeline, job FROM metrics WHERE experiment = :id ORDER BY pipeline, job LIMIT 1)
+        UNION ALL
+        SELECT m.pipeline, m.job FROM places p JOIN metrics m ON m.seq = coalesce(
+            (SELECT seq FROM metrics WHERE experiment = :id AND pipeline = p.pipeline AND job > p.job
+             ORDER BY job LIMIT 1),
+            (SELECT seq FROM metrics WHERE experiment = :id AND pipeline > p.pipeline ORDER BY pipeline, job LIMIT 1)))
+    SELECT pipeline, job FROM places"""
+"""The pipelines and meta_names that have metrics: one look-up in an index each, however many metrics they have."""
 
-Results are named after their job (`evaluate.perplexity`): the rest of the name selects them too, unless there is a
-metric of just that name.
-"""
+SERIES = f"{METRICS} AND pipeline = :pipeline AND job = :job AND name = :name"
+HAS_SERIES = (
+    "SELECT 1 FROM metrics WHERE experiment = :id AND pipeline = :pipeline AND job = :job AND name = :name LIMIT 1"
+)
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +225,37 @@ def metric_rows(db: Connection, query: str, values: Any) -> Iterator[MetricRow]:
         yield MetricRow(
             seq=seq, name=name, value=_decode_value(value), step=step, time=time, pipeline=pipeline, job=job, iter=iter
         )
+
+
+def metrics_named(
+    db: Connection, id: str, wanted: str, after: int = 0, is_newest_first: bool = False
+) -> Iterator[MetricRow]:
+    """The metrics that `wanted` selects, after sequence number `after`, read one by one from an index.
+
+    `wanted` is the name of a metric, alone or after its job, its pipeline, or both. Results are named after their job
+    (`evaluate.perplexity`): the rest of the name selects them too, unless there is a metric of just that name.
+    """
+    order = "DESC" if is_newest_first else "ASC"
+    query = f"{SERIES} AND seq > :after ORDER BY seq {order}"
+    found = [{**series, "after": after} for series in series_named(db, id, wanted)]
+    return heapq.merge(
+        *(metric_rows(db, query, series) for series in found), key=lambda row: row.seq, reverse=is_newest_first
+    )
+
+
+def series_named(db: Connection, id: str, wanted: str) -> list[dict[str, str]]:
+    """The series that `wanted` selects (see `metrics_named`), as values for `SERIES`."""
+    exact, of_result = list[dict[str, str]](), list[dict[str, str]]()
+    for pipeline, job in db.execute(PLACES, {"id": id}).fetchall():
+        place = {"id": id, "pipeline": pipeline, "job": job}
+        prefixes = ("", f"{job}.", f"{pipeline}.", f"{pipeline}.{job}.")
+        names = {wanted.removeprefix(prefix) for prefix in prefixes if wanted.startswith(prefix)}
+        exact += ({**place, "name": name} for name in sorted(names))
+        of_result.append({**place, "name": f"{job}.{wanted}"})
+    found = [series for series in exact if db.execute(HAS_SERIES, series).fetchone()]
+    if any(series["name"] == wanted for series in found):
+        return found
+    return found + [series for series in of_result if db.execute(HAS_SERIES, series).fetchone()]
 
 
 def metrics_of(db: Connection, id: str, jobs: Sequence[JobRow]) -> Iterator[dict[str, Any]]:

@@ -102,7 +102,18 @@ CREATE TABLE job_envs (
 """
 """`envs` has each distinct env once, however many jobs ran in it."""
 
-MIGRATIONS = [VERSION_1, VERSION_2]
+VERSION_3 = """
+DROP INDEX metrics_by_name;
+CREATE INDEX metrics_by_series ON metrics (experiment, pipeline, job, name, seq);
+CREATE INDEX results_by_job ON metrics (experiment, pipeline, job, iter, seq) WHERE step IS NULL;
+CREATE INDEX jobs_by_state ON jobs (experiment, state);
+CREATE INDEX experiments_by_name ON experiments (name);
+CREATE INDEX experiments_by_work_dir ON experiments (work_dir, started)
+"""
+"""No look-up reads more than it finds: a metric by its job and name, the results of a job, how many jobs are done, an
+experiment by its name, and the one that ran last in a work_dir."""
+
+MIGRATIONS = [VERSION_1, VERSION_2, VERSION_3]
 """The first creates version 1 of the schema, each further one turns a version into the next, so that the store of every
 released version can be opened. Released scripts are never changed; new ones are added."""
 

@@ -100,6 +100,11 @@ class Store:
         """
         return self._database.promptly()
 
+    def stop_waiting(self, seconds: float) -> None:
+        """From now on no call waits longer than `seconds` for the disk: it raises StoreError. For a daemon that
+        ends."""
+        self._database.stop_waiting(seconds)
+
     # --- experiments ----------------------------------------------------------------------------------------------
 
     async def add_experiment(
@@ -217,11 +222,8 @@ class Store:
 
     async def last_started_in(self, work_dir: str, before: str) -> str | None:
         """The experiment that was started last in `work_dir`, except `before`."""
-        query = (
-            "SELECT CAST(id AS TEXT) FROM experiments "
-            "WHERE work_dir = ? AND id != ? AND started IS NOT NULL ORDER BY started DESC LIMIT 1"
-        )
-        found = await self._database.read(lambda db: db.execute(query, (work_dir, before)).fetchone())
+        values = (work_dir, before)
+        found = await self._database.read(lambda db: db.execute(queries.LAST_STARTED_IN, values).fetchone())
         return found[0] if found else None
 
     async def copy_jobs(self, id: str, earlier: str, places: Mapping[JobKey, JobKey]) -> None:
@@ -286,22 +288,26 @@ class Store:
 
         May return fewer than there are: ask again after the last one until the answer is empty.
         """
-        query = f"{queries.METRICS} AND seq > :after AND {queries.NAMED} ORDER BY seq LIMIT :limit"
-        values = {"id": id, "name": name, "after": after, "limit": limit}
-        return await self._database.read(lambda db: queries.take_bounded(queries.metric_rows(db, query, values))[0])
+
+        def work(db: Connection) -> list[MetricRow]:
+            if name:
+                rows = queries.metrics_named(db, id, name, after)
+            else:
+                rows = queries.metric_rows(db, queries.METRICS_AFTER, {"id": id, "after": after})
+            return queries.take_bounded(itertools.islice(rows, max(0, limit)))[0]
+
+        return await self._database.read(work)
 
     async def job_results(self, place: JobPlace) -> list[MetricRow]:
         """The results (points without a step) of the jobs of that meta_name in one iteration, in commit order."""
-        query = (
-            f"{queries.METRICS} AND pipeline = :pipeline AND job = :job AND iter = :iter AND step IS NULL ORDER BY seq"
-        )
         values = {"id": place.experiment, "pipeline": place.pipeline, "job": place.meta_name, "iter": place.iter}
-        return await self._database.read(lambda db: list(queries.metric_rows(db, query, values)))
+        return await self._database.read(lambda db: list(queries.metric_rows(db, queries.RESULTS, values)))
 
     async def newest_metric(self, id: str, name: str) -> MetricRow | None:
-        query = f"{queries.METRICS} AND {queries.NAMED} ORDER BY seq DESC LIMIT 1"
-        values = {"id": id, "name": name}
-        return await self._database.read(lambda db: next(queries.metric_rows(db, query, values), None))
+        """The newest value of a metric, named as in `metrics`."""
+        return await self._database.read(
+            lambda db: next(queries.metrics_named(db, id, name, is_newest_first=True), None)
+        )
 
     async def changes(self, id: str, after: int = 0) -> Delta:
         """The rows of an experiment that were written after sequence number `after`.

@@ -7,7 +7,8 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from sandbox_actors.protocol.rows import (
     Value,
     points_of,
 )
-from sandbox_actors.protocol.texts import bounded, bounded_line
+from sandbox_actors.protocol.texts import bounded_line
 from sandbox_actors.protocol.worker_requests import Pulled
 from sandbox_actors.store.queries import CFGS
 from sandbox_actors.store.store import Change, Position, Store
@@ -31,17 +32,14 @@ from sandbox_actors.store.store import Change, Position, Store
 LONGEST_WAIT = 60.0
 """Seconds after which a follower is answered even if nothing has changed."""
 
-LONGEST_TEXT = 32 * 1024
-"""Characters of one value."""
-
-LONGEST_NAME = 1_000
-"""Characters of the name of a metric, which may lead deep into a mapping."""
+BATCH_POINTS = 2_000
+"""Points of a result or of configs that are recorded in one transaction."""
 
 LABEL = 200
 """Characters that a progress bar shows."""
 
-LOG, BEGIN = "log", "log-begin"
-"""Sources of a run: its log watcher, and the position in the log at which the run began."""
+LOG, BEGIN, RESULT = "log", "log-begin", "result"
+"""Sources of a run: its log watcher, the position in the log at which the run began, and what it returned."""
 
 
 class _Feed:
@@ -74,21 +72,27 @@ class SandboxWatcher:
     # --- the watcher of Data-Juicer Sandbox -------------------------------------------------------------------------
 
     async def watch_cfgs(self, experiment: str, cfgs: Mapping[str, Any]) -> None:
-        """Record configs by name: `{"sandbox": {...}, "train": {...}}`, flattened with dots, as results."""
-        points = await trio.to_thread.run_sync(points_of, dict(cfgs), CFGS)
-        await self.watch_points(JobPlace(experiment), points)
+        """Record configs by name: `{"sandbox": {...}, "train": {...}}`, flattened with dots, as results, once:
+        a resumed experiment has the same."""
+        await self._watch_all(JobPlace(experiment), points_of(dict(cfgs), CFGS), f"{experiment}.{CFGS}")
 
-    async def watch(self, place: JobPlace, res: Any, step: int | None = None) -> None:
-        """Record a result of a job, named by its meta_name; of a mapping, each leaf as `<meta_name>.<key>...`."""
-        await self.watch_points(place, points_of(res, place.meta_name, step))
+    async def watch(self, place: JobPlace, res: Any, step: int | None = None, run: str = "") -> None:
+        """Record a result of a job, named by its meta_name; of a mapping, each leaf as `<meta_name>.<key>...`. That of
+        a `run` is recorded once, also where an earlier daemon has recorded a part of it."""
+        await self._watch_all(place, points_of(res, place.meta_name, step), run)
 
     async def watch_points(self, place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
-        """Record points of a job as they come from a worker: see `Store.add_points`.
-
-        Of a text longer than `LONGEST_TEXT` the middle is left out, so that it fits into an answer with others.
-        """
+        """Record points of a job as they come from a worker: see `Store.add_points`."""
         if points:
-            await self._store.add_points(place, [_truncate(point) for point in points], position)
+            await self._store.add_points(place, points, position)
+
+    async def _watch_all(self, place: JobPlace, points: Iterator[Point], run: str) -> None:
+        """Record any number of points, the same in each call with this `run`, in transactions of `BATCH_POINTS`: other
+        changes, and the answers to clients, have their turn between them."""
+        number = 0
+        while batch := list(itertools.islice(points, BATCH_POINTS)):
+            number += 1
+            await self.watch_points(place, batch, Position(run, RESULT, number) if run else None)
 
     async def begin_log(self, experiment: str, run: str, size: int) -> tuple[int, int]:
         """The position in its log at which a run begins, and up to which it is reported. `size` is that of the log
@@ -122,10 +126,14 @@ class SandboxWatcher:
 
     def _on_change(self, change: Change) -> None:
         """After a commit: remove the bars of jobs that have ended, and wake the followers."""
-        feed = self._feed(change.experiment)
+        feed = self._feeds.get(change.experiment)
+        if feed is None:
+            return
         ended = {str(row.index) for row in change.jobs if row.state in ENDED}
         feed.show_bars({} if change.has_ended else {job: bar for job, bar in feed.bars.items() if job not in ended})
         feed.wake()
+        if change.has_ended:
+            del self._feeds[change.experiment]  # those that it wakes need it no more
 
     # --- for followers --------------------------------------------------------------------------------------------
 
@@ -167,14 +175,6 @@ class SandboxWatcher:
 
     def _feed(self, experiment: str) -> _Feed:
         return self._feeds.setdefault(experiment, _Feed())
-
-
-def _truncate(point: Point) -> Point:
-    if len(point.name) > LONGEST_NAME:
-        point = msgspec.structs.replace(point, name=bounded_line(point.name, LONGEST_NAME))
-    if isinstance(point.value, str) and len(point.value) > LONGEST_TEXT:
-        point = msgspec.structs.replace(point, value=bounded(point.value, LONGEST_TEXT, whole=""))
-    return point
 
 
 def _short_bar(bar: ProgressBar) -> ProgressBar:

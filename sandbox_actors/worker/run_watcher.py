@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sandbox_actors.errors import DaemonUnreachable, NotFound
+from sandbox_actors.errors import DaemonUnreachable, NotFound, Refused
 from sandbox_actors.protocol.rows import Point, points_of
 from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn
 from sandbox_actors.worker.link import DaemonLink
 from sandbox_actors.worker.plain_values import plain
 from sandbox_actors.worker.run_journal import Journal
+
+MOST_POINTS, MOST_TEXT = 10_000, 2 * 1024 * 1024
+"""Values that one call of `watch`, or all of them for one line of the log, may record, and characters in their names
+and texts."""
 
 DIRECT = "direct"
 """Source of points that are sent without a journal."""
@@ -27,8 +32,11 @@ class RunWatcher:
         self._turn = threading.Lock()
 
     def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
-        """Record `res` under `meta_name`, a mapping flattened with dots. Without `step` it is a result."""
-        points = points_of(plain(res, meta_name), meta_name, step)
+        """Record `res` under `meta_name`, a mapping flattened with dots. Without `step` it is a result.
+
+        Raises Refused for more than `MOST_POINTS` values, or `MOST_TEXT` characters.
+        """
+        points = taken(points_of(plain(res, meta_name), meta_name, step))
         if self._journal is None or not self._journal.append(points):
             self._report(points)
             return
@@ -59,4 +67,26 @@ class LogRunWatcher(RunWatcher):
         self.points: list[Point] = []
 
     def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
-        self.points += points_of(plain(res, meta_name), meta_name, step)
+        self.points += taken(points_of(plain(res, meta_name), meta_name, step), self.points)
+
+
+def taken(points: Iterable[Point], before: Sequence[Point] = ()) -> list[Point]:
+    """`points` as a list, to be sent after those `before` in one message, which the daemon records in one transaction.
+
+    Raises Refused where there are too many: a mapping with a key for each sample, for example.
+    """
+    found, size = list[Point](), sum(map(_size, before))
+    for point in points:
+        found.append(point)
+        size += _size(point)
+        if len(before) + len(found) > MOST_POINTS or size > MOST_TEXT:
+            raise Refused(
+                f"watch() was given too much at once (up to {point.name[:80]!r}): it records at most {MOST_POINTS:,} "
+                f"values, and {MOST_TEXT:,} characters in their names and texts. Watch a summary, and write the rest "
+                "to a file"
+            )
+    return found
+
+
+def _size(point: Point) -> int:
+    return len(point.name) + (len(point.value) if isinstance(point.value, str) else 0)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import psutil
 
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import listener
-from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
+from sandbox_actors.experiment.model import Experiment, Job, Pipeline, Resources, freeze
 from sandbox_actors.protocol.rows import ExperimentDetail
 from sandbox_actors.system.paths import find_paths
 from tests.bench.figures import print_figure
@@ -55,8 +56,10 @@ class Home:
                 pass
             return client.show(id)
 
-    def definition(self, *jobs: dict[str, Any], parallel: bool = False) -> dict[str, Any]:
-        """A frozen experiment; with `parallel`, each job has its own pipeline."""
+    def definition(
+        self, *jobs: dict[str, Any], parallel: bool = False, work_dir: str = "work", cpus: float | None = None
+    ) -> dict[str, Any]:
+        """A frozen experiment; with `parallel`, each job has its own pipeline. `cpus` is what each job asks for."""
         made = [
             Job(
                 hook="GeneralDataExecutorHook",
@@ -64,12 +67,13 @@ class Home:
                 env="plain",
                 component_path=str(COMPONENTS),
                 extra_configs={**job, "type": f"faulty:{job['type']}"},
+                resources=Resources(cpus=cpus),
             )
             for number, job in enumerate(jobs)
         ]
         parts = [[job] for job in made] if parallel else [made]
         pipelines = [Pipeline(name=f"p{number}", execution_jobs=part) for number, part in enumerate(parts)]
-        names = {"project_name": "bench", "experiment_name": "faults", "work_dir": str(self.folder / "work")}
+        names = {"project_name": "bench", "experiment_name": "faults", "work_dir": str(self.folder / work_dir)}
         return freeze(Experiment(pipelines=pipelines, parallel=parallel, **names))
 
 
@@ -86,7 +90,9 @@ def main() -> None:
             measure_jobs(home, 500 // share)
             measure_restart(home, 20 // share)
             measure_detection(home, 20 // share)
-            measure_adoption(home, 50 // share)
+            measure_adoption(home, 200 // share)
+            measure_waiting(home, 400 // share)
+            measure_queue(home, 1000 // share)
         finally:
             home.daemon.terminate()
             home.daemon.wait()
@@ -150,6 +156,68 @@ def measure_adoption(home: Home, count: int) -> None:
     assert after == before
     assert all(psutil.pid_exists(pid) for pid in after)
     print_figure(f"adoption of {len(after)} workers", f"{seconds:.2f} s", "from the start of the daemon (goal: 5 s)")
+
+
+def measure_waiting(home: Home, count: int) -> None:
+    """Experiments with work_dirs of their own that all want every cpu, behind one that has them: the rows that each
+    writes from its submission to its end, and what they cost the daemon while they wait."""
+    with home.client() as client, held_up(home, client, cpus=64) as release:
+        before = newest_change(client)
+        started = time.perf_counter()
+        job, ids = {"type": "Returns", "value": 1}, list[str]()
+        for number in range(count):
+            ids.append(client.submit_definition(home.definition(job, work_dir=f"work{number}", cpus=64)))
+        until(lambda: client.show(ids[-1]).jobs[0].reason)
+        memory = daemon_memory(home)
+        release()
+        until(lambda: client.status().experiments == 0)
+        seconds = time.perf_counter() - started
+        print_figure(
+            f"rows written an experiment, {count} wait for cpus",
+            f"{(newest_change(client) - before) / count:.1f}",
+            f"whatever their number; {seconds:.1f} s for all, and {memory:.0f} MiB of memory",
+        )
+
+
+def measure_queue(home: Home, count: int) -> None:
+    """Experiments that wait for one work_dir: how long `ls` takes, and the memory of the daemon."""
+    with home.client() as client, held_up(home, client, cpus=None) as release:
+        ids = [client.submit_definition(home.definition({"type": "Returns", "value": 1})) for _ in range(count)]
+        until(lambda: client.show(ids[-1]).experiment.reason)
+        taken = []
+        for _ in range(200):
+            started = time.perf_counter()
+            client.experiments()
+            taken.append(time.perf_counter() - started)
+        print_figure(f"`ls`, p50 / p99, {count} queued", quantiles(taken), "(goal: p99 200 ms)")
+        print_figure(f"memory of the daemon, {count} queued", f"{daemon_memory(home):.0f} MiB", "(goal: 80 MiB)")
+        home.kill()  # instead of running them all
+        started = time.perf_counter()
+        home.start()
+        with home.client() as next_client:
+            until(lambda: next_client.status().experiments > count)
+        print_figure(f"restart with {count} queued", f"{time.perf_counter() - started:.2f} s", "to an answer")
+        release()
+
+
+@contextmanager
+def held_up(home: Home, client: Client, cpus: float | None) -> Iterator[Callable[[], None]]:
+    """In the block, an experiment runs in the work_dir `work`, and holds `cpus`, until the function is called."""
+    mine, other = home.folder / "mine", home.folder / "other"
+    for file in (mine, other):
+        file.unlink(missing_ok=True)
+    client.submit_definition(home.definition({"type": "Meets", "mine": str(mine), "other": str(other)}, cpus=cpus))
+    until(mine.exists)
+    yield other.touch
+
+
+def newest_change(client: Client) -> int:
+    return max(row.seq for row in client.experiments())
+
+
+def daemon_memory(home: Home) -> float:
+    """Resident MiB."""
+    return float(psutil.Process(home.daemon.pid).memory_info().rss / 1024**2)
 
 
 def quantiles(taken: list[float]) -> str:

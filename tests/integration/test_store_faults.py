@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox_actors.client.client import Client
 from sandbox_actors.errors import StoreError
 from sandbox_actors.system.paths import find_paths
 
@@ -86,6 +88,100 @@ def test_on_a_full_disk_running_experiments_wait_and_new_ones_are_refused(unserv
     assert "the store is paused: " in log_of(unserved)
     assert "the store continues: " in log_of(unserved)
     unserved.stop()
+
+
+@pytest.fixture
+def small_disk(unserved: Sandbox) -> Iterator[Path]:
+    """`unserved` with a home of 12 MiB, which stays when its daemon ends. Gives the file that fills it."""
+    home, envs = unserved.home, (unserved.home / "envs").resolve()
+    unserved.environ["SANDBOX_SOCKET"] = str(home.parent / "socket")  # reachable from both sides of the mount
+    unserved.paths = find_paths(unserved.environ)
+    mount = f"mount -t tmpfs -o size=12m,mode=700 none {home} && ln -s {envs} {home}/envs && echo && read end"
+    with subprocess.Popen([*MOUNTS, "sh", "-c", mount], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        unserved.wrapper = ["nsenter", "--target", str(holder.pid), "--mount", *user]
+        yield Path(f"/proc/{holder.pid}/root{home}/filling")
+        unserved.stop()
+        holder.communicate(b"\n")
+
+
+def fill(file: Path) -> None:
+    with suppress(OSError), file.open("ab", buffering=0) as writing:
+        while True:
+            writing.write(bytes(4096))
+
+
+def start_and_fill(place: Sandbox, client: Client, filling: Path) -> str:
+    """An experiment whose end cannot be recorded."""
+    mine, other = place.cwd / "mine", place.cwd / "other"
+    meets = {"type": "Meets", "meta_name": "meet", "mine": str(mine), "other": str(other)}
+    id = client.submit_definition(place.definition(meets))
+    until(mine.exists)
+    fill(filling)
+    other.touch()
+    until(lambda: client.status().trouble)
+    return id
+
+
+def stopping(place: Sandbox, *arguments: str) -> subprocess.Popen[str]:
+    """`sandbox daemon stop`, which returns when this process has seen the end of the daemon too."""
+    program = [sys.executable, "-m", "sandbox_actors", "daemon", "stop", *arguments]
+    return subprocess.Popen(program, env=place.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@needs_mounts
+@pytest.mark.parametrize("how", ["stop --now", "SIGTERM"])
+def test_a_daemon_stops_in_bounded_time_on_a_full_disk_and_the_next_one_continues(
+    unserved: Sandbox, small_disk: Path, how: str
+) -> None:
+    unserved.start()
+    assert unserved.daemon is not None
+    with unserved.client() as client:
+        id = start_and_fill(unserved, client, small_disk)
+    started = time.monotonic()
+    if how == "SIGTERM":
+        unserved.daemon.terminate()
+        assert unserved.daemon.wait(30) == 0
+    else:
+        with stopping(unserved, "--now") as stop:
+            assert unserved.daemon.wait(30) == 0
+            assert stop.stderr is not None
+            said = stop.stderr.read()
+        assert stop.returncode == 0
+        assert "its disk is full (0.0 MiB free)" in said
+        assert "What cannot be recorded within seconds, the next daemon finds out" in said
+    assert time.monotonic() - started < 20
+    assert f"not recorded how these experiments ended, which the next daemon finds out: {id}: " in log_of(unserved)
+    assert unserved.processes() == []
+    small_disk.unlink()
+    unserved.start()
+    with unserved.client() as client:
+        (job,) = unserved.wait(client, id).jobs
+        assert job.state == "failed"  # its result found no place either
+        assert f"`sandbox resume {id}` continues where it stopped" in job.error
+        client.resume(id)
+        assert unserved.wait(client, id).experiment.state == "succeeded"
+
+
+@needs_mounts
+def test_a_stop_that_waits_for_experiments_says_that_they_wait_for_the_disk(
+    unserved: Sandbox, small_disk: Path
+) -> None:
+    unserved.start()
+    with unserved.client() as client:
+        start_and_fill(unserved, client, small_disk)
+    with stopping(unserved) as stop:
+        assert stop.stderr is not None
+        assert unserved.daemon is not None
+        assert "waiting for experiments to end (1 running)" in stop.stderr.readline()
+        assert "experiments wait for the disk: " in stop.stderr.readline()
+        assert "trouble      " in command(unserved, "daemon", "status").stdout
+        small_disk.unlink()
+        assert unserved.daemon.wait(30) == 0
+        assert "what waited for the disk has been recorded" in stop.stderr.read()
+    assert stop.returncode == 0
 
 
 @needs_strace

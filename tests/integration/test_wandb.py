@@ -14,6 +14,7 @@ import pytest
 from envs.builder import build
 from envs.specs import load_spec
 from sandbox_actors.client.client import Client
+from sandbox_actors.experiment.model import Resources
 
 from .conftest import Sandbox
 
@@ -102,6 +103,31 @@ def test_an_export_that_cannot_write_its_log_does_not_affect_the_daemon(offline:
     while "the wandb export is incomplete" not in log.read_text():
         time.sleep(0.01)
     assert offline.run(train()).experiment.state == "succeeded"
+
+
+def test_an_experiment_has_an_exporter_when_a_job_of_it_has_what_it_waited_for(
+    offline: Sandbox, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with offline.client() as client:
+        busy = client.submit_definition(offline.definition(train(gate=str(gate), resources=Resources(cpus=64))))
+        while (row := exporter(client)) is None or row.state != "running":
+            time.sleep(0.01)
+        waiting = [
+            client.submit_definition(
+                offline.definition(train(resources=Resources(cpus=64)), work_dir=str(tmp_path / f"work{number}"))
+            )
+            for number in range(4)
+        ]
+        while any("waits for" not in client.show(id).jobs[0].reason for id in waiting):
+            time.sleep(0.01)
+        assert [row.job for row in client.workers() if row.component == "wandb-exporter"] == [
+            f"exports experiment {busy}"
+        ]
+        gate.touch()
+        assert offline.wait(client, waiting[-1]).experiment.state == "succeeded"
+        while not list((tmp_path / "work3" / "wandb").glob("offline-run-*/run-*.wandb")):
+            time.sleep(0.01)
 
 
 def test_an_experiment_succeeds_without_a_wandb_env(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,9 +37,18 @@ def stop(options: argparse.Namespace, screen: Screen) -> int:
         running = client.status().experiments
         if running and not options.now:
             screen.note(f"waiting for experiments to end ({running} running); `sandbox daemon stop --now` stops them")
-        last = client.stop_daemon(now=options.now)
+        last = client.stop_daemon(now=options.now, on_trouble=lambda trouble: _print_trouble(screen, options, trouble))
     screen.result(msgspec.to_builtins(last), str(last.pid), f"the daemon (pid {last.pid}) has stopped")
     return SUCCEEDED
+
+
+def _print_trouble(screen: Screen, options: argparse.Namespace, trouble: str) -> None:
+    if not trouble:
+        screen.note("what waited for the disk has been recorded")
+    elif options.now:
+        screen.note(f"{trouble}. What cannot be recorded within seconds, the next daemon finds out")
+    else:
+        screen.note(f"experiments wait for the disk: {trouble}. `sandbox daemon stop --now` does not wait")
 
 
 def _print_status(screen: Screen, status: DaemonStatus) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import trio
 import trio.testing
@@ -197,7 +199,7 @@ async def test_an_actor_is_ended_when_its_keep_alive_is_over() -> None:
 
 
 async def test_the_least_recently_used_is_ended_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "MAX_IDLE", 2)
+    monkeypatch.setattr(pools, "IDLE_LIMITS", replace(pools.IDLE_LIMITS, actors=2))
     workers = MemoryWorkers()
     async with pool_of(workers) as pool:
         for model in ("a", "b", "a", "c"):

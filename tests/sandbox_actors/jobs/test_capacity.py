@@ -43,7 +43,7 @@ async def test_who_needs_more_than_are_free_waits_and_is_told() -> None:
         nursery.start_soon(wants_both)
         await reported.wait()
         order.append("released")
-    assert reasons == ["waits for 2 of 2 gpus, 1 are free"]
+    assert reasons == ["waits for 2 of 2 gpus"]
     assert order == ["released", "got ('0', '1')"]
 
 
@@ -87,7 +87,7 @@ async def test_cpus_are_given_in_the_order_they_were_asked_for() -> None:
         nursery.start_soon(work, "small, behind the large one", 1)
         await trio.testing.wait_all_tasks_blocked()
         assert order == ["first"]
-        assert "waits for 2 of 2 cpus, 1 are free" in reported
+        assert reported == ["waits for 2 of 2 cpus", "waits for 1 of 2 cpus"]
         release.set()
     assert order == ["first", "large", "small, behind the large one"]
     assert capacity.free == 2
@@ -128,3 +128,60 @@ async def test_more_than_there_is_means_all_there_is_and_nothing_waits_for_nothi
 
     async with capacity.hold(64, say), capacity.hold(0, say):
         assert capacity.free == 0
+
+
+async def test_a_change_wakes_only_those_whose_turn_it_is_and_a_reason_is_reported_once() -> None:
+    capacity, release, reasons = Capacity(2), [trio.Event() for _ in range(100)], list[str]()
+    held, woken = list[int](), list[trio.lowlevel.Task]()
+
+    async def say(reason: str) -> None:
+        reasons.append(reason)
+
+    async def hold(number: int) -> None:
+        async with capacity.hold(1, say):
+            held.append(number)
+            await release[number].wait()
+
+    class Wakeups(trio.abc.Instrument):
+        def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+            woken.append(task)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(hold, number)
+            await trio.testing.wait_all_tasks_blocked()
+        assert held == [0, 1]
+        instrument = Wakeups()
+        trio.lowlevel.add_instrument(instrument)
+        release[0].set()
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(instrument)
+        assert held == [0, 1, 2]
+        assert len(set(woken)) <= 4  # the holder, the next one, the nursery, this test
+        for event in release[1:]:
+            event.set()
+            await trio.testing.wait_all_tasks_blocked()
+    assert held == list(range(100))
+    assert reasons == ["waits for 1 of 2 cpus"] * 98
+    assert capacity.free == 2
+
+
+async def test_one_that_has_its_turn_and_is_cancelled_before_it_runs_gives_it_back() -> None:
+    capacity, scope, held = Capacity(1), trio.CancelScope(), list[str]()
+
+    async def say(reason: str) -> None:
+        return None
+
+    async def hold(name: str, scope: trio.CancelScope) -> None:
+        with scope:
+            async with capacity.hold(1, say):
+                held.append(name)
+
+    async with trio.open_nursery() as nursery, capacity.hold(1, say):
+        nursery.start_soon(hold, "cancelled", scope)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(hold, "next", trio.CancelScope())
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()  # it has not run since when the block ends, and serves it
+    assert held == ["next"]
+    assert capacity.free == 1

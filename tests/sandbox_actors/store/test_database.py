@@ -84,3 +84,28 @@ async def test_work_that_raises_is_rolled_back_and_raises_in_the_caller(tmp_path
             await database.write(lambda db: db.execute("INSERT INTO letters VALUES (1)"))
         await add(database, 2)
         assert await numbers(database) == [2]
+
+
+async def test_in_a_program_that_ends_no_call_waits_for_a_disk_that_hangs_shielded_or_not(tmp_path: Path) -> None:
+    gate, refused = threading.Event(), list[str]()
+
+    async def add_shielded(number: int) -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                await add(database, number)
+            except StoreError as error:
+                refused.append(str(error))
+
+    async with open_database(tmp_path / "file", [SCRIPT]) as database, trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, lambda db: gate.wait(30))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(add_shielded, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        database.stop_waiting(0.01)
+        nursery.start_soon(add_shielded, 2)
+        while len(refused) < 2:
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        gate.set()  # closing waits for it
+    assert "its disk has not answered" in refused[0]

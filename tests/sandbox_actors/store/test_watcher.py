@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ import trio.testing
 from sandbox_actors.errors import NotFound
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.protocol.client_requests import Changed, Submit
-from sandbox_actors.protocol.rows import JobRow, Point, ProgressBar
+from sandbox_actors.protocol.rows import LONGEST_NAME, LONGEST_TEXT, JobRow, Point, ProgressBar
 from sandbox_actors.protocol.worker_requests import Pulled
-from sandbox_actors.store.store import Outputs, Store, open_store
-from sandbox_actors.store.watcher import LABEL, LONGEST_NAME, LONGEST_TEXT, SandboxWatcher
+from sandbox_actors.store.store import Outputs, Position, Store, open_store
+from sandbox_actors.store.watcher import BATCH_POINTS, LABEL, SandboxWatcher
+from tests.sandbox_actors.store.storing import add
 
 
 def job(index: int, state: str) -> JobRow:
@@ -80,6 +82,58 @@ def test_configs_are_recorded_under_a_name_of_their_own(tmp_path: Path) -> None:
         assert await watcher.query("1", "cfgs.train.extra_configs.layers") == "[1, 2]"
         assert [row.name for row in (await watcher.pull("1", 0)).metrics][-1] == "cfgs.train.extra_configs.layers"
         assert (await watcher.changes("1")).metrics == []
+
+    with_watcher(tmp_path, act)
+
+
+def test_a_large_result_is_recorded_in_bounded_transactions_and_once_wherever_it_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    res = {f"key{number}": number for number in range(3 * BATCH_POINTS + 1)}
+    place, sizes = JobPlace("1", meta_name="m"), list[int]()
+
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        add_points = store.add_points
+
+        async def counted(place: JobPlace, points: Sequence[Point], position: Position | None = None) -> None:
+            sizes.append(len(points))
+            if len(sizes) == 3:
+                raise KeyboardInterrupt  # the daemon ends
+            await add_points(place, points, position)
+
+        monkeypatch.setattr(store, "add_points", counted)
+        with pytest.raises(KeyboardInterrupt):
+            await watcher.watch(place, res, run="1.1.0.1")
+        for _ in range(2):
+            await watcher.watch(place, res, run="1.1.0.1")
+        rows = await store.job_results(JobPlace("1", meta_name="m"))
+        assert [row.value for row in rows] == list(range(len(res)))
+        assert max(sizes) == BATCH_POINTS
+
+    with_watcher(tmp_path, act)
+
+
+def test_configs_are_recorded_once_however_often_the_experiment_is_started(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        for _ in range(2):
+            await watcher.watch_cfgs("1", {"sandbox": {"lr": [1]}})
+        assert len(await store.job_results(JobPlace("1"))) == 1
+
+    with_watcher(tmp_path, act)
+
+
+def test_nothing_is_kept_in_memory_of_experiments_that_have_ended(tmp_path: Path) -> None:
+    async def act(watcher: SandboxWatcher, store: Store) -> None:
+        def held() -> int:
+            return sum(type(each).__name__ == "_Feed" for each in gc.get_objects())
+
+        before = held()
+        for _ in range(10):
+            new = await add(store)
+            watcher.show_progress(JobPlace(new.id), ProgressBar(label="steps", done=1))
+            await store.update_experiment(new.id, state="succeeded")
+            await store.update_experiment((await add(store)).id, state="cancelled")
+        assert held() == before
 
     with_watcher(tmp_path, act)
 
