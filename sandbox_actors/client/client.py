@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,6 +48,7 @@ from sandbox_actors.protocol.rows import (
 )
 from sandbox_actors.protocol.secrets import refuse_secrets
 from sandbox_actors.protocol.texts import bounded
+from sandbox_actors.system.crash_record import recent_crashes
 from sandbox_actors.system.paths import Paths, find_paths
 from sandbox_actors.version import __version__
 
@@ -118,8 +120,14 @@ class Client:
         """
         refuse_secrets(definition)
         environ = {name: value for name, value in os.environ.items() if _is_forwarded(name)}
-        request = Submit(definition=definition, source=source, cwd=current_folder(), environ=environ)
-        return self._connection.ask(request).experiment
+        key = secrets.token_hex(16)
+        request = Submit(key=key, definition=definition, source=source, cwd=current_folder(), environ=environ)
+        try:
+            return self._connection.ask(request).experiment
+        except DaemonUnreachable:  # it may have been stored: the next daemon knows the key
+            if not self._reconnect():
+                raise
+            return self._connection.ask(request).experiment
 
     def forecast(self, definition: Any) -> list[PlannedJob]:
         """The jobs that `submit_definition` would run, and which of them would be warm; nothing is submitted."""
@@ -290,8 +298,9 @@ class Client:
             start_daemon(self.paths)
         self._connection.close()
         self._connection = Connection(self.paths.socket)
+        crash = next((f" by {each.error}" for each in recent_crashes(self.paths.crashes) if each.pid == before), "")
         warnings.warn(
-            f"the daemon (pid {before}) has died; a new one (pid {self._connection.pid}) continues", stacklevel=3
+            f"the daemon (pid {before}) has died{crash}; a new one (pid {self._connection.pid}) continues", stacklevel=3
         )
         return True
 

@@ -7,28 +7,25 @@ workers that is a daemon which was killed: they continue, and the next daemon ad
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from sandbox_actors.errors import ActorStopped, ComponentFailed, Refused, SandboxError, StoreError, leaves
-from sandbox_actors.files import write_whole
 from sandbox_actors.protocol.faults import fault_of
+from sandbox_actors.protocol.texts import bounded_line
+from sandbox_actors.system.crash_record import CRASH_SECONDS, Crash, add_crash, recent_crashes
 
 log = logging.getLogger(__name__)
 
 STATUS = 70
-"""Exit status of a daemon that ends by an error of its own."""
+"""Exit status of a daemon that ends by an error of its own: that of a bug, as in the command line."""
 
 MOST_CRASHES = 5
 """Of daemons of one home within `CRASH_SECONDS`; then none is started until that time is over."""
-
-CRASH_SECONDS = 60.0
-"""What fails by an error of the daemon is tried again; if it fails again within so many seconds, it is given up."""
 
 
 class Crashes:
@@ -71,26 +68,15 @@ def is_expected(error: BaseException) -> bool:
 
 
 def crash(record: Path, error: BaseException) -> NoReturn:
-    """End this process by `error`, now. What happened is in its log, and in the file `record` for the next daemon."""
+    """End this process by `error`, now. What happened is in its log, and in the file `record`."""
     if is_expected(error):
         log.error("%s", describe_error(error))
     else:
         log.critical("the daemon ends by an error of its own; its workers continue", exc_info=error)
-        entry = {"time": time.time(), "pid": os.getpid(), "error": describe_error(error)[:1000]}
         with suppress(OSError):
-            text = "".join(f"{json.dumps(each)}\n" for each in [*recent_crashes(record), entry])
-            write_whole(record, text.encode(), mode=0o600)
+            add_crash(record, Crash(time=time.time(), pid=os.getpid(), error=bounded_line(describe_error(error), 500)))
     logging.shutdown()
     os._exit(1 if is_expected(error) else STATUS)
-
-
-def recent_crashes(record: Path) -> list[dict[str, Any]]:
-    """The crashes in the file `record` that are less than `CRASH_SECONDS` old."""
-    try:
-        crashes = [json.loads(line) for line in record.read_text().splitlines()]
-        return [each for each in crashes if 0 <= time.time() - each["time"] < CRASH_SECONDS]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def refuse_crash_loop(record: Path) -> None:
@@ -99,5 +85,5 @@ def refuse_crash_loop(record: Path) -> None:
     if len(crashes) >= MOST_CRASHES:
         raise Refused(
             f"the daemon crashed {len(crashes)} times within {CRASH_SECONDS:g} seconds, the last time by "
-            f"{crashes[-1]['error']}. No other is started before that time is over; its log has the traceback"
+            f"{crashes[-1].error}. No other is started before that time is over; its log has the traceback"
         )

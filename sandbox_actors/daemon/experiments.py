@@ -5,7 +5,8 @@ work_dir. Its messages decide, and are handled one after the other whatever beco
 two resumes of one experiment cannot both find it ended, and a cancel finds an experiment in its queue or at work,
 never in between. What takes long (the store, a coordinator) happens in tasks of the actor.
 
-- Submit: the experiment is stored, and starts because it is stored, not because the client still waits.
+- Submit: the experiment is stored, and starts because it is stored, not because the client still waits. A client that
+  did not get its answer sends the same key again, and gets the experiment that is there.
 - Resume: the experiment counts as unfinished from the message on, before anything is written.
 - Cancel: an experiment that waits ends at once, one at work by its coordinator. Answered when it has ended.
 - Two experiments never use a work_dir at the same time: a queue each, in the order of the messages.
@@ -147,7 +148,7 @@ class Experiments(Actor):
             submit = msgspec.structs.replace(submit, environ=forwarded(submit.environ))
             experiment, rows = await trio.to_thread.run_sync(_checked, submit)
             with self._store.promptly():
-                row = await self._store.add_experiment(
+                row, is_new = await self._store.add_experiment(
                     submit,
                     name=experiment.experiment_name,
                     project=experiment.project_name,
@@ -158,7 +159,10 @@ class Experiments(Actor):
         except Exception as error:
             submitted.reject(error)
         else:
-            self.notify(_Stored(row=row, submitted=submitted))
+            if is_new:
+                self.notify(_Stored(row=row, submitted=submitted))
+            else:
+                submitted.resolve(Submitted(experiment=row.id))
 
     async def _resume(self, request: ResumeExperiment) -> Promise[Submitted]:
         """What had succeeded is taken from the record. Raises Refused."""

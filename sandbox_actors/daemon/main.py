@@ -91,12 +91,12 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
             await below.start(_part, paths, actor.run)
         async with trio.open_nursery() as above:
             await above.start(_part, paths, parts.experiments.run)
-            of_clients = parts.of_clients
-            for gateway in (
-                Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived),
-                Gateway(clients, of_clients.admit, of_clients.serve, of_clients.arrived),
-            ):
-                await above.start(_part, paths, gateway.run)
+            # Only now, when the runs that are taken up are known; and until the last worker has been asked to exit.
+            of_workers = Gateway(workers, parts.pool.admit, parts.of_workers.serve, parts.pool.arrived)
+            await below.start(_part, paths, of_workers.run)
+            requests = parts.of_clients
+            of_clients = Gateway(clients, requests.admit, requests.serve, requests.arrived)
+            await above.start(_part, paths, of_clients.run)
             if address:
                 await above.start(_part, paths, CurvePort(address, Keys(paths.keys), paths.home_socket).run)
             log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")

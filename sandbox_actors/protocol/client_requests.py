@@ -26,8 +26,10 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 class Submit(Request[Submitted], frozen=True, kw_only=True):
     """`definition` is the frozen experiment file. `environ` holds the few variables of the caller that are forwarded to
-    runs."""
+    runs. `key` is the client's own name for this request: one that is sent again gets the same answer, and the
+    experiment runs once."""
 
+    key: str = ""
     definition: Any
     source: str
     cwd: str

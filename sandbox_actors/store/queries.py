@@ -159,6 +159,12 @@ def find_experiment(db: Connection, wanted: str) -> ExperimentRow:
     raise NotFound(f"no experiment is called {wanted!r}{_nearest(wanted, known)} `sandbox ls` lists them")
 
 
+def submitted_as(db: Connection, key: str) -> str | None:
+    """The experiment that a submission with this key has made."""
+    found = db.execute("SELECT CAST(experiment AS TEXT) FROM submissions WHERE key = ?", (key,)).fetchone()
+    return found[0] if found else None
+
+
 def submission(db: Connection, id: str) -> Submit:
     (encoded,) = db.execute("SELECT submit FROM submissions WHERE experiment = ?", (id,)).fetchone()
     return msgspec.msgpack.decode(encoded, type=Submit)

@@ -109,25 +109,30 @@ class Store:
 
     async def add_experiment(
         self, submit: Submit, *, name: str, project: str, work_dir: str, submitted: float, jobs: Sequence[JobRow] = ()
-    ) -> ExperimentRow:
+    ) -> tuple[ExperimentRow, bool]:
         """A new experiment in state `waiting`, with the jobs of its first iteration. The `seq` of `jobs` is ignored.
 
-        If it raises, the experiment does not exist, or is removed as soon as the disk answers.
+        Of a submission whose key is there already, the experiment that it made, and False. If it raises, the experiment
+        does not exist, or is removed as soon as the disk answers.
         """
 
-        def work(db: Connection) -> ExperimentRow:
+        def work(db: Connection) -> tuple[ExperimentRow, bool]:
+            if submit.key and (known := queries.submitted_as(db, submit.key)):
+                return queries.experiment_row(db, known), False
             cursor = db.execute(
                 "INSERT INTO experiments (seq, name, project, state, source, cwd, work_dir, submitted) "
                 "VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?)",
                 (next(self._seq), name, project, submit.source, submit.cwd, work_dir, submitted),
             )
             id = str(cursor.lastrowid)
-            db.execute("INSERT INTO submissions VALUES (?, ?)", (id, msgspec.msgpack.encode(submit)))
+            values = (id, msgspec.msgpack.encode(submit), submit.key or None)
+            db.execute("INSERT INTO submissions (experiment, submit, key) VALUES (?, ?, ?)", values)
             self._put_jobs(db, id, jobs)
-            return queries.experiment_row(db, id)
+            return queries.experiment_row(db, id), True
 
-        def undo(row: ExperimentRow) -> Callable[[Connection], None]:
-            return lambda db: queries.drop_experiment(db, row.id)
+        def undo(added: tuple[ExperimentRow, bool]) -> Callable[[Connection], None]:
+            row, is_new = added
+            return lambda db: queries.drop_experiment(db, row.id) if is_new else None
 
         return await self._database.write(work, undo=undo)
 

@@ -58,7 +58,7 @@ class Paths:
     @property
     def crashes(self) -> Path:
         """Why daemons have ended by an error of their own, lately."""
-        return self.home / "crashes.jsonl"
+        return self.home / "crashes.json"
 
     @property
     def keys(self) -> Path:

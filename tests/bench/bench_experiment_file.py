@@ -187,7 +187,7 @@ async def add_ended(
 ) -> None:
     async with limit:
         waiting, now = waiting_rows(number_jobs(experiment), iter=1), time.time()
-        row = await store.add_experiment(
+        row, _ = await store.add_experiment(
             submit, name=name, project="bench", work_dir="/nonexistent", submitted=now, jobs=waiting
         )
         for job in waiting:

@@ -27,7 +27,8 @@ def outputs(index: int, *values: Any) -> Outputs:
 
 async def add(store: Store, name: str = "demo", jobs: int = 0) -> ExperimentRow:
     rows = [job(index) for index in range(jobs)]
-    return await store.add_experiment(SUBMIT, name=name, project="p", work_dir="/out", submitted=1.5, jobs=rows)
+    row, _ = await store.add_experiment(SUBMIT, name=name, project="p", work_dir="/out", submitted=1.5, jobs=rows)
+    return row
 
 
 def with_store(path: Path, act: Callable[[Store], Awaitable[object]]) -> None:

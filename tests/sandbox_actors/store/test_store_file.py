@@ -70,7 +70,7 @@ async def main():
     submit = Submit(definition={}, source="", cwd="")
     async with open_store(Path(sys.argv[1])) as store:
         while True:
-            row = await store.add_experiment(submit, name="n", project="", work_dir="", submitted=0.0)
+            row, _ = await store.add_experiment(submit, name="n", project="", work_dir="", submitted=0.0)
             print(row.id, flush=True)
 
 trio.run(main)
