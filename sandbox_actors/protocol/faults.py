@@ -17,6 +17,10 @@ KIND = 200
 """Characters of the name of an exception's class."""
 
 
+INTERNAL = "internal"
+"""The code of an exception that was not raised on purpose."""
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An exception on its way to another process. `traceback` is text, made where the exception was raised."""
 
@@ -39,7 +43,7 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, SandboxError):
         return Fault(code=error.code, message=text_of(error), kind=kind)
     message = f"{kind}: {text_of(error, BESIDE_TRACEBACK)}"
-    return Fault(code="internal", message=message, kind=kind, traceback=_bounded_trace(_trace_of(error)))
+    return Fault(code=INTERNAL, message=message, kind=kind, traceback=_bounded_trace(_trace_of(error)))
 
 
 def error_of(fault: Fault) -> SandboxError:

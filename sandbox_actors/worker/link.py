@@ -43,7 +43,7 @@ import msgspec
 import zmq
 
 from sandbox_actors.errors import ActorStopped, DaemonUnreachable, NotFound, ProtocolError, Refused, SandboxError
-from sandbox_actors.protocol.faults import Fault, error_of, fault_of
+from sandbox_actors.protocol.faults import INTERNAL, Fault, error_of, fault_of
 from sandbox_actors.protocol.frames import (
     MAX_FRAME,
     PROTOCOL_VERSION,
@@ -166,8 +166,18 @@ class DaemonLink:
     def ask(self, request: Request[Answer]) -> Answer:
         """Send `request` and wait for its answer. For any thread but the reading one.
 
-        Raises DaemonUnreachable if there is no daemon, or it ends before it has answered.
+        Where the daemon has met an error of its own, it is asked once more: a request that is sent again has no other
+        effect (a report has its position). Raises DaemonUnreachable if there is no daemon, or it ends before it has
+        answered.
         """
+        answer = self._ask(request)
+        if isinstance(answer, Failed) and answer.fault.code == INTERNAL:
+            answer = self._ask(request)
+        if isinstance(answer, Failed):
+            raise error_of(answer.fault)
+        return decode_answer(request, answer.body)
+
+    def _ask(self, request: Request[Any]) -> Reply | Failed:
         answers: queue.SimpleQueue[Reply | Failed] = queue.SimpleQueue()
         with self._lock:
             if not self._has_daemon.is_set():
@@ -175,10 +185,7 @@ class DaemonLink:
             id = next(self._ids)
             self._waiting[id] = answers
             self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
-        answer = answers.get()
-        if isinstance(answer, Failed):
-            raise error_of(answer.fault)
-        return decode_answer(request, answer.body)
+        return answers.get()
 
     def ask_until_answered(self, request: Request[Answer]) -> Answer:
         """`ask`, and ask the next daemon if this one ends, or does not know the run yet.
