@@ -23,7 +23,7 @@ _DIGITS = 6
 _MEANT = 12
 """Digits of a computed bound that are not artefacts of binary arithmetic: 0.7 - 3 * 0.05 should be 0.55."""
 
-_SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]*)\s*")
+_SIZE = re.compile(r"(\d+)\s*([a-zA-Z]*)")
 _UNITS = " kmgtpezy"
 _RATIO = re.compile(r"\s*(\d+)\s*([/:])\s*(\d+)\s*")
 
@@ -162,7 +162,7 @@ def number_of(value: Any) -> float | None:
     if isinstance(value, str):
         if ratio := _RATIO.fullmatch(value):
             return int(ratio[1]) / int(ratio[3]) if int(ratio[3]) else None
-        size = _SIZE.fullmatch(value)
+        size = _SIZE.fullmatch(value.strip())
         power = _power(size[2]) if size else None
         return None if size is None or power is None else float(int(size[1]) << 10 * power)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -187,7 +187,7 @@ def _like(text: str, value: Fraction, is_lower: bool) -> str:
     to_whole = math.floor if is_lower else math.ceil
     if ratio := _RATIO.fullmatch(text):
         return f"{to_whole(value * 100)}{ratio[2]}100"
-    size = _SIZE.fullmatch(text)
+    size = _SIZE.fullmatch(text.strip())
     unit = size[2] if size else ""
     power = _power(unit) or 0
     while power and value < 100 << 10 * power:

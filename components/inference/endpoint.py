@@ -32,7 +32,7 @@ _TIMEOUT = 600.0
 CONNECT_TIMEOUT = 20.0
 """Seconds within which a server must accept a connection."""
 
-_IS_BASE = re.compile(r"/?|.*/v\d+\w*/?")
+_IS_BASE = re.compile(r"/?|.*/v\d\w*/?")
 """The path of an address that is the base of an API, not an endpoint."""
 
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+")
 _BUDGETS = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
@@ -36,7 +37,7 @@ def asked_wait(headers: Mapping[str, str], wall_clock: float) -> float | None:
 def seconds(text: str) -> float | None:
     """A duration as these headers write it: `20ms`, `6m0s`, `1.5`; None for anything else."""
     text = text.strip()
-    if text and _DURATION.sub("", text) == "":
+    if _DURATIONS.fullmatch(text):
         return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     return _number(text)
 

@@ -24,8 +24,8 @@ WHO = "the modelscope trainer"
 _LINE = re.compile(
     r"epoch(?P<eval>\(eval\))? \[(?P<epoch>\d+)\](?:\[(?P<done>\d+)(?:/(?P<total>\d+))?\])?\t(?P<rest>.*)"
 )
-_ITEM = re.compile(r"([\w/.-]+): ([+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|nan|inf))(?=,|\s*$)", re.IGNORECASE)
-_LOSS = re.compile(r"loss:\s*([0-9.]+)")
+_ITEM = re.compile(r"(?<![\w/.-])([\w/.-]+): ([+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|nan|inf))(?=,|\s*$)", re.IGNORECASE)
+_LOSS = re.compile(r"loss:\s*([0-9]+(?:\.[0-9]*)?)")
 _TIMES = {"eta", "iter_time", "data_load_time", "memory"}
 
 

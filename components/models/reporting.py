@@ -13,7 +13,6 @@ from typing import Any
 SERIES = ("loss", "learning_rate", "grad_norm", "eval_loss", "tokens_per_second", "samples_per_second")
 """The metrics by step. A sample is one sequence."""
 
-_MAPPING = re.compile(r"\{.*\}")
 _ITEM = re.compile(r"'(\w+)': '?([^\s',}]+)'?")
 
 
@@ -32,15 +31,13 @@ def parse(line: str) -> dict[str, Any]:
 
     transformers prints a Python dict. Its values are floats up to version 4.57, and strings in 5.x.
     """
-    found = _MAPPING.search(line)
-    if found is None:
-        return {}
-    if found.group().startswith("{'"):
-        numbers = ((name, _number(text)) for name, text in _ITEM.findall(found.group()))
+    mapping = line[line.find("{") : line.rfind("}") + 1] if "{" in line else ""
+    if mapping.startswith("{'"):
+        numbers = ((name, _number(text)) for name, text in _ITEM.findall(mapping))
         return {name: number for name, number in numbers if number is not None}
     try:
-        record = json.loads(found.group())
-    except ValueError:
+        record = json.loads(mapping)
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

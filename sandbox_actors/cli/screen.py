@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from sandbox_actors.cli.exit_status import NOT_WRITTEN, SUCCEEDED
-from sandbox_actors.cli.view.json_forms import dumps
 from sandbox_actors.cli.view.text import clean
+from sandbox_actors.protocol.strict_json import dumps
 from sandbox_actors.system.standard_files import silence
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import secrets
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Any
 from sandbox_actors.experiment.model import NumberedJob
 from sandbox_actors.experiment.names import file_name
 from sandbox_actors.files import write_whole
+from sandbox_actors.protocol import strict_json
 
 CONTEXT_FILE = "context_infos.json"
 
@@ -41,7 +41,8 @@ class WorkDir:
             _point(each / self._links[index], log)
 
     def write_context(self, document: Iterable[Mapping[str, Any]], is_durable: bool) -> None:
-        """Write what `iterations_to_list` gives, one job a line; readers find the old file or the new one.
+        """Write what `iterations_to_list` gives, one job a line; readers find the old file or the new one. It is
+        valid JSON, in which NaN and the infinities are strings (`strict_json`).
 
         What was in an earlier document is taken to be as it was: only what has come since is encoded.
         """
@@ -53,8 +54,8 @@ class WorkDir:
         pipelines = []
         for pipeline, jobs in infos["context_infos"].items():
             texts = self._texts.setdefault((infos["iter"], pipeline), [])
-            texts += (f"      {json.dumps(each, ensure_ascii=False)}" for each in jobs[len(texts) :])
-            pipelines.append(f"    {json.dumps(pipeline, ensure_ascii=False)}: [\n" + ",\n".join(texts) + "\n    ]")
+            texts += (f"      {strict_json.dumps(each, is_ascii=False)}" for each in jobs[len(texts) :])
+            pipelines.append(f"    {strict_json.dumps(pipeline, is_ascii=False)}: [\n" + ",\n".join(texts) + "\n    ]")
         return f'  {{"iter": {infos["iter"]}, "context_infos": {{\n' + ",\n".join(pipelines) + "\n  }}"
 
 

@@ -22,7 +22,7 @@ _COMPARE: dict[Operator, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_TARGET = re.compile(rf"\s*(?P<name>\S+?)\s*(?P<op>{'|'.join(_COMPARE)})\s*(?P<number>\S+)\s*")
+_OPERATOR = re.compile("|".join(_COMPARE))
 """The operators of two characters come first, so that `>=` is not read as `>`."""
 
 
@@ -43,17 +43,19 @@ class TargetResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 def parse_target(text: str) -> Target:
     """Raises ValueError, which says what is wrong with the text."""
-    match = _TARGET.fullmatch(text)
-    if match is None:
+    written = text.strip()
+    match = _OPERATOR.search(written, 1)
+    name, number = (written[: match.start()].rstrip(), written[match.end() :].lstrip()) if match else ("", "")
+    if match is None or len(name.split()) != 1 or len(number.split()) != 1:
         form = "<pipeline>.<meta_name>.<output> <op> <number>"
         raise ValueError(f"{text!r} is not a target; write {form}, where <op> is one of {' '.join(_COMPARE)}")
     try:
-        number = float(match["number"])
+        limit = float(number)
     except ValueError:
-        number = math.nan
-    if math.isnan(number):
-        raise ValueError(f"{match['name']} must be compared with a number, not with {match['number']!r}")
-    return Target(match["name"], cast(Operator, match["op"]), number)
+        limit = math.nan
+    if math.isnan(limit):
+        raise ValueError(f"{name} must be compared with a number, not with {number!r}")
+    return Target(name, cast(Operator, match.group()), limit)
 
 
 def evaluate_target(text: str, context_infos: ContextInfos) -> TargetResult:

@@ -65,7 +65,7 @@ class Call:
             return ""
         fields = self.entry.model_fields or tuple(self.config)
         identity = {name: find_or_none(self.config, name) for name in fields}
-        digest = hashlib.sha256(msgspec.json.encode(identity, order="deterministic")).hexdigest()[:8]
+        digest = hashlib.sha256(msgspec.msgpack.encode(identity, order="deterministic")).hexdigest()[:8]
         names = [value.rstrip("/").rpartition("/")[2] for value in identity.values() if isinstance(value, str)]
         # The name is for people, in `sandbox ps`; the digest alone would identify the model.
         return f"{names[0][:LONGEST_LABEL]}#{digest}" if names and self.entry.model_fields else digest

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
+from sandbox_actors.protocol import strict_json
 from sandbox_actors.protocol.texts import bounded, bounded_line
 
 Ended: TypeAlias = Literal["succeeded", "failed", "cancelled"]
@@ -52,7 +52,7 @@ def points_of(res: Any, name: str, step: int | None = None) -> Iterator[Point]:
         for key, item in res.items():
             yield from points_of(item, f"{prefix}{key}", step)
         return
-    value = res if res is None or isinstance(res, (bool, int, float, str)) else json.dumps(res, default=str)
+    value = res if res is None or isinstance(res, (bool, int, float, str)) else strict_json.dumps(res)
     if isinstance(value, str):
         value = bounded(value, LONGEST_TEXT, whole="")
     yield Point(

@@ -8,6 +8,7 @@ the main thread in the middle of a line that takes too long (`line_limit.py`).
 
 - The run writes to the log while it is read. Only complete lines are used; what is left without an end counts when the
   run has ended.
+- The time that a line may take limits the search for a progress bar in it too, which is this project's own.
 - The reporter holds a bounded number of lines: when it is full, parsing waits, but the daemon is still answered.
 - Points are reported together with the position in the log at which their line ends. The store keeps position and
   points in one transaction, so a watcher that replaces a dead one reads from the beginning of the run, for parsers that
@@ -23,16 +24,15 @@ the process that trains: it waits for the GIL. A limit checked between lines: so
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from sandbox_actors.protocol.rows import ProgressBar
 from sandbox_actors.protocol.worker_requests import EndLog, Followed, FollowLog, Ping
 from sandbox_actors.worker.line_limit import LineLimit, LineTookTooLong
 from sandbox_actors.worker.link import DaemonLink
 from sandbox_actors.worker.log_lines import Line, LogLines
+from sandbox_actors.worker.progress_bars import split_bar
 from sandbox_actors.worker.reporter import Reporter
 from sandbox_actors.worker.run_watcher import LogRunWatcher
 
@@ -48,15 +48,6 @@ SLOW_LINES = 3
 
 QUOTED = 200
 """Characters of the first slow line that are reported."""
-
-LONGEST_BAR = 2_000
-"""Longer lines are not searched for a progress bar: the search would take too long."""
-
-_BAR = re.compile(
-    r"(?:(?P<label>[^|]*?):\s*)?\s*\d+%\|[^|]*\|\s*(?P<done>[\d.]+)(?P<done_unit>[kMG]?)/(?P<total>[\d.]+)(?P<total_unit>[kMG]?)"
-    r"[^\[]*\[[^\]]*?(?:,\s*[\d.?]+\s*(?:s/)?(?P<unit>[A-Za-z]+)(?:/s)?)?[^\]]*\]"
-)
-_SCALE = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
 class LogFollower:
@@ -116,9 +107,7 @@ class LogFollower:
     def _parse(self, lines: Iterator[Line]) -> None:
         for line, position in lines:
             self._read += 1
-            bar, text = split_bar(line)
-            if bar is not None:
-                self._reporter.show(bar)
+            text = self._show_bar(line) if "%|" in line else [line]
             if self._component is not None:
                 for part in text:
                     self._watch(part)
@@ -129,6 +118,20 @@ class LogFollower:
                 self._reporter.flush()
                 self._answer_daemon(POLL if self._reporter.is_full else 0.0)
         self._reporter.flush()
+
+    def _show_bar(self, line: str) -> list[str]:
+        """Report the progress bar in `line`, and return the texts in it that count as lines. What goes wrong here loses
+        the bar of this line, and nothing else."""
+        try:
+            self._limit.begin()
+            bar, text = split_bar(line)
+            self._limit.end()
+        except (Exception, LineTookTooLong):
+            self._limit.end()
+            return [line]
+        if bar is not None:
+            self._reporter.show(bar)
+        return text
 
     def _watch(self, line: str) -> None:
         """An error in a component's `_watch_run` loses the metric, never the training: it is reported at the end."""
@@ -159,17 +162,3 @@ class LogFollower:
             self._watcher.points = []
             if position > self._task.reported:
                 self._reporter.add(position, points)
-
-
-def split_bar(line: str) -> tuple[ProgressBar | None, list[str]]:
-    """The tqdm progress bar in `line`, if there is one, and the line; in two parts if text follows the bar.
-
-    A bar does not end its line, so the next `print` continues that line: its text counts as a line of its own.
-    """
-    match = _BAR.search(line) if "%|" in line and len(line) <= LONGEST_BAR else None
-    if match is None:
-        return None, [line]
-    done = float(match["done"]) * _SCALE[match["done_unit"]]
-    total = float(match["total"]) * _SCALE[match["total_unit"]]
-    bar = ProgressBar(label=(match["label"] or "").strip(), done=done, total=total, unit=match["unit"] or "")
-    return bar, [part for part in (line[: match.end()], line[match.end() :]) if part.strip()]

@@ -106,6 +106,13 @@ def test_a_regular_expression_that_never_ends_loses_neither_the_run_nor_other_me
     assert "[sandbox] metrics of this run are missing: _watch_run took too long at 1 lines; first:\na word" in log
 
 
+def test_a_line_that_almost_is_a_progress_bar_costs_no_metric(served: Sandbox) -> None:
+    almost = "-" * 400 + ": 1%||1/1[" + ",1aaaaaaaaaaaaaaaaaaaa" * 55
+    values, log = found(served, "one: 1", *[almost] * 5, "5%|#| 1.2.3/5 [a]", "two: 2")
+    assert values == [1, 2]
+    assert "[sandbox]" not in log
+
+
 def test_one_that_never_ends_on_any_line_gets_no_more_lines(served: Sandbox) -> None:
     values, log = found(served, "one: 1", *[CATASTROPHIC] * 20, "two: 2")
     assert values == [1]

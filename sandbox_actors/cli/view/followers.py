@@ -15,6 +15,7 @@ from sandbox_actors.cli.view import json_forms
 from sandbox_actors.cli.view.line_view import LineView
 from sandbox_actors.cli.view.live import FRAMES_A_SECOND, draw
 from sandbox_actors.cli.view.snapshot import Snapshot
+from sandbox_actors.protocol import strict_json
 from sandbox_actors.protocol.client_requests import Changed
 from sandbox_actors.protocol.rows import ProgressBar
 
@@ -90,4 +91,4 @@ class JsonFollower(Follower):
         self._bars = dict(self.snapshot.bars)
 
     def _write_event(self, event: str, document: dict[str, Any]) -> None:
-        self._write(json_forms.dumps({"event": event, **document}))
+        self._write(strict_json.dumps({"event": event, **document}))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +24,6 @@ WORKER_KEYS = (
     *("worker", "pid", "component", "env", "state", "model", "rss_bytes", "runs", "idle_seconds"),
     "keep_alive_seconds",
 )
-
-
-def dumps(document: Any) -> str:
-    """One line of strict JSON in ASCII, so that it cannot contain control sequences for a terminal.
-
-    JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and "-Infinity".
-    """
-    return json.dumps(_strict(document), allow_nan=False, default=str)
 
 
 def experiment(row: ExperimentRow) -> dict[str, Any]:
@@ -97,13 +87,3 @@ def check(errors: Iterable[Problem], warnings: Iterable[Problem]) -> dict[str, A
 
 def _problem(of: Problem) -> dict[str, str]:
     return {"file": of.file, "path": of.path, "message": of.message}
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {str(key): _strict(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(each) for each in value]
-    return value

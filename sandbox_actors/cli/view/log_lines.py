@@ -12,7 +12,7 @@ LONGEST_LINE = 64 * 1024
 """Characters after which a line is split."""
 
 _ENDS = re.compile(r"\r\n|\n|\r(?!\Z)")
-_BAR = re.compile(r"\d+%\||\d+(?:it|/\d+) \[[\d:]+")
+_BAR = re.compile(r"(?<!\d)\d+(?:%\||(?:it|/\d+) \[[\d:])")
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sandbox_actors.protocol.rows import ProgressBar
 from sandbox_actors.worker import log_lines as lines_module
-from sandbox_actors.worker.log_follower import split_bar
 from sandbox_actors.worker.log_lines import LINE_LIMIT, Line, LogLines
+from sandbox_actors.worker.progress_bars import split_bar
 
 
 @pytest.fixture
