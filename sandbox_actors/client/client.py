@@ -57,6 +57,9 @@ AUTOSTART_VARIABLE = "SANDBOX_AUTOSTART"
 WAIT = 20.0
 """Seconds that the daemon may hold a request for changes that have not happened yet."""
 
+DYING_TIMEOUT = 1.0
+"""Seconds in which a process that ends closes its sockets: that on which it listens may be the last of them."""
+
 ENDING_TIMEOUT = 30.0
 """Seconds that a daemon has to end its workers when its home was removed."""
 
@@ -289,9 +292,11 @@ class Client:
         False if there is none: the daemon is stuck, or was stopped (which removes its socket), or starting one is not
         allowed. Raises DaemonUnreachable if it cannot be started.
         """
-        before, found = self._connection.pid, listener(self.paths.socket)
-        if found == before:
-            return False
+        before, deadline = self._connection.pid, time.monotonic() + DYING_TIMEOUT
+        while (found := listener(self.paths.socket)) == before:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL)
         if found is None:
             if not self._may_start or not self.paths.socket.exists():
                 return False

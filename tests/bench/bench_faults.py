@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ from sandbox_actors.system.paths import find_paths
 from tests.bench.figures import print_figure
 
 COMPONENTS = Path(__file__).parents[1] / "integration"
+ERRING = COMPONENTS / "erring.py"
 DEADLINE = 120.0
+HOOKS = {"Counts": "TrainModelHook"}
 
 
 class Home:
@@ -35,10 +38,11 @@ class Home:
         self.environ = {**os.environ, "SANDBOX_HOME": str(folder / "home"), "WANDB_MODE": "disabled"}
         self.paths = find_paths(self.environ)
 
-    def start(self) -> None:
+    def start(self, *program: str) -> None:
+        """Start the daemon, or a `program` that runs it."""
         self.paths.home.mkdir(mode=0o700, exist_ok=True)
         with self.paths.daemon_log.open("ab") as log:
-            command = [sys.executable, "-m", "sandbox_actors.daemon"]
+            command = [sys.executable, *(program or ("-m", "sandbox_actors.daemon"))]
             self.daemon = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         until(lambda: listener(self.paths.socket) is not None)
 
@@ -62,7 +66,7 @@ class Home:
         """A frozen experiment; with `parallel`, each job has its own pipeline. `cpus` is what each job asks for."""
         made = [
             Job(
-                hook="GeneralDataExecutorHook",
+                hook=HOOKS.get(job["type"], "GeneralDataExecutorHook"),
                 meta_name=f"job{number}",
                 env="plain",
                 component_path=str(COMPONENTS),
@@ -91,6 +95,7 @@ def main() -> None:
             measure_restart(home, 20 // share)
             measure_detection(home, 20 // share)
             measure_adoption(home, 200 // share)
+            measure_error(home, 10 // share)
             measure_waiting(home, 400 // share)
             measure_queue(home, 1000 // share)
         finally:
@@ -156,6 +161,36 @@ def measure_adoption(home: Home, count: int) -> None:
     assert after == before
     assert all(psutil.pid_exists(pid) for pid in after)
     print_figure(f"adoption of {len(after)} workers", f"{seconds:.2f} s", "from the start of the daemon (goal: 5 s)")
+
+
+def measure_error(home: Home, count: int) -> None:
+    """The time from an error that ends the daemon until a metric that the adopted worker has printed since is seen by a
+    client that follows, and that starts the next daemon."""
+    taken, trigger = [], home.folder / "trigger"
+    for _ in range(count):
+        home.kill()
+        home.paths.crashes.unlink(missing_ok=True)  # so many within a minute are refused
+        home.start(str(ERRING), "sandbox_actors.transport.unix_listener:Listener.accept", str(trigger))
+        with warnings.catch_warnings(), Client(home.paths, autostart=True) as client:
+            warnings.simplefilter("ignore", UserWarning)  # the daemon has died
+            id = client.submit_definition(home.definition({"type": "Counts", "count": 200_000, "pause": 0.01}))
+            until(lambda client=client, id=id: client.metrics(id))  # type: ignore[misc]
+            before = client.status().pid
+            trigger.touch()
+            began, started = time.time(), time.perf_counter()
+            listener(home.paths.socket)  # the daemon accepts this connection, and fails to accept another one
+            for changed in client.follow(id, interval=0.01):
+                if any(row.time > began for row in changed.metrics) and listener(home.paths.socket) not in (
+                    before,
+                    None,
+                ):
+                    break
+            taken.append(time.perf_counter() - started)
+            client.cancel(id)
+            client.stop_daemon(now=True)
+        home.daemon.wait()
+        home.start()
+    print_figure("error in the daemon to the worker's next metric, p50 / p99", quantiles(taken), f"{count} (goal: 1 s)")
 
 
 def measure_waiting(home: Home, count: int) -> None:
