@@ -56,7 +56,7 @@ def points_of(res: Any, name: str, step: int | None = None) -> Iterator[Point]:
     if isinstance(value, str):
         value = bounded(value, LONGEST_TEXT, whole="")
     yield Point(
-        name=bounded_line(name, LONGEST_NAME) if len(name) > LONGEST_NAME else name,
+        name=bounded_line(name, LONGEST_NAME) if len(name) > LONGEST_NAME else bounded(name, LONGEST_NAME),
         value=value,
         step=step,
         time=time.time(),

@@ -297,9 +297,10 @@ def size_of(row: msgspec.Struct) -> int:
 
 
 def encode_value(value: Any) -> Any:
-    """SQLite would turn a bool into an integer, and NaN into NULL: these, and nothing else, are stored as msgpack
-    blobs."""
-    if isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
+    """SQLite would turn a bool into an integer, and NaN into NULL, and refuses an integer of more than 63 bits and a
+    sign: these, and nothing else, are stored as msgpack blobs."""
+    is_large = isinstance(value, int) and not -(2**63) <= value < 2**63
+    if is_large or isinstance(value, bool) or (isinstance(value, float) and math.isnan(value)):
         return msgspec.msgpack.encode(value)
     return value
 

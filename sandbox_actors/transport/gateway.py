@@ -132,7 +132,10 @@ class Peer:
         """Send a frame. Raises PeerGone, or Refused if the frame is too long."""
         data = encode(frame)
         if len(data) > MAX_FRAME:
-            raise Refused(f"a message for {self.name} has {len(data)} bytes; a frame may have {MAX_FRAME}")
+            raise Refused(
+                f"a message for {self.name} has {len(data):,} bytes, and the limit is {MAX_FRAME:,}; put long lists "
+                "and texts into files"
+            )
         self.connection.send(data)
 
     def settle(self, frame: Reply | Failed) -> None:

@@ -10,7 +10,9 @@ may call its watcher at any time; they share the link with the host.
   that wants the same `model_key`.
 - The end of a run is written to its folder first and then sent: whichever of the two processes is killed in between,
   the result is not lost. If the disk does not take it, the link holds the answer in memory.
-- Nothing that a component raises ends the worker, `SystemExit` and `KeyboardInterrupt` included: it is the answer.
+- Nothing that a component raises ends the worker, whatever its class: it is the answer.
+- A component may fork and, by mistake or on purpose, return in the child: that process ends there. Only the process
+  that the daemon started answers.
 
 Guaranteed: one task at a time; every task is answered once; a result that was sent is one that was completed.
 
@@ -36,6 +38,7 @@ from components.base import Config
 from sandbox_actors.errors import ComponentFailed, SandboxError
 from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.run_files import Ended
+from sandbox_actors.protocol.texts import text_of
 from sandbox_actors.protocol.worker_requests import ComponentRef, Exit, Followed, FollowLog, Outcome, Run
 from sandbox_actors.worker.link import DaemonLink
 from sandbox_actors.worker.log_follower import LogFollower
@@ -53,6 +56,7 @@ class Host:
         self._link = link
         self._model_key: str | None = None
         self._loaded: Any = None
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         """Do what the daemon asks until it asks to exit."""
@@ -64,7 +68,7 @@ class Host:
             number, task = asked
             try:
                 answer = self._handle(task)
-            except Exception as error:
+            except BaseException as error:  # of a component, which may raise any
                 self._link.fail(number, error, _write_result(task, Ended(fault=fault_of(error))))
             else:
                 is_kept = not isinstance(answer, Outcome) or _write_result(task, Ended(outcome=answer))
@@ -89,12 +93,12 @@ class Host:
                 load_seconds = self._load(instance, task.model_key)
                 has_model = hasattr(instance, "load")
                 self._link.model_key = self._model_key if has_model else ""
-                return outcome_of(call(instance, task.args, task.kwargs), load_seconds, has_model)
-            except SandboxError:
-                traceback.print_exc()
-                raise
-            except (Exception, SystemExit, KeyboardInterrupt) as error:
-                raise self._component_failure(error) from error
+                result = call(instance, task.args, task.kwargs)
+                self._end_forked_child(None)
+                return outcome_of(result, load_seconds, has_model)
+            except BaseException as error:
+                self._end_forked_child(error)
+                raise _failure(error, task.log) from error
             finally:
                 instance = None  # the traceback of an error refers to this frame, and would keep the instance in memory
 
@@ -127,18 +131,41 @@ class Host:
         component = build(kind, task.config, watcher) if hasattr(kind, "_watch_run") else None
         return LogFollower(self._link, task, component, watcher).follow()
 
-    def _component_failure(self, error: BaseException) -> ComponentFailed:
-        """The error to answer with, its traceback without this file's frames. Also writes the traceback to the log."""
-        first = error.__traceback__
-        while first is not None and first.tb_frame.f_code.co_filename.startswith(os.path.dirname(__file__)):
-            first = first.tb_next
-        text = "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
-        print(text, file=sys.stderr, end="", flush=True)
-        kind = type(error).__name__
-        message = f"{kind}: {error}" if str(error) else kind
-        if isinstance(error, SystemExit):
-            message = f"the component called sys.exit({error.code!r}) instead of returning a result"
-        return ComponentFailed(message, remote_type=kind, remote_traceback=text)
+    def _end_forked_child(self, error: BaseException | None) -> None:
+        """End this process if a component has forked it, as its `run` has ended here too."""
+        if os.getpid() == self._pid:
+            return
+        status = 0 if error is None else 1
+        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            status = error.code or 0
+        elif error is not None:
+            os.write(2, _trace_of(error))
+        os._exit(status & 0xFF)
+
+
+def _failure(error: BaseException, log: str) -> SandboxError:
+    """The error to answer with. Its traceback is written to the log, whatever the component has made of `sys.stderr`
+    and descriptor 2."""
+    trace = _trace_of(error)
+    with suppress(OSError), open(log, "ab") as file:
+        file.write(trace)
+    if isinstance(error, SandboxError):
+        return error
+    kind, text = type(error).__name__, text_of(error)
+    message = f"{kind}: {text}" if text else kind
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, (int, str)) else type(error.code).__name__
+        message = f"the component called sys.exit({code!r}) instead of returning a result"
+    return ComponentFailed(message, remote_type=kind, remote_traceback=trace.decode())
+
+
+def _trace_of(error: BaseException) -> bytes:
+    """The traceback without this file's frames, as text that can be written."""
+    first = error.__traceback__
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(os.path.dirname(__file__)):
+        first = first.tb_next
+    text = "".join(traceback.format_exception(type(error), error, first or error.__traceback__))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _write_result(task: Any, ended: Ended) -> bool:

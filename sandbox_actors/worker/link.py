@@ -18,6 +18,9 @@ receives every frame. A component may hold the GIL for a long time: nothing here
   connection is made to the very socket that was looked at (`find_door`).
 - Ids of asks are the daemon's, and two daemons may use the same id, so that tasks have numbers of the link's own.
 
+- A message that cannot be sent, because it is longer than a frame or holds what cannot be encoded, is the error of
+  who asked, or the answer; the connection stays as it is.
+
 Guaranteed: every `ask` ends when it is answered or the daemon ends; an answer goes to the daemon that asked, or took
 the run up, and to no other; without a daemon for `grace` seconds and without a run, the process ends with everything
 that it started.
@@ -64,6 +67,9 @@ from sandbox_actors.protocol.unix_socket import Door, find_door
 from sandbox_actors.protocol.worker_requests import FollowLog, Rejoin, Run, decode_worker_task
 from sandbox_actors.version import __version__
 from sandbox_actors.worker.daemon_watch import kill_own_processes, open_pidfd
+
+FRAME_ROOM = 1024
+"""Bytes of a frame beside the message in it."""
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""
@@ -144,7 +150,12 @@ class DaemonLink:
 
     def reply(self, number: int, body: Any, is_kept: bool = True) -> None:
         """Answer an ask. `is_kept`: the answer is on disk too, where the next daemon finds it if this one has ended."""
-        self._answer(number, Reply(id=0, body=msgspec.Raw(encode(body))), is_kept)
+        try:
+            answer = Reply(id=0, body=_encoded(body))
+        except (SandboxError, TypeError, ValueError, OverflowError) as error:
+            self.fail(number, error, is_kept)
+        else:
+            self._answer(number, answer, is_kept)
 
     def fail(self, number: int, error: BaseException, is_kept: bool = True) -> None:
         self._answer(number, Failed(id=0, fault=fault_of(error)), is_kept)
@@ -167,24 +178,27 @@ class DaemonLink:
         """Send `request` and wait for its answer. For any thread but the reading one.
 
         Where the daemon has met an error of its own, it is asked once more: a request that is sent again has no other
-        effect (a report has its position). Raises DaemonUnreachable if there is no daemon, or it ends before it has
-        answered.
+        effect (a report has its position). Raises DaemonUnreachable if there is no daemon, it ends before it has
+        answered, or this is a process that a component has forked. Raises Refused if the request is too long.
         """
-        answer = self._ask(request)
+        if self.is_forked:
+            raise DaemonUnreachable("a process that a component has forked cannot reach the daemon")
+        body = _encoded(request)
+        answer = self._ask(body)
         if isinstance(answer, Failed) and answer.fault.code == INTERNAL:
-            answer = self._ask(request)
+            answer = self._ask(body)
         if isinstance(answer, Failed):
             raise error_of(answer.fault)
         return decode_answer(request, answer.body)
 
-    def _ask(self, request: Request[Any]) -> Reply | Failed:
+    def _ask(self, body: msgspec.Raw) -> Reply | Failed:
         answers: queue.SimpleQueue[Reply | Failed] = queue.SimpleQueue()
         with self._lock:
             if not self._has_daemon.is_set():
                 raise DaemonUnreachable(_NO_DAEMON)
             id = next(self._ids)
             self._waiting[id] = answers
-            self._send(Ask(id=id, body=msgspec.Raw(encode(request))))
+            self._send(Ask(id=id, body=body))
         return answers.get()
 
     def ask_until_answered(self, request: Request[Answer]) -> Answer:
@@ -197,12 +211,17 @@ class DaemonLink:
             try:
                 return self.ask(request)
             except (DaemonUnreachable, NotFound):
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline or self.is_forked:
                     raise
             has_come = self._has_daemon.wait(max(0.0, deadline - time.monotonic()))
             if has_come:
                 time.sleep(FIRST_PAUSE)  # it needs a moment until it knows the run
                 deadline = max(deadline, time.monotonic() + GREETING_TIMEOUT)
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is another process than the one that was started, whose threads and socket it does not have."""
+        return os.getpid() != self._hello.pid
 
     def _send(self, frame: Any) -> None:
         """With the lock held."""
@@ -309,7 +328,7 @@ class DaemonLink:
             if isinstance(task, Rejoin):
                 self._rejoin(number, task.run)
                 return
-        except (msgspec.MsgspecError, NotFound) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError, NotFound) as error:
             self.fail(number, error)
             return
         if isinstance(task, (Run, FollowLog)):
@@ -375,3 +394,12 @@ class DaemonLink:
         if not isinstance(answer, Welcome):
             raise ProtocolError(f"the daemon answered {type(answer).__name__} to Hello")
         return answer.pid
+
+
+def _encoded(message: Any) -> msgspec.Raw:
+    """A message as the body of a frame. Raises Refused if none can hold it, and what the encoder raises."""
+    body = encode(message)
+    if len(body) > MAX_FRAME - FRAME_ROOM:
+        name = type(message).__name__
+        raise Refused(f"a {name} of {len(body):,} bytes cannot be sent, the limit is {MAX_FRAME:,}; write it to a file")
+    return msgspec.Raw(body)

@@ -28,6 +28,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from sandbox_actors.protocol.texts import LONGEST, bounded
 from sandbox_actors.protocol.worker_requests import EndLog, Followed, FollowLog, Ping
 from sandbox_actors.worker.line_limit import LineLimit, LineTookTooLong
 from sandbox_actors.worker.link import DaemonLink
@@ -141,7 +142,7 @@ class LogFollower:
                 self._component._watch_run(line)
             except Exception:
                 self._errors += 1
-                self._first_error = self._first_error or traceback.format_exc()
+                self._first_error = self._first_error or bounded(traceback.format_exc(), LONGEST // 2)
             self._limit.end()
         except LineTookTooLong:
             self._limit.end()

@@ -10,7 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -30,12 +30,14 @@ def capture_output(log: str) -> Iterator[None]:
         sys.stdout, sys.stderr = streams  # libraries replace them and do not restore them
         _flush()
         for number, descriptor in zip((1, 2), saved, strict=True):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
+            with suppress(OSError):  # the component has closed it, with all others
+                os.dup2(descriptor, number)
+                os.close(descriptor)
 
 
 def _flush() -> None:
+    """A stream that cannot be flushed, because it is closed or is none at all, must not cost the run its result."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
+        with suppress(Exception):
             stream.flush()
     ctypes.CDLL(None).fflush(None)  # C's own buffers, which Python's flush does not reach

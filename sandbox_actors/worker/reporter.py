@@ -13,12 +13,14 @@ from collections import deque
 from sandbox_actors.protocol.rows import Point, ProgressBar
 from sandbox_actors.protocol.worker_requests import Report
 from sandbox_actors.worker.link import DaemonLink
+from sandbox_actors.worker.run_watcher import size_of
 
 SOURCE = "log"
 
 BATCH_POINTS = 2_000
 BATCH_TEXT = 1024 * 1024
-"""The most points, and characters of text in them, in one report. The points of one line are never split."""
+"""The most points, and characters of their names and texts, in one report. The points of one line are never split;
+`RunWatcher` limits them."""
 
 MOST_WAITING = 20_000
 """Lines with points that may be queued."""
@@ -102,7 +104,7 @@ class Reporter:
         while self._lines and len(points) < BATCH_POINTS and text < BATCH_TEXT:
             self._position, more = self._lines.popleft()
             points += more
-            text += sum(len(point.value) for point in more if isinstance(point.value, str))
+            text += sum(map(size_of, more))
         return points
 
     def _report(self, points: list[Point]) -> Report:

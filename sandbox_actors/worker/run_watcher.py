@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sandbox_actors.errors import DaemonUnreachable, NotFound, Refused
-from sandbox_actors.protocol.rows import Point, points_of
+from sandbox_actors.errors import ContextError, DaemonUnreachable, NotFound, Refused
+from sandbox_actors.protocol.rows import LONGEST_NAME, Point, points_of
 from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn
 from sandbox_actors.worker.link import DaemonLink
-from sandbox_actors.worker.plain_values import plain
+from sandbox_actors.worker.plain_values import QUOTED, plain
 from sandbox_actors.worker.run_journal import Journal
 
 MOST_POINTS, MOST_TEXT = 10_000, 2 * 1024 * 1024
@@ -34,9 +34,10 @@ class RunWatcher:
     def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
         """Record `res` under `meta_name`, a mapping flattened with dots. Without `step` it is a result.
 
-        Raises Refused for more than `MOST_POINTS` values, or `MOST_TEXT` characters.
+        Raises Refused for more than `MOST_POINTS` values, or `MOST_TEXT` characters, and ContextError for a value or a
+        step that cannot be recorded.
         """
-        points = taken(points_of(plain(res, meta_name), meta_name, step))
+        points = taken(_points(res, meta_name, step))
         if self._journal is None or not self._journal.append(points):
             self._report(points)
             return
@@ -67,7 +68,25 @@ class LogRunWatcher(RunWatcher):
         self.points: list[Point] = []
 
     def watch(self, res: Any, meta_name: str = "", step: int | None = None) -> None:
-        self.points += taken(points_of(plain(res, meta_name), meta_name, step), self.points)
+        self.points += taken(_points(res, meta_name, step), self.points)
+
+
+def _points(res: Any, meta_name: object, step: object) -> Iterator[Point]:
+    name = "" if meta_name is None else str(meta_name)[: LONGEST_NAME + 1]  # `points_of` cuts the names that it makes
+    return points_of(plain(res, name or "the value", is_shown=True), name, _whole(step))
+
+
+def _whole(step: Any) -> int | None:
+    """A step as the store has it; numpy and torch have whole numbers of their own."""
+    if step is None:
+        return None
+    try:
+        if (number := int(step)) == step and abs(number) < 2**63:
+            return number
+    except Exception:  # whatever a foreign type raises: it is no number
+        pass
+    given = ascii(step)[:QUOTED] if isinstance(step, (str, int, float)) else f"a {type(step).__name__}"
+    raise ContextError(f"the step of a metric must be a whole number of at most 64 bits, not {given}")
 
 
 def taken(points: Iterable[Point], before: Sequence[Point] = ()) -> list[Point]:
@@ -75,10 +94,10 @@ def taken(points: Iterable[Point], before: Sequence[Point] = ()) -> list[Point]:
 
     Raises Refused where there are too many: a mapping with a key for each sample, for example.
     """
-    found, size = list[Point](), sum(map(_size, before))
+    found, size = list[Point](), sum(map(size_of, before))
     for point in points:
         found.append(point)
-        size += _size(point)
+        size += size_of(point)
         if len(before) + len(found) > MOST_POINTS or size > MOST_TEXT:
             raise Refused(
                 f"watch() was given too much at once (up to {point.name[:80]!r}): it records at most {MOST_POINTS:,} "
@@ -88,5 +107,6 @@ def taken(points: Iterable[Point], before: Sequence[Point] = ()) -> list[Point]:
     return found
 
 
-def _size(point: Point) -> int:
+def size_of(point: Point) -> int:
+    """Characters of a point."""
     return len(point.name) + (len(point.value) if isinstance(point.value, str) else 0)

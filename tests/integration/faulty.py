@@ -37,16 +37,6 @@ class ReturnsLarge:
         return "x" * int(self.config["size"])
 
 
-class Tells:
-    """Returns the text of `value` as Python has it."""
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    def run(self) -> str:
-        return repr(self.config["value"])
-
-
 class Adds:
     """Prints and returns `value` + 1 and its `export_path`."""
 

@@ -26,7 +26,7 @@ def test_a_failing_write_does_not_roll_back_others_of_its_batch(path: Path) -> N
         failures: list[StoreError] = []
 
         async def fail() -> None:
-            points = [Point(name="a", value=1), Point(name="b", value=2**64 - 1)]
+            points = [Point(name="a", value=1), Point(name="b", value=1, step=2**64 - 1)]
             try:
                 await store.add_points(JobPlace("1"), points)
             except StoreError as error:

@@ -101,7 +101,7 @@ def test_points_that_cannot_be_stored_do_not_change_the_position(path: Path) -> 
     async def act(store: Store) -> None:
         await add(store, jobs=1)
         await add_from_log(store, 1, "a")
-        points = [Point(name="b", value=1), Point(name="c", value=2**64 - 1)]
+        points = [Point(name="b", value=1), Point(name="c", value=1, step=2**64 - 1)]
         with pytest.raises(StoreError):
             await store.add_points(JobPlace("1"), points, Position("1.1.0.1", "log", 2))
         assert await store.position("1.1.0.1", "log") == 1

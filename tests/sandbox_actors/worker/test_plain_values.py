@@ -18,7 +18,8 @@ import pytest
 from envs.builder import build
 from envs.specs import EnvSpec
 from sandbox_actors.errors import ContextError
-from sandbox_actors.worker.plain_values import MAX_DEPTH, outcome_of, plain
+from sandbox_actors.worker import plain_values
+from sandbox_actors.worker.plain_values import MAX_DEPTH, RESULT_LIMIT, outcome_of, plain
 
 ROOT = Path(__file__).parents[3]
 
@@ -127,3 +128,78 @@ def test_values_of_numpy_and_pandas_are_recorded_as_numbers_lists_and_mappings(s
         "series": [0.25, 0.5],
         "stamp": "2026-05-01T12:00:00",
     }
+
+
+SURROGATE = os.fsdecode(b"caf\xe9.txt")
+
+
+class Words(str):
+    """As numpy has a text of its own."""
+
+
+def doubled(levels: int) -> list[Any]:
+    """A list with two to the power of `levels` values, which takes next to no memory."""
+    return [doubled(levels - 1)] * 2 if levels else []
+
+
+class Array:
+    """An array of `nbytes`, which nobody must make a list of."""
+
+    nbytes = 10**12
+
+    def tolist(self) -> Any:
+        raise AssertionError("makes a list of a large array")
+
+
+class Endless:
+    def tolist(self) -> Any:
+        return self
+
+
+class Silent:
+    def tolist(self) -> Any:
+        raise OSError("no list")
+
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("x" * RESULT_LIMIT, r"^the output takes 4,194,309 bytes, and the limit is 4,194,304: write it to a file"),
+        (("a", "x" * RESULT_LIMIT), r"^output 1 takes 4,194,309 bytes of 4,194,311 for all outputs"),
+        (("x" * 3_000_000, "x" * 2_000_000), r"^output 0 takes 3,000,005 bytes of 5,000,010 for all outputs"),
+        ([0.5] * 500_000, r"^the output takes 4,500,005 bytes"),
+        ({f"key {number}": number for number in range(400_000)}, r"^the output takes"),
+        ({"weights": Array()}, r"^the output\.weights takes 1,000,000,000,000 bytes"),
+        ({"path": SURROGATE}, r"^the output\.path is 'caf\\udce9\.txt', which cannot be encoded as UTF-8"),
+        ({SURROGATE: 1}, r"^a key of the output is 'caf\\udce9\.txt'"),
+        (Path(SURROGATE), r"^the output is 'caf\\udce9\.txt'"),
+        ({1: "a", "1": "b"}, r"^the output has several keys that are '1' as text"),
+        ({True: "a", "True": "b"}, r"^the output has several keys that are 'True' as text"),
+        ([10**5_000], r"^the output cannot be recorded: ValueError: Exceeds the limit"),
+        (decimal.Decimal("sNaN"), r"^the output cannot be recorded: ValueError"),
+        ((1, Silent()), r"^output 1 cannot be recorded: OSError: no list"),
+        (Endless(), "contains itself"),
+        ((number for number in range(3)), r"^the output is a builtins\.generator"),
+    ],
+)
+def test_what_would_be_recorded_wrongly_or_is_too_large_is_refused_by_name(result: Any, message: str) -> None:
+    with pytest.raises(ContextError, match=message):
+        outcome_of(result)
+
+
+def test_a_small_object_with_very_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_values, "RESULT_LIMIT", 10_000)
+    with pytest.raises(ContextError, match="the output has more than 10,000 values"):
+        outcome_of(doubled(60))
+
+
+def test_text_of_a_class_of_its_own_becomes_text() -> None:
+    (value,) = outcome_of(Words("é")).values
+    assert type(value) is str
+
+
+def test_a_metric_keeps_text_that_is_shown_and_not_used() -> None:
+    assert plain({SURROGATE: SURROGATE}, "name", is_shown=True) == {SURROGATE: SURROGATE}
