@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from sandbox_actors.errors import ProtocolError
+from sandbox_actors.errors import ProtocolError, Refused
 from sandbox_actors.protocol.faults import Fault
 
 Answer = TypeVar("Answer")
@@ -19,6 +19,9 @@ PROTOCOL_VERSION = 1
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes. The sender of a longer frame is disconnected before the frame is decoded."""
 
+
+FRAME_ROOM = 1024
+"""Bytes of a frame beside the message in it."""
 
 NO_ASK = 0
 """The id in a `Failed` that answers no ask, because the id of the message could not be read."""
@@ -104,3 +107,12 @@ Frame = Hello | Welcome | TurnedAway | Ask | Reply | Failed | Abandon
 
 encode = msgspec.msgpack.Encoder().encode
 decode_frame: Callable[[bytes], Frame] = msgspec.msgpack.Decoder(Frame).decode
+
+
+def body_of(message: object) -> msgspec.Raw:
+    """A message as the body of a frame. Raises Refused if none can hold it, and what the encoder raises."""
+    body = encode(message)
+    if len(body) > MAX_FRAME - FRAME_ROOM:
+        name = type(message).__name__
+        raise Refused(f"a {name} of {len(body):,} bytes cannot be sent, the limit is {MAX_FRAME:,}; write it to a file")
+    return msgspec.Raw(body)

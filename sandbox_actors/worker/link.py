@@ -45,7 +45,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from sandbox_actors.errors import ActorStopped, DaemonUnreachable, NotFound, ProtocolError, Refused, SandboxError
+from sandbox_actors.errors import ActorStopped, AnothersDaemon, DaemonUnreachable, NotFound, ProtocolError, SandboxError
 from sandbox_actors.protocol.faults import INTERNAL, Fault, error_of, fault_of
 from sandbox_actors.protocol.frames import (
     MAX_FRAME,
@@ -59,6 +59,7 @@ from sandbox_actors.protocol.frames import (
     Request,
     TurnedAway,
     Welcome,
+    body_of,
     decode_answer,
     decode_frame,
     encode,
@@ -67,9 +68,6 @@ from sandbox_actors.protocol.unix_socket import Door, find_door
 from sandbox_actors.protocol.worker_requests import FollowLog, Rejoin, Run, decode_worker_task
 from sandbox_actors.version import __version__
 from sandbox_actors.worker.daemon_watch import kill_own_processes, open_pidfd
-
-FRAME_ROOM = 1024
-"""Bytes of a frame beside the message in it."""
 
 GREETING_TIMEOUT = 20.0
 """Seconds in which the daemon has to answer `Hello`."""
@@ -151,7 +149,7 @@ class DaemonLink:
     def reply(self, number: int, body: Any, is_kept: bool = True) -> None:
         """Answer an ask. `is_kept`: the answer is on disk too, where the next daemon finds it if this one has ended."""
         try:
-            answer = Reply(id=0, body=_encoded(body))
+            answer = Reply(id=0, body=body_of(body))
         except (SandboxError, TypeError, ValueError, OverflowError) as error:
             self.fail(number, error, is_kept)
         else:
@@ -183,7 +181,7 @@ class DaemonLink:
         """
         if self.is_forked:
             raise DaemonUnreachable("a process that a component has forked cannot reach the daemon")
-        body = _encoded(request)
+        body = body_of(request)
         answer = self._ask(body)
         if isinstance(answer, Failed) and answer.fault.code == INTERNAL:
             answer = self._ask(body)
@@ -270,7 +268,7 @@ class DaemonLink:
             if is_free and time.monotonic() - self._free_since >= self._grace:
                 kill_own_processes()
             door = None
-            with suppress(Refused):  # another user listens there: wait for the daemon of ours
+            with suppress(AnothersDaemon):  # another user listens there: wait for the daemon of ours
                 door = find_door(self._path, PROBE_TIMEOUT)
             if door is not None:
                 self._try_daemon(door)
@@ -394,12 +392,3 @@ class DaemonLink:
         if not isinstance(answer, Welcome):
             raise ProtocolError(f"the daemon answered {type(answer).__name__} to Hello")
         return answer.pid
-
-
-def _encoded(message: Any) -> msgspec.Raw:
-    """A message as the body of a frame. Raises Refused if none can hold it, and what the encoder raises."""
-    body = encode(message)
-    if len(body) > MAX_FRAME - FRAME_ROOM:
-        name = type(message).__name__
-        raise Refused(f"a {name} of {len(body):,} bytes cannot be sent, the limit is {MAX_FRAME:,}; write it to a file")
-    return msgspec.Raw(body)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.client.connection import Connection
-from sandbox_actors.errors import Refused
+from sandbox_actors.errors import AnothersDaemon
 from sandbox_actors.protocol.unix_socket import find_door
 from sandbox_actors.worker import __main__ as worker_entry
 
@@ -90,8 +90,8 @@ def test_another_user_who_listens_gets_no_token_from_a_worker_and_nothing_from_a
             pass_fds=(reading,), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert worker.returncode == 1
-        assert f"{path} belongs to another user (uid 54321)" in worker.stderr
-        with pytest.raises(Refused, match=rf"{path} belongs to another user \(uid 54321\)"):
+        assert f"{path} belongs to the user with uid 54321" in worker.stderr
+        with pytest.raises(AnothersDaemon, match=f"{path} belongs to the user with uid 54321"):
             Connection(path)
         assert [stranger.stdout.readline() for _ in range(2)] == ["b''\n"] * 2
     finally:
