@@ -8,7 +8,8 @@ nothing. Blocking work (spawning, walking the process tree) is done in threads o
   say.
 - A lifeline is a pipe of which the child holds the reading end: it ends when this process does, for whatever reason.
 - A child is ended by `end`, and by nothing else: SIGTERM, after `TERMINATE_GRACE` seconds SIGKILL. Whatever has ended
-  it, what it started is then killed: by descent, and by the mark in its environment if it has left the session.
+  it, what it started is then killed: by descent, and by its mark if it has left the session
+  (`protocol/process_mark.py`).
 - When its nursery is cancelled, the child continues, unwatched: an error in this process must not end a training. It
   may outlive this process too. The next daemon can adopt it: it is then watched and ended like a child of its own,
   but its exit status cannot be known.
@@ -37,7 +38,7 @@ import trio
 
 from sandbox_actors.errors import SandboxError
 from sandbox_actors.files import tail
-from sandbox_actors.protocol.process_mark import MARK
+from sandbox_actors.protocol.process_mark import MARK, mark_limit
 from sandbox_actors.system.process_tree import TERMINATE_GRACE, find_descendants, kill_descendants
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -231,6 +232,7 @@ def _start(
             pass_fds=(lifeline,),
             start_new_session=True,
         )
+    mark_limit(process.pid, environ[MARK])
     try:
         on_started(process.pid)
     except BaseException:

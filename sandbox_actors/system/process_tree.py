@@ -1,4 +1,4 @@
-"""Finds and kills what a process has started: its descendants, and processes with its mark in their environment."""
+"""Finds and kills what a process has started: its descendants, and processes with its mark."""
 
 from __future__ import annotations
 

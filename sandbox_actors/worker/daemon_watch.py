@@ -6,11 +6,11 @@ return, so the component gets no chance to clean up.
 
 - A pidfd becomes readable when the process ends, whatever its sockets say: a child of the daemon may still hold those.
 - While there is no daemon, a worker itself has to end what it started. It finds those processes by its process group,
-  and by the mark in their environment, which they inherit. `system/process_tree.py` does the same for the daemon by
-  descent and by the mark, with psutil, which an env may lack.
+  and by the mark that they inherit. `system/process_tree.py` does the same for the daemon by descent and by the mark,
+  with psutil, which an env may lack.
 
 Guaranteed: a pidfd never means a later process with the same pid, if the pid was that of a living process when it was
-opened. Not guaranteed: a process that has left the group and also cleared its environment survives.
+opened.
 
 What failed: `killpg` alone left 8 of 8 grandchildren alive that had called setsid. ZeroMQ's heartbeats see neither a
 process whose GIL is held nor a dead one whose child holds the socket.

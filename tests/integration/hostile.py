@@ -7,6 +7,7 @@ import collections
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 from typing import Any
@@ -208,3 +209,24 @@ class Tells:
 
     def run(self) -> str:
         return repr(self.config["value"])
+
+
+class LeavesStray:
+    """Leaves a process running that has no parent, session, group or environment of ours, and writes its pid to the
+    file `stray`. Then it does what `then` says."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def run(self) -> str:
+        stray = self.config["stray"]
+        code = f"(setsid sh -c 'echo $$ > {stray}.new; mv {stray}.new {stray}; exec sleep 617' &)"
+        path = os.environ["PATH"]
+        subprocess.run(["env", "-i", f"PATH={path}", "setsid", "sh", "-c", code], check=True)
+        while not os.path.exists(stray):
+            time.sleep(0.01)
+        if self.config["then"] == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while self.config["then"] == "waits" and not os.path.exists(f"{stray}.gate"):
+            time.sleep(0.01)
+        return "done"

@@ -61,6 +61,7 @@ async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 GRANDCHILDREN = (
     "subprocess.Popen(['sleep', '61'])\n"
     "subprocess.Popen(['setsid', '-f', 'sleep', '61'])\n"
+    "subprocess.run(['env', '-i', 'setsid', '-f', '/bin/sh', '-c', '(/usr/bin/setsid /bin/sleep 61 &)'], check=True)\n"
     "subprocess.Popen(['sh', '-c', 'trap \"\" TERM; sleep 61 & sleep 61'])\n"
     "print('spawned')\n"
 )
