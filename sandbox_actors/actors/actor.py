@@ -130,7 +130,10 @@ class Actor:
                 promise.resolve(answer)
 
     async def _put(self, message: Any, promise: Promise[Any] | None) -> None:
-        await self._room.acquire()
+        try:
+            self._room.acquire_nowait()  # no checkpoint: what a client has sent before it left is still delivered
+        except trio.WouldBlock:
+            await self._room.acquire()
         try:
             self._inbox_in.send_nowait(_Letter(message, promise, takes_room=True))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

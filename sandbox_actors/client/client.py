@@ -18,7 +18,7 @@ import msgspec
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import POLL, start_daemon
 from sandbox_actors.client.remote import Remote, find_remote, require_local
-from sandbox_actors.errors import DaemonUnreachable, HomeRemoved, Refused, SandboxError
+from sandbox_actors.errors import ActorStopped, DaemonUnreachable, HomeRemoved, Refused, SandboxError
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -127,7 +127,7 @@ class Client:
         request = Submit(key=key, definition=definition, source=source, cwd=current_folder(), environ=environ)
         try:
             return self._connection.ask(request).experiment
-        except DaemonUnreachable:  # it may have been stored: the next daemon knows the key
+        except (DaemonUnreachable, ActorStopped):  # it may have been stored: the next daemon knows the key
             if not self._reconnect():
                 raise
             return self._connection.ask(request).experiment
@@ -165,7 +165,7 @@ class Client:
             request = Changes(experiment=experiment, after=after, after_progress=after_progress, wait=WAIT)
             try:
                 changed = self._connection.ask(request)
-            except DaemonUnreachable:
+            except (DaemonUnreachable, ActorStopped):
                 if not self._reconnect():
                     raise
                 after_progress = 0

@@ -29,8 +29,9 @@ import trio
 
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.daemon.coordinator import waiting_rows
+from sandbox_actors.daemon.crashes import Crashes
 from sandbox_actors.daemon.experiment_run import ExperimentRun, record_end
-from sandbox_actors.errors import Refused, StoreError
+from sandbox_actors.errors import Refused, SandboxError, StoreError
 from sandbox_actors.experiment.model import Experiment, number_jobs, thaw
 from sandbox_actors.experiment.names import check_names
 from sandbox_actors.experiment.run_id import RunId
@@ -67,6 +68,10 @@ class _Stored(Request[None], frozen=True, kw_only=True):
     submitted: Promise[Submitted]
 
 
+class _Unowned(Request[None], frozen=True, kw_only=True):
+    """An error of the daemon may have left an experiment in the store without a run."""
+
+
 class _Ended(Request[None], frozen=True, kw_only=True):
     """A run of an experiment is over, and is recorded as such."""
 
@@ -84,6 +89,7 @@ class Experiments(Actor):
         self._queues: dict[str, deque[ExperimentRun]] = {}  # by work_dir; the first one is at work
         self._cancelled: dict[str, list[Promise[ExperimentRow]]] = {}
         self._drained: list[Promise[None]] = []
+        self._crashes: dict[str, Crashes] = {}
         self._is_closed = False
 
     @property
@@ -131,6 +137,8 @@ class Experiments(Actor):
             case _Stored():
                 self._enter(self._make_run(message.row, False))
                 message.submitted.resolve(Submitted(experiment=message.row.id))
+            case _Unowned():
+                await self._own_all()
             case _Ended():
                 self._leave(message.id)
         return None
@@ -158,6 +166,7 @@ class Experiments(Actor):
                 )
         except Exception as error:
             submitted.reject(error)
+            self._check_owners(error)
         else:
             if is_new:
                 self.notify(_Stored(row=row, submitted=submitted))
@@ -184,11 +193,11 @@ class Experiments(Actor):
                 left = [each for each in await self._store.job_rows(row.id) if each.state != "succeeded"]
                 submit = await self._store.submission(row.id)
                 await trio.to_thread.run_sync(thaw, submit.definition)  # raises if this version cannot read it
-                await self._store.put_jobs(row.id, [_unstarted(each) for each in left])
-                row = await self._store.update_experiment(row.id, state="waiting", finished=None, error="")
+                row = await self._store.reopen(row, left, [_unstarted(each) for each in left])
         except Exception as error:
             self._leave(row.id)
             resumed.reject(error)
+            self._check_owners(error)
         else:
             self._enter(self._make_run(row, False))
             resumed.resolve(Submitted(experiment=row.id))
@@ -230,13 +239,34 @@ class Experiments(Actor):
         if run.id in self._cancelled:  # while it was being resumed
             run.cancel()
         self._nursery.start_soon(self._carry_out, run)
+        self._nursery.start_soon(self._export, run)
 
     async def _carry_out(self, run: ExperimentRun) -> None:
         try:
             await run.run()
-        except Exception:  # of this experiment: the others continue
+        except Exception as error:  # of this experiment: the others continue
             log.exception("the end of experiment %s could not be recorded", run.id)
-        self.notify(_Ended(id=run.id))
+            self.notify(_Ended(id=run.id))
+            self._check_owners(error)
+        else:
+            self._crashes.pop(run.id, None)
+            self.notify(_Ended(id=run.id))
+
+    async def _export(self, run: ExperimentRun) -> None:
+        try:
+            await run.export()
+        except Exception:
+            log.exception("the export of experiment %s met an error of the daemon", run.id)
+
+    def _check_owners(self, error: Exception) -> None:
+        """After an error between two steps: what is stored as unfinished gets a run, unless it keeps failing."""
+        if not isinstance(error, SandboxError):
+            self.notify(_Unowned())
+
+    async def _own_all(self) -> None:
+        for row in await self._store.unfinished():
+            if row.id not in self._unfinished and not self._crashes.setdefault(row.id, Crashes()).add():
+                self._enter(self._make_run(row, row.state == "running"))
 
     def _leave(self, id: str) -> None:
         run = self._unfinished.pop(id)

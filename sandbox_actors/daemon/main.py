@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -100,7 +101,7 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
             if address:
                 await above.start(_part, paths, CurvePort(address, Keys(paths.keys), paths.home_socket).run)
             log.info("serves %s at %s%s", paths.home, paths.socket, f" and {address}" if address else "")
-            above.start_soon(_end_with_home, parts.files, stop)
+            await above.start(_part, paths, partial(_end_with_home, parts.files, stop))
             await stop.wait_drained(lambda: parts.experiments.ask(Drain()))
             log.info("stops")
             end_after(STOP_LIMIT)
@@ -125,8 +126,11 @@ async def _part(
         crash(paths.crashes, error)
 
 
-async def _end_with_home(files: FilesInUse, stop: _Stop) -> None:
+async def _end_with_home(
+    files: FilesInUse, stop: _Stop, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Without its home, a daemon would lose what it records, and no command would find it."""
+    task_status.started()
     gone = await files.wait_until_gone()
     log.error("%s was removed or replaced, so this daemon ends; the next command starts another one", gone)
     stop.request(now=True)

@@ -158,6 +158,7 @@ class DurableRuns:
                 points, position = await trio.to_thread.run_sync(read, limiter=_threads)
                 if position == journal.position:
                     return
+                journal.position = None  # if this is cancelled, or fails, it may be stored all the same
                 await self._watcher.watch_points(place, points, Position(run, SOURCE, position))
                 journal.position = position
 

@@ -88,7 +88,7 @@ class Database:
         result: T = await self._ask(Call(work))
         return result
 
-    async def write(self, work: Work[T], *, durable: bool = True, undo: Callable[[T], Work[None]] | None = None) -> T:
+    async def write(self, work: Work[T], *, durable: bool = True, undo: Callable[[T], Work[object]] | None = None) -> T:
         """The result of `work`, once its changes are committed; if it raises, none of them is.
 
         Calls of many tasks share one commit. `durable` changes outlive a power cut; others outlive this process.

@@ -136,6 +136,23 @@ class Store:
 
         return await self._database.write(work, undo=undo)
 
+    async def reopen(self, row: ExperimentRow, jobs: Sequence[JobRow], again: Sequence[JobRow]) -> ExperimentRow:
+        """Let an experiment that has ended wait again, with the rows `again` in place of `jobs`. If it raises, the
+        experiment stays as it was, or is that again as soon as the disk answers."""
+
+        def put(db: Connection, jobs: Sequence[JobRow], *values: Any) -> ExperimentRow:
+            self._put_jobs(db, row.id, jobs)
+            query = "UPDATE experiments SET seq = ?, state = ?, finished = ?, error = ? WHERE id = ?"
+            db.execute(query, (next(self._seq), *values, row.id))
+            return queries.experiment_row(db, row.id)
+
+        def undo(_: ExperimentRow) -> Callable[[Connection], ExperimentRow]:
+            return lambda db: put(db, jobs, row.state, row.finished, row.error)
+
+        found = await self._database.write(lambda db: put(db, again, "waiting", None, ""), undo=undo)
+        self.on_change(Change(row.id, again))
+        return found
+
     async def update_experiment(
         self,
         id: str,

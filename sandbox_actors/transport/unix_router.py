@@ -27,6 +27,7 @@ running, so the caller holds a lock. This one is also faster, as no thread stand
 
 from __future__ import annotations
 
+import logging
 import resource
 import socket as sockets
 from collections import deque
@@ -51,6 +52,8 @@ from sandbox_actors.transport.connection import (
 from sandbox_actors.transport.rate_limited_log import RateLimitedLog
 from sandbox_actors.transport.unix_listener import Listener
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS = 1_000
 """Connections of one router; one more is refused with the reason."""
@@ -119,6 +122,8 @@ class UnixConnection:
                 await self._read(on_frame)
         except PeerGone:
             pass  # the normal end of a connection
+        except Exception:
+            log.exception("the connection of %s met an error of the daemon", self.origin)
         except SandboxError as error:
             self._turn_away(error)
         finally:
@@ -217,8 +222,8 @@ class UnixRouter:
         while True:
             try:
                 connection, _ = await listener.accept()
-            except OSError as error:
-                self.limited_log.warn("accept", f"cannot accept a connection: {error.strerror}")
+            except Exception as error:  # the next one may be accepted
+                self.limited_log.warn("accept", f"cannot accept a connection: {error}")
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             pid, uid, _ = credentials(connection)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sandbox_actors.errors import ContextError, DaemonUnreachable, NotFound, Refused
+from sandbox_actors.errors import ContextError, Refused, SandboxError
 from sandbox_actors.protocol.rows import LONGEST_NAME, Point, points_of
 from sandbox_actors.protocol.worker_requests import Pull, Pulled, Query, Report, TakeIn
 from sandbox_actors.worker.link import DaemonLink
@@ -43,8 +43,8 @@ class RunWatcher:
             return
         try:
             self._link.ask(TakeIn(run=self._run))
-        except (DaemonUnreachable, NotFound):
-            return  # no daemon, or one that does not know this run yet: it will read the journal from the start
+        except SandboxError:
+            return  # no daemon, or one in trouble, which must not become the run's: the journal is read again
 
     def _report(self, points: list[Point]) -> None:
         with self._turn:  # two concurrent reports could be stored in the wrong order

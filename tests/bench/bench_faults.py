@@ -170,15 +170,17 @@ def measure_error(home: Home, count: int) -> None:
     for _ in range(count):
         home.kill()
         home.paths.crashes.unlink(missing_ok=True)  # so many within a minute are refused
-        home.start(str(ERRING), "sandbox_actors.transport.unix_listener:Listener.accept", str(trigger))
+        home.start(str(ERRING), "sandbox_actors.actors.pool:due", str(trigger))
         with warnings.catch_warnings(), Client(home.paths, autostart=True) as client:
             warnings.simplefilter("ignore", UserWarning)  # the daemon has died
             id = client.submit_definition(home.definition({"type": "Counts", "count": 200_000, "pause": 0.01}))
             until(lambda client=client, id=id: client.metrics(id))  # type: ignore[misc]
             before = client.status().pid
             trigger.touch()
+            with home.client() as other:  # its actor becomes idle, and the pool looks at those that are
+                other.submit_definition(home.definition({"type": "Returns", "value": 1}, work_dir="other"))
+            until(lambda: not trigger.exists())
             began, started = time.time(), time.perf_counter()
-            listener(home.paths.socket)  # the daemon accepts this connection, and fails to accept another one
             for changed in client.follow(id, interval=0.01):
                 if any(row.time > began for row in changed.metrics) and listener(home.paths.socket) not in (
                     before,
