@@ -131,9 +131,9 @@ class DurableRuns:
         while True:
             peer = await lease.actor.peer_after(peer)
             try:
-                if peer.hello.run == run.run:
-                    with suppress(NotFound):  # it has ended since the greeting
-                        return await peer.ask(Rejoin(run=run.run))
+                # What it greeted with is not what it does now: it may have been asked by this daemon.
+                with suppress(NotFound):
+                    return await peer.ask(Rejoin(run=run.run))
                 # An idle worker without a result was never asked to run: the earlier daemon ended in between.
                 result = await self.result(run.run)
                 return result if result is not None else await peer.ask(run)
