@@ -122,10 +122,10 @@ class UnixConnection:
                 await self._read(on_frame)
         except PeerGone:
             pass  # the normal end of a connection
-        except Exception:
-            log.exception("the connection of %s met an error of the daemon", self.origin)
         except SandboxError as error:
             self._turn_away(error)
+        except Exception:
+            log.exception("the connection of %s met an error of the daemon", self.origin)
         finally:
             self._is_over = True
             trio.lowlevel.notify_closing(self._socket)  # wakes `_send_rest`, which may wait for this socket
