@@ -255,8 +255,10 @@ class Coordinator(Actor):
         if start.attempt > 1 and not self._runner.is_left(self._run_id(start)):
             await change(reason=f"attempt {start.attempt} after a pause")
             await trio.sleep(min(self._retry_delay * 2 ** (start.attempt - 2), RETRY_DELAY_LIMIT))
-        open_log = partial(self._work_dir.open_log, start.iter, start.index, self._runner.log_of(start))
-        await patiently(open_log, lambda reason: change(reason=reason), ANY)
+        log = self._runner.log_of(start)
+        await patiently(partial(make_file, log), lambda reason: change(reason=reason))
+        link_log = partial(self._work_dir.link_log, start.iter, start.index, log)
+        await patiently(link_log, lambda reason: change(reason=reason), ANY)
         recorded = await self._runner.run(start, change)
         return JobSucceeded(iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple)
 
@@ -319,6 +321,12 @@ def waiting_rows(jobs: Iterable[NumberedJob], iter: int) -> list[JobRow]:
         )
         for each in jobs
     ]
+
+
+def make_file(path: Path) -> None:
+    """Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
 
 
 def configs_of(experiment: Experiment) -> dict[str, Any]:

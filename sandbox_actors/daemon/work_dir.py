@@ -31,11 +31,8 @@ class WorkDir:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
 
-    def open_log(self, iter: int, index: int, log: Path) -> None:
-        """Make the file `log`, and links to it: `log/<meta_name>.log`, in `log/iter_<n>` too if there are several."""
-        if not log.parent.is_dir():
-            log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch()
+    def link_log(self, iter: int, index: int, log: Path) -> None:
+        """Make links to the file `log`: `log/<meta_name>.log`, in `log/iter_<n>` too if there are several."""
         folder = self.path / "log"
         for each in (folder, folder / f"iter_{iter}")[: 2 if self._has_iterations else 1]:
             _point(each / self._links[index], log)

@@ -223,7 +223,9 @@ class UnixRouter:
             try:
                 connection, _ = await listener.accept()
             except Exception as error:  # the next one may be accepted
-                self.limited_log.warn("accept", f"cannot accept a connection: {error}")
+                self.limited_log.warn(
+                    "accept", f"cannot accept a connection: {getattr(error, 'strerror', None) or error}"
+                )
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             pid, uid, _ = credentials(connection)
