@@ -21,7 +21,12 @@ USAGE = """usage: python3 -m tests [--unit | --long | --newest] [pytest argument
 
 UNIT = ("pytest", "-m", "unit", "--numprocesses", "auto")
 
-LONG = {"SANDBOX_CHAOS_KILLS": "1000", "SANDBOX_CRASH_POINTS": "all", "SANDBOX_TEST_RUNS": "100"}
+LONG = {
+    "SANDBOX_CHAOS_KILLS": "1000",
+    "SANDBOX_CRASH_POINTS": "all",
+    "SANDBOX_INJECTIONS": "all",
+    "SANDBOX_TEST_RUNS": "100",
+}
 """What some tests read: how often they do what they do."""
 
 

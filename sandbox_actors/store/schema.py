@@ -110,10 +110,12 @@ CREATE INDEX jobs_by_state ON jobs (experiment, state);
 CREATE INDEX experiments_by_name ON experiments (name);
 CREATE INDEX experiments_by_work_dir ON experiments (work_dir, started);
 ALTER TABLE submissions ADD COLUMN key TEXT;
-CREATE UNIQUE INDEX submissions_by_key ON submissions (key)
+CREATE UNIQUE INDEX submissions_by_key ON submissions (key);
+ALTER TABLE experiments ADD COLUMN queued INTEGER NOT NULL DEFAULT 0
 """
 """No look-up reads more than it finds: a metric by its job and name, the results of a job, how many jobs are done, an
-experiment by its name or the key of its submission, and the one that ran last in a work_dir."""
+experiment by its name or the key of its submission, and the one that ran last in a work_dir. `queued` is the sequence
+number at which an experiment was submitted or resumed, and 0 if an earlier version did that."""
 
 MIGRATIONS = [VERSION_1, VERSION_2, VERSION_3]
 """The first creates version 1 of the schema, each further one turns a version into the next, so that the store of every

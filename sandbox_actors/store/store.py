@@ -120,8 +120,8 @@ class Store:
             if submit.key and (known := queries.submitted_as(db, submit.key)):
                 return queries.experiment_row(db, known), False
             cursor = db.execute(
-                "INSERT INTO experiments (seq, name, project, state, source, cwd, work_dir, submitted) "
-                "VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?)",
+                "INSERT INTO experiments (seq, queued, name, project, state, source, cwd, work_dir, submitted) "
+                "VALUES (?1, ?1, ?, ?, 'waiting', ?, ?, ?, ?)",
                 (next(self._seq), name, project, submit.source, submit.cwd, work_dir, submitted),
             )
             id = str(cursor.lastrowid)
@@ -142,7 +142,7 @@ class Store:
 
         def put(db: Connection, jobs: Sequence[JobRow], *values: Any) -> ExperimentRow:
             self._put_jobs(db, row.id, jobs)
-            query = "UPDATE experiments SET seq = ?, state = ?, finished = ?, error = ? WHERE id = ?"
+            query = "UPDATE experiments SET seq = ?1, queued = ?1, state = ?, finished = ?, error = ? WHERE id = ?"
             db.execute(query, (next(self._seq), *values, row.id))
             return queries.experiment_row(db, row.id)
 
@@ -189,8 +189,9 @@ class Store:
         return await self._database.read(lambda db: queries.listed_experiments(db, limit, before))
 
     async def unfinished(self) -> list[ExperimentRow]:
-        """Those that wait or run, oldest first: when the daemon starts, those that the previous one left unfinished."""
-        query = f"{queries.EXPERIMENT} WHERE state IN ('waiting', 'running') ORDER BY e.id"
+        """Those that wait or run, in the order in which they were submitted or resumed: when the daemon starts, those
+        that the previous one left unfinished."""
+        query = f"{queries.EXPERIMENT} WHERE state IN ('waiting', 'running') ORDER BY e.queued, e.id"
         return await self._database.read(lambda db: queries.rows_of(db, ExperimentRow, query))
 
     async def submission(self, id: str) -> Submit:

@@ -78,20 +78,21 @@ class Sandbox:
         return Client(self.paths, autostart=False)
 
     def definition(self, *jobs: dict[str, Any], **settings: Any) -> dict[str, Any]:
-        """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; other keys are its config."""
+        """A frozen experiment of execution jobs. A job is `{type, meta_name, ...}`; other keys are its config. A `type`
+        without a module is in `faulty`."""
         from sandbox_actors.experiment.model import Experiment, Job, Pipeline, freeze
 
         keys = set(Job.__struct_fields__)
+        typed = [job | {"type": job["type"] if ":" in job["type"] else f"faulty:{job['type']}"} for job in jobs]
         made = [
             Job(
                 hook=job.pop("hook", "GeneralDataExecutorHook"),
-                extra_configs={key: value for key, value in job.items() if key not in keys}
-                | {"type": f"faulty:{job.pop('type')}"},
+                extra_configs={key: value for key, value in job.items() if key not in keys},
                 component_path=FAULTY,
                 env="plain",
                 **{key: value for key, value in job.items() if key in keys},
             )
-            for job in (dict(job) for job in jobs)
+            for job in typed
         ]
         names = {"project_name": "tests", "experiment_name": "test", "work_dir": str(self.cwd / "work"), **settings}
         return freeze(Experiment(pipelines=[Pipeline(name="anonymous", execution_jobs=made)], **names))

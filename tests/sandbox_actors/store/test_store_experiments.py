@@ -41,6 +41,16 @@ def test_ten_experiments_are_ordered_as_numbers_not_as_text(path: Path) -> None:
     with_store(path, act)
 
 
+def test_one_that_is_resumed_is_unfinished_behind_those_that_waited_before(path: Path) -> None:
+    async def act(store: Store) -> None:
+        rows = [await add(store) for _ in range(3)]
+        await store.update_experiment("1", state="cancelled")
+        await store.reopen(rows[0], [], [])
+        assert [row.id for row in await store.unfinished()] == ["2", "3", "1"]
+
+    with_store(path, act)
+
+
 def test_a_list_has_one_line_of_each_error_and_comes_in_pages(path: Path) -> None:
     async def act(store: Store) -> None:
         for _ in range(5):
