@@ -102,7 +102,10 @@ class Compared(RuleBasedStateMachine):
         for name in ("printed", "watched"):
             steps = [row.step for row in client.metrics(str(each.id), name)]
             assert len(steps) == len(set(steps)), (each, name, steps)
-            assert len(steps) == max(each.runs, each.state == "succeeded"), (each, name, steps)
+            whole = max(each.runs, each.state == "succeeded")
+            # What a run has printed may not have been read yet when it is cancelled.
+            least = whole if name == "watched" else int(each.state == "succeeded")
+            assert least <= len(steps) <= whole, (each, name, steps)
 
     def runs(self) -> Counter[str]:
         path = self.place.cwd / "runs"
