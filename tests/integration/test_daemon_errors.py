@@ -20,7 +20,8 @@ from .test_adoption import Training, until
 ERRING = Path(__file__).with_name("erring.py")
 
 SHARED = [
-    "sandbox_actors.actors.pool:Pool._idle",  # read by the task that evicts
+    "sandbox_actors.actors.pool:due",  # of the pool's own messages: ends the daemon
+    "sandbox_actors.actors.pool:Pool._idle",
     "sandbox_actors.system.child_process:ChildProcess._finish",  # supervises a process
     "sandbox_actors.transport.unix_listener:Listener.accept",
     "sandbox_actors.daemon.experiments:Experiments._leave",
