@@ -141,6 +141,13 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(each)
 
 
+def is_expected(error: BaseException) -> bool:
+    """Whether an error was raised on purpose about an experiment, so that trying again would change nothing."""
+    return all(
+        isinstance(each, SandboxError) and not isinstance(each, (ActorStopped, StoreError)) for each in leaves(error)
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The name in `known` that is most like `name`; None if none is like it."""
     folded = {each.lower(): each for each in sorted(known)}

@@ -27,9 +27,9 @@ import msgspec
 import trio
 
 from sandbox_actors.actors.actor import Actor
-from sandbox_actors.daemon.crashes import Crashes, describe_crash, describe_error, is_expected
+from sandbox_actors.daemon.crashes import Crashes, describe_crash, describe_error
 from sandbox_actors.daemon.work_dir import CONTEXT_FILE, WorkDir
-from sandbox_actors.errors import ActorStopped, Refused
+from sandbox_actors.errors import ActorStopped, Refused, is_expected
 from sandbox_actors.experiment.context_infos import iterations_to_list
 from sandbox_actors.experiment.events import (
     BeginIteration,

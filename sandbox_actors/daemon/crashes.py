@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from sandbox_actors.errors import ActorStopped, ComponentFailed, Refused, SandboxError, StoreError, leaves
+from sandbox_actors.errors import ComponentFailed, Refused, is_expected, leaves
 from sandbox_actors.protocol.faults import fault_of
 from sandbox_actors.protocol.texts import bounded_line
 from sandbox_actors.system.crash_record import CRASH_SECONDS, Crash, add_crash, recent_crashes
@@ -57,13 +57,6 @@ def describe_crash(error: BaseException, experiment: str) -> str:
     return (
         f"{describe_error(error)}\nset aside: this error of the sandbox came twice within {CRASH_SECONDS:g} seconds. "
         f"The daemon's log has its traceback; `sandbox resume {experiment}` tries again"
-    )
-
-
-def is_expected(error: BaseException) -> bool:
-    """Whether an error was raised on purpose about an experiment, so that trying again would change nothing."""
-    return all(
-        isinstance(each, SandboxError) and not isinstance(each, (ActorStopped, StoreError)) for each in leaves(error)
     )
 
 

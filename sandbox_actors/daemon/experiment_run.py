@@ -20,8 +20,8 @@ import msgspec
 import trio
 
 from sandbox_actors.daemon.coordinator import RETRY_DELAY, Coordinator
-from sandbox_actors.daemon.crashes import Crashes, describe_crash, describe_error, is_expected
-from sandbox_actors.errors import ConfigError
+from sandbox_actors.daemon.crashes import Crashes, describe_crash, describe_error
+from sandbox_actors.errors import ConfigError, is_expected
 from sandbox_actors.experiment.events import PastAttempt, PastSuccess
 from sandbox_actors.experiment.model import Experiment, thaw
 from sandbox_actors.experiment.plan import Plan

@@ -29,7 +29,7 @@ import trio
 from sandbox_actors.actors.component_actor import ActorNeeds, Lease
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.actors.pool_messages import DropReserved, ReserveActor
-from sandbox_actors.errors import ActorStopped, NotFound, SandboxError, StoreError
+from sandbox_actors.errors import ActorStopped, NotFound, StoreError, is_expected
 from sandbox_actors.experiment.job_place import JobPlace
 from sandbox_actors.experiment.run_id import RunId
 from sandbox_actors.jobs.capacity import Resources
@@ -113,11 +113,10 @@ class DurableRuns:
         """The block waits for the run's end. Unless it learns it, the run is left, and so is the actor of `lease`."""
         try:
             yield
-        except SandboxError:
-            raise  # how the run ended
-        except BaseException:
-            lease.left_in = record.run.run
-            self._leave(RunId.parse(record.run.run), record)
+        except BaseException as error:
+            if not is_expected(error):  # else it says how the run ended
+                lease.left_in = record.run.run
+                self._leave(RunId.parse(record.run.run), record)
             raise
 
     async def outcome(self, lease: Lease, run: Run, is_taken_up: bool) -> Outcome:
@@ -203,10 +202,8 @@ class DurableRuns:
         record = self._left.pop(run, None)
         try:
             yield record
-        except SandboxError:
-            raise
-        except BaseException:
-            if record is not None:
+        except BaseException as error:
+            if record is not None and not is_expected(error):
                 self._left[run] = record
             raise
         finally:

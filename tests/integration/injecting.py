@@ -30,18 +30,19 @@ Side = Literal["before", "after"]
 SIDES: tuple[Side, ...] = ("before", "after")
 """`before`: instead of what is awaited. `after`: it has happened, and its result is lost."""
 
+
+def store_error() -> Exception:
+    from sandbox_actors.errors import StoreError
+
+    return StoreError("injected")
+
+
 ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: RuntimeError("injected"),
     lambda: OSError(errno.EMFILE, "injected"),
     lambda: MemoryError("injected"),
-    lambda: _store_error("injected"),
+    store_error,
 )
-
-
-def _store_error(text: str) -> Exception:
-    from sandbox_actors.errors import StoreError
-
-    return StoreError(text)
 
 
 @dataclass(frozen=True)
