@@ -17,6 +17,7 @@ import pytest
 
 from sandbox_actors.client.client import Client
 from sandbox_actors.client.connection import listener
+from tests.strangers import NEEDS_ROOT, becoming
 
 from .commands import COMMAND, LIMIT, documents, environ_of, job, sandbox, training, until_metric, write
 from .conftest import Sandbox
@@ -52,11 +53,9 @@ def test_a_daemon_is_started_on_demand_keeps_no_files_of_the_caller_and_can_be_s
     assert [row["state"] for row in documents(sandbox(unserved, "ls", "--json").stdout)[0]] == ["succeeded"]
 
 
-LISTENER = """
-import os, socket, sys
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
+LISTENER = f"""
+import socket, sys
+{becoming(65534)}
 listening = socket.socket(socket.AF_UNIX)
 listening.bind(sys.argv[1])
 listening.listen()
@@ -65,7 +64,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user: run the tests as root")
+@pytest.mark.skipif(os.getuid() != 0, reason=NEEDS_ROOT)
 def test_the_daemon_of_another_user_is_named_and_asked_nothing(unserved: Sandbox) -> None:
     folder = Path(tempfile.mkdtemp(prefix="sb-"))
     folder.chmod(0o777)

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from sandbox_actors.client.client import Client
@@ -57,6 +58,21 @@ def start_erring(place: Sandbox, target: str, trigger: Path) -> int:
     return place.daemon.pid
 
 
+def train_with(place: Sandbox, folder: Path, target: str, trigger: Path) -> tuple[int, Training, psutil.Process]:
+    """A daemon in which `target` can be made to raise, a training under way in it, and the worker of that."""
+    daemon, training = start_erring(place, target, trigger), Training(place, folder)
+    training.submit()
+    return daemon, training, training.worker()
+
+
+def assert_same(place: Sandbox, training: Training, daemon: int, worker: psutil.Process) -> None:
+    """It has trained in the same daemon and the same worker, which is idle now."""
+    assert training.worker() == worker
+    with place.client() as client:
+        assert client.status().pid == daemon
+        assert {row.state for row in client.workers() if row.pid == worker.pid} == {"idle"}
+
+
 def follow(place: Sandbox, training: Training) -> None:
     """Follow to its end, as `sandbox run` does: into the next daemon, which this starts if it has to."""
     with warnings.catch_warnings():
@@ -93,43 +109,28 @@ def test_an_error_in_a_shared_part_ends_no_training(
 def test_an_error_in_the_tasks_of_an_experiment_does_not_end_its_training(
     unserved: Sandbox, tmp_path: Path, trigger: Path, target: str
 ) -> None:
-    daemon = start_erring(unserved, target, trigger)
-    training = Training(unserved, tmp_path)
-    training.submit()
-    worker = training.worker()
+    daemon, training, worker = train_with(unserved, tmp_path, target, trigger)
     trigger.touch()
     training.release()
     training.assert_complete()
-    with unserved.client() as client:
-        assert client.status().pid == daemon
-        (row,) = (row for row in client.workers() if row.component == "steps")
-    assert row.pid == worker.pid
+    assert_same(unserved, training, daemon, worker)
 
 
 def test_an_error_while_a_job_is_under_way_leaves_its_worker_in_its_run(
     unserved: Sandbox, tmp_path: Path, trigger: Path
 ) -> None:
-    daemon = start_erring(unserved, "sandbox_actors.jobs.watchdogs:is_stopped", trigger)
-    training = Training(unserved, tmp_path)
-    training.submit()
-    worker = training.worker()
+    daemon, training, worker = train_with(unserved, tmp_path, "sandbox_actors.jobs.watchdogs:is_stopped", trigger)
     trigger.touch()
     until(lambda: not trigger.exists())
     training.release()
     training.assert_complete()
-    with unserved.client() as client:
-        assert client.status().pid == daemon
-        (row,) = (row for row in client.workers() if row.component == "steps")
-    assert (row.pid, row.state) == (worker.pid, "idle")
+    assert_same(unserved, training, daemon, worker)
 
 
 def test_an_experiment_that_meets_errors_again_and_again_is_set_aside_by_name(
     unserved: Sandbox, tmp_path: Path, trigger: Path
 ) -> None:
-    daemon = start_erring(unserved, "sandbox_actors.jobs.watchdogs:is_stopped", trigger)
-    training = Training(unserved, tmp_path)
-    training.submit()
-    worker = training.worker()
+    daemon, training, worker = train_with(unserved, tmp_path, "sandbox_actors.jobs.watchdogs:is_stopped", trigger)
     for _ in range(2):
         trigger.touch()
         until(lambda: not trigger.exists())

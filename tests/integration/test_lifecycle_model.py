@@ -170,7 +170,7 @@ class Lifecycle(Compared):
     @precondition(lambda self: self.is_up)
     @rule()
     def stop_daemon(self) -> None:
-        """What runs has failed, and can be resumed; what waits goes on waiting."""
+        """What runs has failed, and can be resumed; what waits continues to wait."""
         self.place.stop()
         self.is_up = False
         for each in self.model.experiments.values():

@@ -4,6 +4,7 @@ resumes and ends as its record says."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,20 @@ def ask_and_leave(place: Sandbox, request: Request[Any]) -> None:
     connection._context.destroy(linger=1000)
 
 
+def at_once(act: Callable[[], object], count: int) -> None:
+    threads = [threading.Thread(target=act) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def submission(place: Sandbox, *jobs: dict[str, Any], key: str = "", **settings: Any) -> Submit:
     definition = place.definition(*jobs, **settings)
     return Submit(key=key, definition=definition, source="", cwd=str(place.cwd), environ={"WANDB_MODE": "disabled"})
+
+
+FAILS = {"type": "Fails", "meta_name": "fails", "how": "raise"}
 
 
 def hang(folder: Path) -> dict[str, Any]:
@@ -64,9 +76,8 @@ def test_a_cancel_whose_client_leaves_is_obeyed(sandbox: Sandbox, tmp_path: Path
 
 
 def test_a_resume_whose_client_leaves_is_carried_out_once(sandbox: Sandbox) -> None:
-    fails = {"type": "Fails", "meta_name": "fails", "how": "raise"}
     with sandbox.client() as client:
-        id = client.submit_definition(sandbox.definition(fails))
+        id = client.submit_definition(sandbox.definition(FAILS))
         sandbox.wait(client, id)
         seen = client.show(id).experiment.finished
         for _ in range(3):
@@ -109,11 +120,7 @@ def test_the_same_submission_from_many_clients_at_once_runs_once(sandbox: Sandbo
         with sandbox.client() as client:
             found.append(client._connection.ask(request).experiment)
 
-    threads = [threading.Thread(target=submit) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(submit, 8)
     assert len(found) == 8
     assert len(set(found)) == 1
     with sandbox.client() as client:
@@ -122,9 +129,8 @@ def test_the_same_submission_from_many_clients_at_once_runs_once(sandbox: Sandbo
 
 
 def test_of_two_resumes_at_once_one_is_refused(sandbox: Sandbox) -> None:
-    fails = {"type": "Fails", "meta_name": "fails", "how": "raise"}
     with sandbox.client() as client:
-        id = client.submit_definition(sandbox.definition(fails))
+        id = client.submit_definition(sandbox.definition(FAILS))
         sandbox.wait(client, id)
         answers: list[str] = []
 
@@ -135,11 +141,7 @@ def test_of_two_resumes_at_once_one_is_refused(sandbox: Sandbox) -> None:
                 except Refused as error:
                     answers.append(str(error))
 
-        threads = [threading.Thread(target=resume) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_once(resume, 4)
         assert len(answers) == 4
         assert id in answers
         assert all(answer == id or "nothing to resume" in answer for answer in answers)

@@ -15,11 +15,10 @@ import pytest
 from sandbox_actors.client.connection import Connection
 from sandbox_actors.errors import ConfigError, HomeRemoved
 from sandbox_actors.system.paths import find_paths
+from tests.strangers import NEEDS_ROOT, STRANGER, becoming
 
 from .commands import COMMAND, job, sandbox, write
 from .conftest import Sandbox
-
-STRANGER = 54321
 
 
 def until(is_true: Callable[[], object], seconds: float = 20.0) -> None:
@@ -82,13 +81,11 @@ def test_a_home_that_was_open_to_others_is_closed_even_without_a_umask(unserved:
     assert {path.name: f"{path.stat().st_mode & 0o777:o}" for path in private} == {path.name: "700" for path in private}
 
 
-LISTENS_AS_ANOTHER_USER = """
-import os, socket, sys
+LISTENS_AS_ANOTHER_USER = f"""
+import socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
-os.setgroups([])
-os.setgid(54321)
-os.setuid(54321)
+{becoming()}
 server.listen()
 while True:
     connection, _ = server.accept()
@@ -97,7 +94,7 @@ while True:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user: run the tests as root")
+@pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
 def test_a_worker_waits_for_its_own_daemon_while_another_user_listens(sandbox: Sandbox) -> None:
     assert sandbox.run({"type": "Returns", "meta_name": "one", "value": 1}).experiment.state == "succeeded"
     with sandbox.client() as client:
@@ -176,18 +173,15 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(tmp_path: Path, home: 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user who is on no list: run the tests as root")
 def test_a_user_who_is_on_no_list_is_told_what_to_set() -> None:
-    program = """
-import os
+    program = f"""
 from sandbox_actors.errors import SandboxError
 from sandbox_actors.system.paths import find_paths
-os.setgroups([])
-os.setgid(54321)
-os.setuid(54321)
+{becoming()}
 try:
-    find_paths({})
+    find_paths({{}})
 except SandboxError as error:
     print(error)
-print(find_paths({"SANDBOX_HOME": "/h"}).home)
+print(find_paths({{"SANDBOX_HOME": "/h"}}).home)
 """
     environ = {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)

@@ -16,14 +16,13 @@ from sandbox_actors.client.connection import Connection
 from sandbox_actors.errors import AnothersDaemon
 from sandbox_actors.protocol.unix_socket import find_door
 from sandbox_actors.worker import __main__ as worker_entry
+from tests.strangers import NEEDS_ROOT, becoming
 
 WORKER = Path(worker_entry.__file__)
 
-LISTENS_AS_ANOTHER_USER = """
-import os, socket, sys
-os.setgroups([])
-os.setgid(54321)
-os.setuid(54321)
+LISTENS_AS_ANOTHER_USER = f"""
+import socket, sys
+{becoming()}
 os.umask(0)
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
@@ -71,7 +70,7 @@ def test_there_is_no_door_where_nobody_listens(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user: run the tests as root")
+@pytest.mark.skipif(os.geteuid() != 0, reason=NEEDS_ROOT)
 def test_another_user_who_listens_gets_no_token_from_a_worker_and_nothing_from_a_client() -> None:
     folder = Path("/tmp") / f"sandbox-slipped-{os.getpid()}"  # which another user can enter
     folder.mkdir()

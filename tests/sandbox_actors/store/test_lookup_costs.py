@@ -33,7 +33,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connecti
         db.executemany(
             "INSERT INTO experiments (seq, name, project, state, source, cwd, work_dir, submitted, started) "
             "VALUES (?, ?, 'p', 'succeeded', 's', '/', ?, 0, 1)",
-            ((number, f"experiment{number}", f"/work/{number}") for number in range(EXPERIMENTS)),
+            ((number, f"experiment{number}", f"/data/{number}") for number in range(EXPERIMENTS)),
         )
         metrics = ((number, 1, "p", f"job{number % 10}", 1, "loss", 0.5, number, 0.0) for number in range(POINTS))
         db.executemany(queries.ADD_POINTS, metrics)
@@ -57,7 +57,7 @@ LOOK_UPS: dict[str, tuple[Callable[[sqlite3.Connection], Any], int]] = {
     "a result without its job": (lambda db: named(db, "score"), 1),
     "the results of a job": (lambda db: list(queries.metric_rows(db, queries.RESULTS, RESULTS_OF)), 1),
     "an experiment by name": (lambda db: [queries.find_experiment(db, "experiment7")], 1),
-    "the last one in a work_dir": (lambda db: db.execute(queries.LAST_STARTED_IN, ("/work/7", "1")).fetchall(), 1),
+    "the last one in a work_dir": (lambda db: db.execute(queries.LAST_STARTED_IN, ("/data/7", "1")).fetchall(), 1),
 }
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from sandbox_actors.errors import Refused
 from sandbox_actors.system.folders import make_private, remove_from, require_own_socket_folder
+from tests.strangers import STRANGER
 
-STRANGER = 54321
 WAY_OUT = "set HERE to another folder"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")

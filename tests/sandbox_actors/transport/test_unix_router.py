@@ -26,6 +26,7 @@ from sandbox_actors.transport.connection import Connection, PeerGone
 from sandbox_actors.transport.unix_router import open_router
 from sandbox_actors.transport.zmtp import OPENING, Decoder, framed
 from tests.sandbox_actors.transport.raw_peer import DEALER_OPENING, last_words, raw_peer, send_for_ever, until
+from tests.strangers import NEEDS_ROOT, becoming
 
 MIB = 1024 * 1024
 
@@ -85,11 +86,9 @@ def memory() -> int:
 
 # --- admission -------------------------------------------------------------------------------------------------------
 
-STRANGER = """
-import os, socket, sys
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
+CONNECTS_AS_ANOTHER_USER = f"""
+import socket, sys
+{becoming(65534)}
 client = socket.socket(socket.AF_UNIX)
 client.connect(sys.argv[1])
 client.settimeout(20)
@@ -100,7 +99,7 @@ while data := client.recv(4096):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user: run the tests as root")
+@pytest.mark.skipif(os.getuid() != 0, reason=NEEDS_ROOT)
 async def test_another_user_is_refused_even_if_all_permissions_are_wrong(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -112,7 +111,9 @@ async def test_another_user_is_refused_even_if_all_permissions_are_wrong(
             (folder / "s").chmod(0o777)
             sent = (DEALER_OPENING + framed(b"hello")).hex()
             stranger = await trio.run_process(
-                [sys.executable, "-I", "-c", STRANGER, str(folder / "s"), sent], capture_stdout=True, cwd="/"
+                [sys.executable, "-I", "-c", CONNECTS_AS_ANOTHER_USER, str(folder / "s"), sent],
+                capture_stdout=True,
+                cwd="/",
             )
             with dealer(folder / "s") as owner:
                 assert await echoed(owner) == b"hello"
