@@ -79,7 +79,7 @@ class Coordinator(Actor):
     """From `on_start` to the `Finish` of its plan, then it stops by itself.
 
     `is_continued`: the experiment was started before, by an earlier daemon, or by a coordinator that has failed.
-    `on_first_job` is called once, when a job has what it waited for, or when one has ended or runs already.
+    `on_job` is called when a job has what it waited for, and when one has ended or runs already.
     """
 
     def __init__(
@@ -91,11 +91,10 @@ class Coordinator(Actor):
         runner: JobRunner,
         retry_delay: float = RETRY_DELAY,
         is_continued: bool = False,
-        on_first_job: Callable[[], None] = lambda: None,
+        on_job: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(f"experiment {row.id}")
-        self._retry_delay, self._is_continued, self._on_first_job = retry_delay, is_continued, on_first_job
-        self._has_begun = False
+        self._retry_delay, self._is_continued, self._on_job = retry_delay, is_continued, on_job
         self._id, self._plan, self._store, self._watcher, self._runner = row.id, plan, store, watcher, runner
         self._work_dir = WorkDir(Path(row.work_dir), plan.jobs, plan.experiment.max_iter_num != 1)
         self._rows: dict[int, JobRow] = {}
@@ -125,7 +124,7 @@ class Coordinator(Actor):
         await self._store.update_experiment(self._id, state="running", reason="", error="", **started)
         await self._watcher.watch_cfgs(self._id, await trio.to_thread.run_sync(configs_of, self._plan.experiment))
         if any(row.state != "waiting" for row in await self._store.job_rows(self._id)):
-            self._begin()
+            self._on_job()
         await self._carry_out(self._plan.start())
 
     async def on_receive(self, message: Event) -> None:
@@ -196,7 +195,7 @@ class Coordinator(Actor):
     async def _record_failure(self, command: RecordFailure) -> None:
         is_stopped = command.error == WHERE_IT_STOPPED
         if not is_stopped:
-            self._begin()
+            self._on_job()
         state: State = ("cancelled" if is_stopped else "failed") if command.is_final else "waiting"
         row = self._ended_row(command.index, state, command.error)
         await self._store.put_jobs(self._id, [row])
@@ -233,8 +232,8 @@ class Coordinator(Actor):
             await self.tell(event)
 
     async def _attempt(self, start: StartJob) -> Event:
-        """An error that is not of the job but of this program is survived: the worker is not told, and the attempt is
-        taken up again where it is. The second one in a short time is given up."""
+        """An error that is not of the job but of this program is survived: the worker is not disturbed, and the attempt
+        is taken up again where it is. The second one in a short time is given up."""
         id, crashes = self._run_id(start), Crashes()
         while True:
             try:
@@ -262,14 +261,9 @@ class Coordinator(Actor):
         recorded = await self._runner.run(start, change)
         return JobSucceeded(iter=start.iter, index=start.index, values=recorded.values, is_tuple=recorded.is_tuple)
 
-    def _begin(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._on_first_job()
-
     async def _change(self, index: int, **fields: Any) -> None:
         if fields.get("state") == "running":
-            self._begin()
+            self._on_job()
         self._rows[index] = msgspec.structs.replace(self._rows[index], **fields)
         await self._store.put_jobs(self._id, [self._rows[index]])
 

@@ -75,7 +75,7 @@ class ExperimentRun:
         self._is_cancelled, self._preparing = False, trio.CancelScope()
         self._coordinator: Coordinator | None = None
         self._stored: Stored | None = None
-        self._has_begun, self._begun, self._ended = False, trio.Event(), trio.Event()
+        self._is_exported, self._ended = False, trio.Event()
         self.work_dir_is_free = trio.Event()
 
     @property
@@ -94,22 +94,16 @@ class ExperimentRun:
         elif not self._is_continued:
             self._preparing.cancel()
 
-    async def export(self) -> None:
-        """Export to wandb, if the submitter wants it, from its first job to the end of `run` and a little longer."""
-        await self._begun.wait()
-        if self._has_begun and self._stored is not None and is_wanted(self._stored.environ):
-            await self._export.export(
-                self._row, self._stored.experiment, self._stored.environ, self._folder, self._ended
-            )
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Returns when the end is recorded. The export to wandb, which takes a little longer, is left in `nursery`.
 
-    async def run(self) -> None:
-        """Returns when the end is recorded. Raises StoreError if that cannot be done because the store is closed."""
-        crashes = Crashes()
+        Raises StoreError if the end cannot be recorded because the store is closed.
+        """
+        crashes, self._nursery = Crashes(), nursery
         try:
             while not await self._has_ended(crashes):
                 continue
         finally:
-            self._begun.set()
             self._ended.set()
 
     async def _has_ended(self, crashes: Crashes) -> bool:
@@ -166,17 +160,26 @@ class ExperimentRun:
             runner,
             self._retry_delay,
             self._is_continued,
-            on_first_job=self._begin,
+            on_job=self._begin_export,
         )
         self._is_continued = True  # should the coordinator fail
         if self._is_cancelled:
             self._coordinator.cancel()
         await self._coordinator.run()
 
-    def _begin(self) -> None:
-        """Only now does it get an exporter, which is a process: a thousand experiments may wait for a cpu."""
-        self._has_begun = True
-        self._begun.set()
+    def _begin_export(self) -> None:
+        """Only now, with its first job, does it get an exporter, which is a process: a thousand experiments may wait
+        for a cpu."""
+        if not self._is_exported and self._stored is not None and is_wanted(self._stored.environ):
+            self._is_exported = True
+            self._nursery.start_soon(self._export_to_wandb, self._stored)
+
+    async def _export_to_wandb(self, stored: Stored) -> None:
+        """An error here is the export's own."""
+        try:
+            await self._export.export(self._row, stored.experiment, stored.environ, self._folder, self._ended)
+        except Exception:
+            log.exception("the export of experiment %s met an error of the daemon", self.id)
 
     async def _take_over(self, stored: Stored) -> Stored:
         """With what the last experiment in this work_dir has done already, copied into the record of this one where

@@ -239,11 +239,10 @@ class Experiments(Actor):
         if run.id in self._cancelled:  # while it was being resumed
             run.cancel()
         self._nursery.start_soon(self._carry_out, run)
-        self._nursery.start_soon(self._export, run)
 
     async def _carry_out(self, run: ExperimentRun) -> None:
         try:
-            await run.run()
+            await run.run(self._nursery)
         except Exception as error:  # of this experiment: the others continue
             log.exception("the end of experiment %s could not be recorded", run.id)
             self.notify(_Ended(id=run.id))
@@ -251,12 +250,6 @@ class Experiments(Actor):
         else:
             self._crashes.pop(run.id, None)
             self.notify(_Ended(id=run.id))
-
-    async def _export(self, run: ExperimentRun) -> None:
-        try:
-            await run.export()
-        except Exception:
-            log.exception("the export of experiment %s met an error of the daemon", run.id)
 
     def _check_owners(self, error: Exception) -> None:
         """After an error between two steps: what is stored as unfinished gets a run, unless it keeps failing."""
