@@ -1,10 +1,10 @@
 """Build the env of a spec, unless it exists: `python -m envs.build_command --root DIR --spec SPEC`.
 
 SPEC is an EnvSpec as JSON, the name or path of one, or `-` for JSON on standard input, which may be longer than an
-argument. The env is the folder `DIR/<name>-<fingerprint[:12]>/`; the log
-of the build is beside it in `.log`, also after a failure. Any number of builders may run at once: one builds, and the
-others wait for it. On SIGTERM, SIGINT or SIGHUP, a builder ends every process that it started, and removes the
-incomplete env; what a killed builder leaves is removed by the next one.
+argument. The env is the folder `DIR/<name>-<fingerprint[:12]>/`; the log of the build is beside it in `.log`, also
+after a failure. Any number of builders may run at once: one builds, and the others wait for it. On SIGTERM, SIGINT or
+SIGHUP, a builder ends every process that it started, and removes the incomplete env; what a killed builder leaves is
+removed by the next one.
 
 Standard output is one JSON object a line:
     {"event": "progress", "message": ..., "done": STAGE, "total": STAGES}
@@ -33,9 +33,6 @@ from envs.specs import EnvSpec, load_spec, spec_from
 from sandbox_actors.errors import EnvError, SandboxError
 from sandbox_actors.files import make_folders, user_path
 
-FOLDER = Path(__file__).resolve().parents[1]
-"""The current folder of a builder process: the one in which Python finds this package."""
-
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
     """`command` and `tail`, its last lines, are empty if no command failed."""
@@ -60,7 +57,7 @@ class _Stopped(BaseException):
 
 def command_for(root: Path) -> list[str]:
     """The command of a process that builds the env of the spec on its standard input. Its current folder must be
-    `FOLDER`."""
+    `PACKAGES`."""
     return [sys.executable, "-m", "envs.build_command", "--root", str(root), "--spec", "-"]
 
 

@@ -120,7 +120,7 @@ def spec_names() -> list[str]:
 def spec_from(value: Any, name: str, base: Path, file: str, key: str = "") -> EnvSpec:
     """A spec from a value in a file: a mapping, or the name or path of a spec. Errors name `file` and `key`.
 
-    A secret is refused here, before a process is started with the spec in its arguments.
+    A secret is refused here, before anything is done with the spec.
     """
     if isinstance(value, str):
         return load_spec(value, base)

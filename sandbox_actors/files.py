@@ -15,6 +15,10 @@ from typing import BinaryIO
 
 from sandbox_actors.errors import ConfigError, Problem
 
+PACKAGES = Path(__file__).resolve().parents[1]
+"""The folder in which Python finds this project's packages: the current one of every process that runs a module of it,
+where it may not be installed."""
+
 TAIL_BYTES = 4096
 
 
@@ -39,11 +43,16 @@ def make_folders(folder: Path, mode: int = 0o755) -> None:
             raise
 
 
+def is_trusted(uid: int) -> bool:
+    """Whether what belongs to this user may be relied on: it is ours, or root's, who may do anything anyway."""
+    return uid in (os.geteuid(), 0)
+
+
 def own_file(path: str | os.PathLike[str], flags: int) -> int:
     """The `opener` for a file of ours whose name others can guess: a link that was put there is not followed, a file of
     another user is not used, and a new one can be read by this user only. Raises OSError."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    if os.fstat(descriptor).st_uid in (os.geteuid(), 0):
+    if is_trusted(os.fstat(descriptor).st_uid):
         return descriptor
     os.close(descriptor)
     raise PermissionError(errno.EPERM, "it belongs to another user", os.fspath(path))

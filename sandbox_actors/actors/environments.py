@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 import trio
 
-from envs.build_command import FOLDER, Event, Failed, command_for
+from envs.build_command import Event, Failed, command_for
 from envs.builder import Ready, find_built
 from envs.installer import installed_digest
 from envs.record import record_of
@@ -34,6 +34,7 @@ from envs.router import env_of
 from envs.specs import EnvSpec
 from sandbox_actors.actors.actor import Actor
 from sandbox_actors.errors import EnvError, leaves
+from sandbox_actors.files import PACKAGES
 from sandbox_actors.protocol.frames import Request
 from sandbox_actors.protocol.rows import EnvRecord, ProgressBar
 
@@ -202,7 +203,7 @@ class Environments(Actor):
             start = partial(trio.run_process, deliver_cancel=_end_builder, start_new_session=True, check=False)
             spec = msgspec.json.encode(build.spec)
             process = await nursery.start(
-                partial(start, command_for(self._root), stdin=spec, stdout=subprocess.PIPE, cwd=FOLDER)
+                partial(start, command_for(self._root), stdin=spec, stdout=subprocess.PIPE, cwd=PACKAGES)
             )
             async for line in _lines(process.stdout):
                 self._take(build, msgspec.json.decode(line, type=Event))

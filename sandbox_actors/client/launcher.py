@@ -13,7 +13,7 @@ from textwrap import indent
 
 from sandbox_actors.client.connection import listener
 from sandbox_actors.errors import DaemonUnreachable
-from sandbox_actors.files import own_file, tail
+from sandbox_actors.files import PACKAGES, own_file, tail
 from sandbox_actors.home import HOME_VARIABLE
 from sandbox_actors.system.paths import SOCKET_VARIABLE, Paths
 
@@ -56,8 +56,7 @@ def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=log,
         start_new_session=True,
-        # Here the package is found even if it is not installed.
-        cwd=Path(__file__).parents[2],
+        cwd=PACKAGES,
         env=environ,
     )
 

@@ -6,10 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from sandbox_actors.errors import ConfigError, Problem
-from sandbox_actors.experiment.model import JOB_LISTS, Experiment, Job
-
-MOST_CHARACTERS = 200
-"""Of the name of a pipeline or job."""
+from sandbox_actors.experiment.model import JOB_LISTS, LONGEST_NAME, Experiment, Job
 
 MOST_BYTES = 200
 """Of the file that a name becomes: file systems take 255, and an ending follows."""
@@ -20,7 +17,7 @@ PATH_BYTES, PART_BYTES = 4_000, 255
 
 def is_name(name: str) -> bool:
     """Whether a pipeline or a job may have this name."""
-    return 0 < len(name) <= MOST_CHARACTERS and name not in (".", "..") and not set(name) & {"/", "\0"}
+    return 0 < len(name) <= LONGEST_NAME and name not in (".", "..") and not set(name) & {"/", "\0"}
 
 
 def describe_bad_name(noun: str, name: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,15 +18,13 @@ import trio
 
 from sandbox_actors.errors import ConfigError, Problem
 from sandbox_actors.experiment_file.load import read_config
+from sandbox_actors.files import PACKAGES
 
 SMALL = 64 * 1024
 """Bytes of a file that takes no longer to read than a process to start."""
 
 MAX_CONFIG = 8 * 1024 * 1024
 """Bytes of a config as msgpack. It is handled as a whole several times on its way to the worker."""
-
-FOLDER = Path(__file__).resolve().parents[2]
-"""In which Python finds this package."""
 
 
 async def read_config_file(file: str, cwd: str) -> dict[str, Any]:
@@ -36,7 +33,7 @@ async def read_config_file(file: str, cwd: str) -> dict[str, Any]:
     if await trio.to_thread.run_sync(_size, path) <= SMALL:
         return await trio.to_thread.run_sync(read_config, path, cwd)
     command = [sys.executable, "-m", "sandbox_actors.jobs.config_files", path]
-    done = await trio.run_process(command, capture_stdout=True, check=False, cwd=FOLDER)
+    done = await trio.run_process(command, capture_stdout=True, check=False, cwd=PACKAGES)
     return await trio.to_thread.run_sync(_decoded, path, done)
 
 

@@ -1,8 +1,8 @@
 """Secrets, which no message and no file of this project may hold: recognised by their key, by how they begin, or as
 the credentials in a URL, and refused.
 
-A submitted experiment is kept in the store, shown to every client, and recorded with the metrics; the spec of an env is
-in the arguments of the process that builds it. Every pattern has bounds, so that no text takes long to search.
+A submitted experiment is kept in the store, shown to every client, and recorded with the metrics. Every pattern has
+bounds, so that no text takes long to search.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sandbox_actors.errors import Refused
-from sandbox_actors.files import make_folders
+from sandbox_actors.files import is_trusted, make_folders
 
 PRIVATE = 0o700
 
@@ -59,7 +59,7 @@ def require_own_socket_folder(folder: Path, way_out: str) -> None:
     with _explained(folder, way_out):
         found = _real(folder, way_out).stat()
         is_shared = bool(found.st_mode & OTHERS_WRITE) and not found.st_mode & stat.S_ISVTX
-    if is_shared or not _is_trusted(found) or not os.access(folder, os.W_OK):
+    if is_shared or not is_trusted(found.st_uid) or not os.access(folder, os.W_OK):
         raise Refused(
             f"{folder}: other users could replace a socket there, or it cannot be created; "
             f"restrict the folder to yourself (chmod 700), or {way_out}"
@@ -106,7 +106,7 @@ def _real(path: Path, way_out: str, *, may_be_link: bool = True) -> Path:
         if part != ".." and (mode := here.stat().st_mode) & stat.S_IWOTH:
             if not mode & stat.S_ISVTX:
                 raise Refused(f"every user may write to {here}, and replace {step}; make it sticky, or {way_out}")
-            if not _is_trusted(found):
+            if not is_trusted(found.st_uid):
                 raise Refused(f"{step} belongs to another user (uid {found.st_uid}); {way_out}")
         if not stat.S_ISLNK(found.st_mode):
             here = step
@@ -120,15 +120,11 @@ def _real(path: Path, way_out: str, *, may_be_link: bool = True) -> Path:
     return here
 
 
-def _is_trusted(found: os.stat_result) -> bool:
-    return found.st_uid in (os.geteuid(), 0)
-
-
 def _require_own_entries(folder: Path, descriptor: int, way_out: str) -> None:
     with os.scandir(descriptor) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # it has just been removed
-                if not _is_trusted(found := entry.stat(follow_symlinks=False)):
+                if not is_trusted((found := entry.stat(follow_symlinks=False)).st_uid):
                     raise Refused(
                         f"{folder / entry.name} belongs to another user (uid {found.st_uid}); remove it, or {way_out}"
                     )

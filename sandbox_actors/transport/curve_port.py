@@ -11,15 +11,13 @@ from pathlib import Path
 import trio
 
 from sandbox_actors.errors import ProtocolError
+from sandbox_actors.files import PACKAGES
 from sandbox_actors.transport.keys import Keys
 
 PAUSE = 1.0
 """Seconds between the death of the process and the next one."""
 
 READY = b"ready\n"
-
-FOLDER = Path(__file__).resolve().parents[2]
-"""In which Python finds this package."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ class CurvePort:
     async def _serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> int:
         """From the start of a process to its end: its exit status."""
         async with trio.open_nursery() as nursery:
-            start = partial(trio.run_process, check=False, start_new_session=True, cwd=FOLDER)
+            start = partial(trio.run_process, check=False, start_new_session=True, cwd=PACKAGES)
             process: trio.Process = await nursery.start(
                 partial(start, self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             )

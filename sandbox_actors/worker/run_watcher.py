@@ -83,7 +83,7 @@ def _whole(step: Any) -> int | None:
     try:
         if (number := int(step)) == step and abs(number) < 2**63:
             return number
-    except Exception:  # whatever a foreign type raises: it is no number
+    except Exception:  # whatever a foreign type raises: it is not a number
         pass
     given = ascii(step)[:QUOTED] if isinstance(step, (str, int, float)) else f"a {type(step).__name__}"
     raise ContextError(f"the step of a metric must be a whole number of at most 64 bits, not {given}")

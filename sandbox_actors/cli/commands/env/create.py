@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from envs.build_command import FOLDER, Event, Failed, command_for
+from envs.build_command import Event, Failed, command_for
 from envs.builder import Progress, Ready
 from envs.record import record_of
 from envs.repeat import caveats, differences, repeated
@@ -27,6 +27,7 @@ from sandbox_actors.cli.view.recorded_envs import unrecorded
 from sandbox_actors.cli.view.text import duration
 from sandbox_actors.client.client import Client
 from sandbox_actors.errors import EnvError, NotFound, Refused, did_you_mean
+from sandbox_actors.files import PACKAGES
 from sandbox_actors.protocol.rows import EnvRecord
 
 
@@ -110,7 +111,7 @@ def _view(screen: Screen) -> AbstractContextManager[BuildView]:
 def _build(spec: EnvSpec, root: Path, show: Callable[[Event], None]) -> Ready | Failed:
     """Build with the daemon's builder, in a process of its own that cleans up when it is interrupted."""
     ready_or_failed: Ready | Failed | None = None
-    with subprocess.Popen(command_for(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=FOLDER) as builder:
+    with subprocess.Popen(command_for(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PACKAGES) as builder:
         assert builder.stdin is not None
         assert builder.stdout is not None
         try:
