@@ -14,11 +14,11 @@ from .conftest import Sandbox
 def probe(sandbox: Sandbox, sampler: str = "Samples", **dj_configs: Any) -> dict[str, Any]:
     (sandbox.cwd / "data.jsonl").write_text("one\ntwo\nthree\n")
     return {
-        "type": "Answers",
+        "type": "probing:Answers",
         "hook": "ProbeViaModelInferHook",
         "meta_name": "probe",
         "dj_configs": {
-            "type": f"faulty:{sampler}",
+            "type": f"probing:{sampler}",
             "dataset_path": str(sandbox.cwd / "data.jsonl"),
             "export_path": str(sandbox.cwd / "out" / "sample.jsonl"),
             **dj_configs,
@@ -29,7 +29,7 @@ def probe(sandbox: Sandbox, sampler: str = "Samples", **dj_configs: Any) -> dict
 def test_a_model_is_probed_with_a_sample_from_another_actor(served: Sandbox) -> None:
     detail = served.run(probe(served))
     assert detail.experiment.state == "succeeded", detail.jobs[0].error
-    found = {"bytes": 8, "type": "faulty:Answers", "sample": str(served.cwd / "out" / "iter_1" / "sample.jsonl")}
+    found = {"bytes": 8, "type": "probing:Answers", "sample": str(served.cwd / "out" / "iter_1" / "sample.jsonl")}
     assert detail.iterations[0].context_infos["anonymous"] == [{"meta_name": "probe", "res_0": found}]
     with served.client() as client:
         assert {row.name: row.value for row in client.metrics("@")} == {"probe.bytes": 8}
@@ -81,7 +81,7 @@ def refining(sandbox: Sandbox) -> list[dict[str, Any]]:
     dataset.parent.mkdir(exist_ok=True)
     dataset.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
     analyze = {
-        "type": "faulty:Analyzes",
+        "type": "probing:Analyzes",
         "export_path": str(sandbox.cwd / "analysed.jsonl"),
         "analysis_path": str(folder),
         "overall": {"mean": {"text_len": 50.0}, "std": {"text_len": 10.0}, "max": {"text_len": 99.0}},
