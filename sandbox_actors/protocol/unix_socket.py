@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sandbox_actors.errors import AnothersDaemon
-from sandbox_actors.files import is_trusted
 
 SOCKET_PATH_LIMIT = 107
 """Bytes that fit into a Unix socket address on Linux."""
@@ -46,6 +45,11 @@ def anothers_daemon(path: object, owner: int) -> AnothersDaemon:
         f"the daemon at {path} belongs to the user {name} and serves no one else; set SANDBOX_HOME to a folder of "
         "your own, and SANDBOX_SOCKET to a path in it if you use that"
     )
+
+
+def is_trusted(uid: int) -> bool:
+    """Whether processes of this user may be spoken with, as `files.is_trusted`, which this room does not import."""
+    return uid in (os.geteuid(), 0)
 
 
 @dataclass(frozen=True)

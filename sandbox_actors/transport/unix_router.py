@@ -38,9 +38,8 @@ from pathlib import Path
 import trio
 
 from sandbox_actors.errors import ProtocolError, Refused, SandboxError
-from sandbox_actors.files import is_trusted
 from sandbox_actors.protocol.frames import MAX_FRAME
-from sandbox_actors.protocol.unix_socket import credentials
+from sandbox_actors.protocol.unix_socket import credentials, is_trusted
 from sandbox_actors.transport.connection import (
     GREETING_TIMEOUT,
     HELLO_LIMIT,
