@@ -123,7 +123,7 @@ class Sandbox:
 
 @pytest.fixture
 def sandbox(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # clients forward it
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # as in `unserved`
     folder = Path(tempfile.mkdtemp(prefix="sb-"))  # pytest's own folders are too long for a socket address
     made = Sandbox(folder / "home", tmp_path, shared_envs)
     try:
@@ -151,8 +151,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, shared_envs: Path) -> Itera
 
 
 @pytest.fixture
-def unserved(tmp_path: Path, shared_envs: Path) -> Iterator[Sandbox]:
+def unserved(tmp_path: Path, shared_envs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A home without a daemon. One that a test starts is stopped."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # clients forward it, and an exporter would have its env built
     folder = Path(tempfile.mkdtemp(prefix="sb-"))
     made = Sandbox(folder / "home", tmp_path, shared_envs)
     try:

@@ -42,11 +42,6 @@ OWN = [
 """What only the experiment that trains is affected by."""
 
 
-@pytest.fixture(autouse=True)
-def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # clients forward it
-
-
 @pytest.fixture
 def trigger(tmp_path: Path) -> Path:
     return tmp_path / "trigger"

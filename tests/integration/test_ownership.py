@@ -257,9 +257,8 @@ def test_a_work_dir_that_cannot_be_used_at_all_fails_its_experiment(sandbox: San
     assert "file/work cannot be used: Not a directory" in detail.experiment.error
 
 
-def test_a_command_after_a_killed_daemon_submits_once(unserved: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_after_a_killed_daemon_submits_once(unserved: Sandbox) -> None:
     """The client that loses its daemon during a submission sends it again to the next one."""
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     unserved.start()
     with Client(unserved.paths, autostart=True) as client:
         unserved.kill()
