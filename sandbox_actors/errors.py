@@ -96,10 +96,10 @@ class AnothersDaemon(DaemonUnreachable):
     code = "anothers-daemon"
 
 
-class HomeRemoved(DaemonUnreachable):
-    """The daemon that answers has lost its home, and is ending. The next one has a new home."""
+class DaemonEnds(DaemonUnreachable):
+    """The daemon that was asked is about to end, or has just ended: the next one can be asked when it is gone."""
 
-    code = "home-removed"
+    code = "daemon-ends"
 
 
 class ActorStopped(SandboxError):

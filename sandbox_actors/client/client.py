@@ -18,7 +18,7 @@ import msgspec
 from sandbox_actors.client.connection import Connection, listener
 from sandbox_actors.client.launcher import POLL, start_daemon
 from sandbox_actors.client.remote import Remote, find_remote, require_local
-from sandbox_actors.errors import ActorStopped, DaemonUnreachable, HomeRemoved, Refused, SandboxError
+from sandbox_actors.errors import ActorStopped, DaemonEnds, DaemonUnreachable, Refused, SandboxError
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
     Changed,
@@ -61,7 +61,7 @@ DYING_TIMEOUT = 1.0
 """Seconds in which a process that ends closes its sockets: that on which it listens may be the last of them."""
 
 ENDING_TIMEOUT = 30.0
-"""Seconds that a daemon has to end its workers when its home was removed."""
+"""Seconds that a daemon has to end its workers, before a command that came meanwhile starts the next one."""
 
 STOP_POLL, STOP_TIMEOUT = 1.0, 90.0
 """Seconds between two looks at a daemon that stops, and in which one that stops at once has ended: it has a limit of
@@ -271,7 +271,7 @@ class Client:
         try:
             return Connection(place)
         except DaemonUnreachable as error:
-            patience = ENDING_TIMEOUT if isinstance(error, HomeRemoved) else 0.0
+            patience = ENDING_TIMEOUT if isinstance(error, DaemonEnds) else 0.0
             if not self._may_start or not self._wait_until_gone(patience):
                 raise
         start_daemon(self.paths)

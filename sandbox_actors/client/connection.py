@@ -18,7 +18,15 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from sandbox_actors.client.remote import SERVER_KEY_VARIABLE, Remote
-from sandbox_actors.errors import ConfigError, DaemonUnreachable, Problem, ProtocolError, Refused, SandboxError
+from sandbox_actors.errors import (
+    ConfigError,
+    DaemonEnds,
+    DaemonUnreachable,
+    Problem,
+    ProtocolError,
+    Refused,
+    SandboxError,
+)
 from sandbox_actors.protocol.client_requests import GetStatus
 from sandbox_actors.protocol.faults import Fault, error_of
 from sandbox_actors.protocol.frames import (
@@ -167,7 +175,8 @@ class Connection:
         if self._socket in ready or self._socket.poll(0):
             return True
         if self._monitor in ready:
-            raise DaemonUnreachable(self._explain_loss())
+            has_left = not isinstance(self._place, Remote) and not self._is_greeted
+            raise (DaemonEnds if has_left else DaemonUnreachable)(self._explain_loss())
         return False
 
     @property

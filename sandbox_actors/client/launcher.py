@@ -31,6 +31,8 @@ def start_daemon(paths: Paths) -> None:
     Raises DaemonUnreachable with the last lines that the daemon wrote to its log.
     """
     paths.prepare()
+    if _is_another_up(paths):
+        return
     with open(paths.daemon_log, "ab", opener=own_file) as log:
         written = log.tell()
         daemon = _spawn(paths, log.fileno())
@@ -45,6 +47,16 @@ def start_daemon(paths: Paths) -> None:
         time.sleep(POLL)
     # Reaps the daemon if it ends before this process does.
     threading.Thread(target=daemon.wait, name="daemon reaper", daemon=True).start()
+
+
+def _is_another_up(paths: Paths) -> bool:
+    """Whether a daemon that holds the lock listens, or soon does. Another one may be about to end, and release it."""
+    deadline = time.monotonic() + OTHER_TIMEOUT
+    while _is_locked(paths.lock) and time.monotonic() < deadline:
+        if listener(paths.socket) is not None:
+            return True
+        time.sleep(POLL)
+    return False
 
 
 def _spawn(paths: Paths, log: int) -> subprocess.Popen[bytes]:

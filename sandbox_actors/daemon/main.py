@@ -107,6 +107,8 @@ async def _serve_until(paths: Paths, address: str, stop: _Stop) -> None:
             end_after(STOP_LIMIT)
             store.stop_waiting(DISK_LIMIT)
             above.cancel_scope.cancel()
+        of_late_clients = Gateway(clients, requests.refuse, requests.serve, requests.arrived)
+        await below.start(_part, paths, of_late_clients.run)
         await parts.experiments.cut_off()
         await parts.pool.ask(EndActors())
         below.cancel_scope.cancel()

@@ -14,7 +14,7 @@ import trio
 from sandbox_actors.actors.pool import Pool
 from sandbox_actors.daemon.experiments import Experiments
 from sandbox_actors.daemon.forecasts import Forecasts
-from sandbox_actors.errors import HomeRemoved, ProtocolError, StoreError
+from sandbox_actors.errors import DaemonEnds, ProtocolError, StoreError
 from sandbox_actors.jobs.durable_runs import DurableRuns
 from sandbox_actors.protocol.client_requests import (
     CancelExperiment,
@@ -82,10 +82,15 @@ class ClientRequests:
     def admit(self, hello: Hello) -> None:
         """A client that reaches the socket belongs to its owner: the router has checked the peer's uid.
 
-        Raises HomeRemoved: what the client asks would be lost with the store.
+        Raises DaemonEnds: what the client asks would be lost with the store.
         """
         if gone := self._files.find_gone():
-            raise HomeRemoved(f"{gone} was removed, and the daemon (pid {os.getpid()}) ends; run the command again")
+            raise DaemonEnds(f"{gone} was removed, and the daemon (pid {os.getpid()}) ends; run the command again")
+
+    def refuse(self, hello: Hello) -> None:
+        """In place of `admit`, while the daemon ends. Raises DaemonEnds."""
+        self.admit(hello)
+        raise DaemonEnds(f"the daemon (pid {os.getpid()}) ends; run the command again")
 
     def arrived(self, peer: Peer) -> None:
         """Nothing is recorded about clients: each of their asks stands for itself."""

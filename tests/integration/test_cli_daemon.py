@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sandbox_actors.client.client import Client
@@ -162,3 +163,21 @@ def test_a_daemon_is_found_by_commands_without_a_login_session_and_by_those_of_t
     started_without = sandbox(unserved, "daemon", "start", "-q", **without).stdout.strip()
     assert sandbox(unserved, "daemon", "status", "-q", **logged_in).stdout.strip() == started_without
     assert sandbox(unserved, "daemon", "stop", "--now", **logged_in).returncode == 0
+
+
+def test_a_command_that_comes_while_a_daemon_ends_starts_the_next_one(unserved: Sandbox) -> None:
+    unserved.start()
+    assert unserved.daemon is not None
+    with unserved.client() as client:
+        unserved.run({"type": "Returns", "meta_name": "one", "value": 1})
+        (row,) = (row for row in client.workers() if row.component == "returns")
+    worker = psutil.Process(row.pid)
+    worker.suspend()  # it does not exit when it is asked to, which takes its daemon some seconds
+    unserved.daemon.terminate()
+    while "stops" not in unserved.paths.daemon_log.read_text():
+        assert unserved.daemon.poll() is None
+    done = sandbox(unserved, "ls", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in documents(done.stdout)[0]] == ["succeeded"]
+    assert unserved.daemon.wait(10) == 0
+    assert not worker.is_running()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox_actors.client.connection import Connection
-from sandbox_actors.errors import ConfigError, HomeRemoved
+from sandbox_actors.errors import ConfigError, DaemonEnds
 from sandbox_actors.system.paths import find_paths
 from tests.strangers import NEEDS_ROOT, STRANGER, becoming
 
@@ -244,7 +244,7 @@ def test_a_command_right_after_the_home_was_removed_gets_a_new_daemon(unserved: 
     remove_home(unserved)
     unserved.home.mkdir(mode=0o700)
     (unserved.home / "envs").symlink_to(envs)
-    with pytest.raises(HomeRemoved, match=r"daemon\.lock was removed, and the daemon \(pid \d+\) ends"):
+    with pytest.raises(DaemonEnds, match=r"daemon\.lock was removed, and the daemon \(pid \d+\) ends"):
         Connection(unserved.paths.socket).close()
     done = sandbox(unserved, "run", "-q", file)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
